@@ -1,0 +1,35 @@
+"""Start the chat page and answer until Ctrl-C or SIGTERM.
+
+`python app.py` takes the same options.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from llava_chat.settings import (
+    CONVERSATION_FIELDS,
+    GENERATION_FIELDS,
+    LIMIT_FIELDS,
+    MODEL_FIELDS,
+    SERVER_FIELDS,
+    add_arguments as add_settings,
+    load_settings,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Every setting but the signing key: other people on a machine can read its command lines."""
+    add_settings(parser, SERVER_FIELDS, "page")
+    add_settings(parser, MODEL_FIELDS, "model")
+    add_settings(parser, (*CONVERSATION_FIELDS, *GENERATION_FIELDS), "what a new chat starts with")
+    add_settings(parser, LIMIT_FIELDS, "limits")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until told to stop."""
+    settings = load_settings(args)  # a wrong option is told before the page's packages load
+    from llava_chat.web.launch import serve
+
+    serve(settings)
+    return 0
