@@ -1,0 +1,90 @@
+"""A LLaVA of a few thousand random weights, and transformers' own class holding the same."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig
+from transformers import LlavaConfig as TransformersConfig
+from transformers import LlavaForConditionalGeneration as TransformersLlava
+
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+
+VOCABULARY = 70
+IMAGE_TOKEN = 64
+
+
+def tiny_config(**changes: object) -> LlavaConfig:
+    """Four CLIP layers on 3 x 3 patches, three LLaMA layers with grouped heads."""
+    vision = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=24,
+        patch_size=8,
+    )
+    text = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    settings = {"vision": vision, "text": text, "image_token_id": IMAGE_TOKEN} | changes
+    return LlavaConfig(**settings)
+
+
+def random_llava(config: LlavaConfig, seed: int = 0) -> LlavaModel:
+    """Weights large enough that a wrong layer or a wrong row shows in the logits."""
+    torch.manual_seed(seed)
+    model = LlavaModel(config).eval()
+    for parameter in model.parameters():
+        parameter.data += torch.randn_like(parameter) * 0.08
+    return model
+
+
+def transformers_twin(model: LlavaModel) -> TransformersLlava:
+    """transformers' LLaVA with the weights of `model`; its unread CLIP layers stay random."""
+    config = model.config
+    twin = TransformersLlava(
+        TransformersConfig(
+            vision_config=config.vision,
+            text_config=config.text,
+            image_token_index=config.image_token_id,
+            vision_feature_layer=config.select_layer,
+            vision_feature_select_strategy=(
+                "default" if config.select_feature == "patch" else "full"
+            ),
+        )
+    ).eval()
+    twin.model.vision_tower.load_state_dict(model.tower.clip.state_dict(), strict=False)
+    twin.model.language_model.load_state_dict(model.language_model.model.state_dict())
+    twin.lm_head.load_state_dict(model.language_model.lm_head.state_dict())
+    projector = twin.model.multi_modal_projector
+    projector.linear_1.load_state_dict(model.projector[0].state_dict())
+    projector.linear_2.load_state_dict(model.projector[2].state_dict())
+    return twin
+
+
+@pytest.fixture
+def make_llava() -> Callable[..., LlavaModel]:
+    """Build a tiny random model; keyword arguments change its LlavaConfig."""
+    return lambda seed=0, **changes: random_llava(tiny_config(**changes), seed)
+
+
+@pytest.fixture
+def make_twin() -> Callable[[LlavaModel], TransformersLlava]:
+    """Build transformers' model with a model's weights."""
+    return transformers_twin
+
+
+@pytest.fixture
+def tiny(make_llava: Callable[..., LlavaModel]) -> LlavaModel:
+    """The tiny random model with LLaVA-1.5's settings."""
+    return make_llava()
