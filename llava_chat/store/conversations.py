@@ -1,0 +1,304 @@
+"""The store: every conversation with all its versions, its pictures, and what made each reply.
+
+The page, the command line and the feedback talk to this class only. Whatever a method has returned
+from is on the disk. Every method takes the owner, and somebody else's conversation looks like none.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from llava_chat.errors import MessageError, NotFoundError, StoreError
+from llava_chat.image import Picture
+from llava_chat.store import rows
+from llava_chat.store.database import BUSY_TIMEOUT_S, Database
+from llava_chat.store.pictures import Pictures
+from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow
+from llava_chat.store.stored import (
+    ConversationSummary,
+    Message,
+    ReplyRecord,
+    StoredConversation,
+    title_from,
+)
+from llava_chat.store.tree import Tree
+
+TITLE_LIMIT_CHARACTERS = 200
+Summaries = list[ConversationSummary]
+
+
+class Place(Enum):
+    """Where a new message goes when no parent is named."""
+
+    HEAD = "head"
+
+
+class ConversationStore:
+    """Conversations and pictures in a database and a folder.
+
+    All methods may be called from any thread. They raise NotFoundError for what is not there or
+    not the owner's, and StoreError, one sentence, when the database or the disk fails; nothing is
+    half done then.
+    """
+
+    def __init__(self, database: Database, pictures: Pictures) -> None:
+        self._database = database
+        self._pictures = pictures
+
+    @classmethod
+    def open(
+        cls, database_url: str, data_dir: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> ConversationStore:
+        """Open the database, making or migrating its tables; pictures go below `data_dir`.
+
+        Raises SettingError for a URL that cannot be used, StoreError when the database is damaged,
+        locked, newer than this program or out of reach.
+        """
+        database = Database.open(database_url, busy_timeout_s)
+        return cls(database, Pictures(data_dir / "pictures"))
+
+    def close(self) -> None:
+        """Let go of the database. Further calls raise StoreError."""
+        self._database.close()
+
+    def keep_picture(self, picture: Picture) -> None:
+        """Keep the pixels as a PNG without metadata; a picture that is there stays as it is."""
+        with self._database.write() as session:
+            self._pictures.keep(session, picture)
+
+    def picture(self, picture_id: str) -> Picture:
+        """A kept picture, its source a path. Ids are hashes of pixels: who has one saw them."""
+        with self._database.read() as session:
+            return self._pictures.find(session, picture_id)
+
+    def create(
+        self,
+        owner: str,
+        *,
+        title: str = "",
+        system: str | None = None,
+        template: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> StoredConversation:
+        """Begin an empty conversation. Without a title its first message gives it one."""
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            row = ConversationRow(
+                id=uuid.uuid4().hex,
+                owner=owner,
+                title=_title(title),
+                created_at=now,
+                updated_at=now,
+            )
+            _set_options(row, system, template, settings or {})
+            session.add(row)
+            return rows.stored(row, ())
+
+    def list(self, owner: str, search: str = "", limit: int = 200) -> Summaries:
+        """The owner's conversations, last changed first.
+
+        search: letters, in any case, that the title or a message of any version contains.
+        """
+        count = func.count(MessageRow.id)
+        query = (
+            select(ConversationRow.id, ConversationRow.title, ConversationRow.updated_at, count)
+            .outerjoin(MessageRow, MessageRow.conversation_id == ConversationRow.id)
+            .where(ConversationRow.owner == owner)
+            .group_by(ConversationRow.id)
+            .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
+            .limit(limit)
+        )
+        words = rows.storable(search.strip())
+        if words:
+            said = select(MessageRow.conversation_id).where(
+                MessageRow.text.icontains(words, autoescape=True)
+            )
+            titled = ConversationRow.title.icontains(words, autoescape=True)
+            query = query.where(or_(titled, ConversationRow.id.in_(said)))
+        with self._database.read() as session:
+            return [ConversationSummary(*found) for found in session.execute(query).tuples()]
+
+    def load(self, owner: str, conversation_id: str) -> StoredConversation:
+        """The conversation with its active path."""
+        with self._database.read() as session:
+            row = rows.owned(session, owner, conversation_id)
+            tree = rows.tree_of(session, conversation_id)
+            return rows.stored(row, rows.messages(session, tree, tree.path(row.head_id)))
+
+    def rename(self, owner: str, conversation_id: str, title: str) -> None:
+        """Give the conversation a title, cut to 200 characters."""
+        with self._database.write() as session:
+            rows.owned(session, owner, conversation_id, to_change=True).title = _title(title)
+
+    def set_options(
+        self,
+        owner: str,
+        conversation_id: str,
+        system: str | None,
+        template: str | None,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Replace the system message, the template and the generation settings, all three."""
+        with self._database.write() as session:
+            row = rows.owned(session, owner, conversation_id, to_change=True)
+            _set_options(row, system, template, settings)
+
+    def delete(self, owner: str, conversation_id: str) -> None:
+        """Delete the conversation with every version, and the pictures that nobody else uses."""
+        with self._database.write() as session:
+            row = rows.owned(session, owner, conversation_id, to_change=True)
+            used = self._pictures.used_in(session, conversation_id)
+            session.delete(row)
+        with self._database.write() as session:
+            self._pictures.remove_unused(session, used)
+
+    def add_user(
+        self,
+        owner: str,
+        conversation_id: str,
+        text: str,
+        pictures: Sequence[Picture],
+        *,
+        parent_id: str | Place | None = Place.HEAD,
+        message_id: str | None = None,
+    ) -> Message:
+        """Add what the user said and make it the head.
+
+        parent_id: the reply it follows, None for a first message; a message's own parent makes an
+        edited version of it. Left out: the head, and in place of a last message that got no reply.
+        message_id: the client's own (uuid4 hex); a repeat with the same id and text adds nothing.
+        """
+        with self._database.write() as session:
+            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            tree = rows.tree_of(session, conversation_id)
+            if message_id is not None and message_id in tree:
+                return _repeated(session, tree, message_id, "user", text)
+            if isinstance(parent_id, Place):
+                parent_id = _place(tree, conversation.head_id)
+            if parent_id is not None and rows.known(tree, parent_id).role != "assistant":
+                raise StoreError("A message can only follow a reply.")
+            row = _new_message(session, conversation, message_id, parent_id, len(tree), text)
+            row.role = "user"
+            self._pictures.keep_all(session, pictures)
+            row.pictures = [
+                MessagePictureRow(position=position, picture_id=picture.id)
+                for position, picture in enumerate(pictures)
+            ]
+            conversation.head_id = row.id
+            conversation.title = conversation.title or title_from(row.text)
+            return _added(session, row)
+
+    def add_reply(
+        self,
+        owner: str,
+        conversation_id: str,
+        parent_id: str,
+        text: str,
+        token_ids: Iterable[int] | None,
+        finish: str,
+        record: ReplyRecord | None,
+        *,
+        message_id: str | None = None,
+    ) -> Message:
+        """Add a reply to the user's message `parent_id`, beside any earlier replies to it.
+
+        It becomes the head if the message is still on the active path: whoever went elsewhere
+        while it was written stays there. message_id: as for add_user.
+        """
+        with self._database.write() as session:
+            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            tree = rows.tree_of(session, conversation_id)
+            if message_id is not None and message_id in tree:
+                return _repeated(session, tree, message_id, "assistant", text)
+            if rows.known(tree, parent_id).role != "user":
+                raise StoreError("A reply can only follow a user's message.")
+            row = _new_message(session, conversation, message_id, parent_id, len(tree), text)
+            row.role = "assistant"
+            row.token_ids = None if token_ids is None else [int(token) for token in token_ids]
+            row.finish = finish
+            row.record = None if record is None else rows.record_row(record)
+            if parent_id in tree.path(conversation.head_id):
+                conversation.head_id = row.id
+            return _added(session, row)
+
+    def choose(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Go to a version: the newest message at or below it becomes the head."""
+        with self._database.write() as session:
+            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            tree = rows.tree_of(session, conversation_id)
+            conversation.head_id = tree.newest_leaf(rows.known(tree, message_id).id)
+
+    def undo(self, owner: str, conversation_id: str) -> Message:
+        """Take the last user message off the path with all that follows, and return it.
+
+        Nothing is deleted: the message stays a version of what is said in its place.
+        Raises NotFoundError when the path is empty.
+        """
+        with self._database.write() as session:
+            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            tree = rows.tree_of(session, conversation_id)
+            asked = [id for id in tree.path(conversation.head_id) if tree[id].role == "user"]
+            if not asked:
+                raise NotFoundError("There is nothing to undo in this conversation.")
+            conversation.head_id = tree[asked[-1]].parent_id
+            return rows.messages(session, tree, asked[-1:])[0]
+
+
+def _title(title: str) -> str:
+    return " ".join(rows.storable(title).split())[:TITLE_LIMIT_CHARACTERS]
+
+
+def _set_options(
+    row: ConversationRow, system: str | None, template: str | None, settings: Mapping[str, Any]
+) -> None:
+    row.system = None if system is None else rows.storable(system)
+    row.template = template
+    row.settings = dict(settings)
+
+
+def _place(tree: Tree, head_id: str | None) -> str | None:
+    """The parent of what is said next: the head, or what an unanswered message followed."""
+    if head_id is None or tree[head_id].role == "assistant":
+        return head_id
+    return tree[head_id].parent_id
+
+
+def _new_message(
+    session: Session,
+    conversation: ConversationRow,
+    message_id: str | None,
+    parent_id: str | None,
+    position: int,
+    text: str,
+) -> MessageRow:
+    message_id = rows.new_id(session, message_id)
+    return MessageRow(
+        id=message_id,
+        conversation_id=conversation.id,
+        parent_id=parent_id,
+        position=position,
+        text=rows.storable(text),
+        created_at=rows.touch(conversation),
+    )
+
+
+def _repeated(session: Session, tree: Tree, message_id: str, role: str, text: str) -> Message:
+    (message,) = rows.messages(session, tree, [message_id])
+    if (message.role, message.text) != (role, rows.storable(text)):
+        raise MessageError("Another message was already sent under this id: reload the page.")
+    return message
+
+
+def _added(session: Session, row: MessageRow) -> Message:
+    session.add(row)
+    session.flush()
+    (message,) = rows.messages(session, rows.tree_of(session, row.conversation_id), [row.id])
+    return message

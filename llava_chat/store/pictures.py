@@ -1,0 +1,83 @@
+"""Pictures by hash: a row says that one is kept, a file beside the database holds its pixels.
+
+Whoever uses a picture keeps it again inside the same transaction, and removal asks inside its own,
+so a picture cannot vanish between being sent and being referred to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from llava_chat.errors import NotFoundError
+from llava_chat.image import Picture
+from llava_chat.store.picture_files import PictureFiles
+from llava_chat.store.schema import MessagePictureRow, MessageRow, PictureRow
+
+UNSENT_PICTURE_AGE = timedelta(days=1)
+"""A picture that was kept and never sent goes after this long."""
+
+
+class Pictures:
+    """The kept pictures; every method works inside the session that it is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = PictureFiles(folder)
+
+    def keep(self, session: Session, picture: Picture) -> None:
+        """Keep the picture's file and row, if they are not there."""
+        # The lock (PostgreSQL) holds off a removal until this transaction has referred to it.
+        query = select(PictureRow).filter_by(id=picture.id).with_for_update(read=True)
+        row = session.scalar(query)
+        size_bytes = self._files.keep(picture)
+        if row is None:
+            row = PictureRow(
+                id=picture.id,
+                width=picture.width,
+                height=picture.height,
+                size_bytes=size_bytes,
+                notice=picture.notice,
+                created_at=datetime.now(UTC),
+            )
+            session.add(row)
+            session.flush()
+
+    def keep_all(self, session: Session, pictures: Iterable[Picture]) -> None:
+        """Keep every picture, in the order of their ids so that two writers cannot deadlock."""
+        for picture in sorted(pictures, key=lambda picture: picture.id):
+            self.keep(session, picture)
+
+    def find(self, session: Session, picture_id: str) -> Picture:
+        """The picture, its source the path of its file. Raises NotFoundError."""
+        path = self._files.path(picture_id)
+        row = session.get(PictureRow, picture_id)
+        if row is None or not path.is_file():
+            raise NotFoundError("This picture is no longer kept: send it again.")
+        return Picture(row.id, row.width, row.height, path, row.notice)
+
+    def used_in(self, session: Session, conversation_id: str) -> set[str]:
+        """Ids of the pictures in any version of the conversation."""
+        return set(
+            session.scalars(
+                select(MessagePictureRow.picture_id)
+                .join(MessageRow, MessageRow.id == MessagePictureRow.message_id)
+                .where(MessageRow.conversation_id == conversation_id)
+            )
+        )
+
+    def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> None:
+        """Remove those of `picture_ids` that no message has, and old ones that none ever had."""
+        unsent_since = datetime.now(UTC) - UNSENT_PICTURE_AGE
+        unused = (
+            select(PictureRow.id)
+            .where(PictureRow.id.not_in(select(MessagePictureRow.picture_id)))
+            .where(or_(PictureRow.id.in_(set(picture_ids)), PictureRow.created_at < unsent_since))
+            .with_for_update()
+        )
+        for picture_id in session.scalars(unused).all():
+            session.execute(delete(PictureRow).where(PictureRow.id == picture_id))
+            self._files.remove(picture_id)

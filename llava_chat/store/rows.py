@@ -1,0 +1,142 @@
+"""Finds, reads and makes rows inside a transaction that the store has begun."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from llava_chat.conversation import Role
+from llava_chat.errors import MessageError, NotFoundError
+from llava_chat.store.schema import ConversationRow, MessageRow, ReplyRecordRow
+from llava_chat.store.stored import Message, ReplyRecord, StoredConversation
+from llava_chat.store.tree import Node, Tree
+
+_UUID_HEX = re.compile(r"[0-9a-f]{32}")
+_LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Text as every database takes it: U+FFFD for NUL (PostgreSQL) and lone surrogates (UTF-8).
+
+    >>> storable("a\\ud83d b\\x00")
+    'a\ufffd b\ufffd'
+    """
+    return _LONE_SURROGATE_OR_NUL.sub("\ufffd", text)
+
+
+def owned(
+    session: Session, owner: str, conversation_id: str, *, to_change: bool = False
+) -> ConversationRow:
+    """The owner's conversation. Raises NotFoundError when it is nobody's or somebody else's."""
+    query = select(ConversationRow).filter_by(id=conversation_id, owner=owner)
+    row = session.scalar(query.with_for_update() if to_change else query)
+    if row is None:
+        raise NotFoundError("There is no such conversation: it may have been deleted.")
+    return row
+
+
+def new_id(session: Session, message_id: str | None) -> str:
+    """The client's id for a new message, or a fresh one.
+
+    Raises MessageError when it is not uuid4 hex, NotFoundError when another conversation has it.
+    """
+    if message_id is None:
+        return uuid.uuid4().hex
+    if not _UUID_HEX.fullmatch(message_id):
+        raise MessageError("A message's id must be 32 hexadecimal digits.")
+    if session.get(MessageRow, message_id) is not None:
+        raise NotFoundError("There is no such message in this conversation.")
+    return message_id
+
+
+def tree_of(session: Session, conversation_id: str) -> Tree:
+    """The conversation's messages without their words."""
+    query = select(MessageRow.id, MessageRow.parent_id, MessageRow.role)
+    rows = session.execute(
+        query.where(MessageRow.conversation_id == conversation_id).order_by(MessageRow.position)
+    )
+    return Tree(Node(id, parent_id, role) for id, parent_id, role in rows.tuples())
+
+
+def known(tree: Tree, message_id: str) -> Node:
+    """The message's place in the tree. Raises NotFoundError when it is not in it."""
+    if message_id not in tree:
+        raise NotFoundError("There is no such message in this conversation.")
+    return tree[message_id]
+
+
+def messages(session: Session, tree: Tree, message_ids: Iterable[str]) -> tuple[Message, ...]:
+    """These messages, in this order."""
+    wanted = tuple(message_ids)
+    rows = session.scalars(select(MessageRow).where(MessageRow.id.in_(wanted)))
+    by_id = {row.id: _message(row, tree) for row in rows}
+    return tuple(by_id[message_id] for message_id in wanted)
+
+
+def _message(row: MessageRow, tree: Tree) -> Message:
+    return Message(
+        id=row.id,
+        parent_id=row.parent_id,
+        role=cast(Role, row.role),
+        text=row.text,
+        created_at=row.created_at,
+        picture_ids=tuple(picture.picture_id for picture in row.pictures),
+        token_ids=None if row.token_ids is None else tuple(row.token_ids),
+        finish=row.finish,
+        record=None if row.record is None else _record(row.record),
+        sibling_ids=tree.siblings(row.id),
+    )
+
+
+def _record(row: ReplyRecordRow) -> ReplyRecord:
+    return ReplyRecord(
+        model_id=row.model_id,
+        revision=row.revision,
+        adapter=row.adapter,
+        template=row.template,
+        system=row.system,
+        settings=row.settings,
+        seed=row.seed,
+        picture_ids=tuple(row.picture_ids),
+        prompt_tokens=row.prompt_tokens,
+        generated_tokens=row.generated_tokens,
+        first_token_s=row.first_token_s,
+        total_s=row.total_s,
+        app_version=row.app_version,
+    )
+
+
+def record_row(record: ReplyRecord) -> ReplyRecordRow:
+    """The record as a row; its message gives it the key."""
+    columns: dict[str, Any] = dict(vars(record))
+    columns["settings"] = dict(record.settings)
+    columns["picture_ids"] = list(record.picture_ids)
+    if record.system is not None:
+        columns["system"] = storable(record.system)
+    return ReplyRecordRow(**columns)
+
+
+def stored(row: ConversationRow, path: tuple[Message, ...]) -> StoredConversation:
+    """The conversation with its active path."""
+    return StoredConversation(
+        id=row.id,
+        title=row.title,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        system=row.system,
+        template=row.template,
+        settings=row.settings,
+        path=path,
+    )
+
+
+def touch(conversation: ConversationRow) -> datetime:
+    """Mark the conversation as changed now; a clock set back does not push it down the list."""
+    conversation.updated_at = max(datetime.now(UTC), conversation.updated_at)
+    return conversation.updated_at
