@@ -1,0 +1,31 @@
+"""From bytes to a checked, upright RGB picture, and the views of it that models look at.
+
+    reader.py   bytes or a path -> Picture, or a PictureError with a sentence for the sender
+    limits.py   what one picture may cost
+    workers.py  the child processes that decode, kept warm and replaced when they die
+    decoder.py  what runs in such a child: format, header, decoding, orientation, transparency
+    picture.py  the checked Picture, its identity, its thumbnail and its stored form
+    views.py    pure functions from pixels to what an encoder reads: pad, square, normalise
+
+Needs Pillow and numpy only; imports no part of llava_chat but errors.
+"""
+
+from __future__ import annotations
+
+from llava_chat.image.limits import PictureLimits
+from llava_chat.image.picture import Picture, picture_from_image, png_bytes, thumbnail
+from llava_chat.image.reader import read_picture, warm_up
+from llava_chat.image.views import clip_pixels, pad_to_square, square
+
+__all__ = [
+    "Picture",
+    "PictureLimits",
+    "clip_pixels",
+    "pad_to_square",
+    "picture_from_image",
+    "png_bytes",
+    "read_picture",
+    "square",
+    "thumbnail",
+    "warm_up",
+]
