@@ -1,0 +1,98 @@
+"""A conversation as a file to keep: Markdown for people, JSON for programs.
+
+The JSON is what `llava-chat prompt --template NAME CONVERSATION.json` reads, with more beside it.
+Imports store and web.markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from llava_chat.store import Message, StoredConversation
+from llava_chat.web.markdown import literal, safe_markdown
+
+FILE_NAME_CHARACTERS = 60
+_SPEAKERS = {"user": "You", "assistant": "Assistant"}
+
+
+def to_markdown(stored: StoredConversation) -> str:
+    """The conversation's active path as a Markdown document that loads nothing by itself.
+
+    What the person wrote stands as typed. A picture stands as its hash, the name under which
+    the store keeps it.
+    """
+    lines = [f"# {literal(stored.title or 'Conversation')}", ""]
+    lines += [f"{stored.created_at:%Y-%m-%d %H:%M} UTC", ""]
+    if stored.system:
+        lines += ["**System message**", "", literal(stored.system), ""]
+    for message in stored.path:
+        lines += [f"## {_SPEAKERS[message.role]}", ""]
+        lines += [f"- picture `{_picture_name(id)}`" for id in message.picture_ids]
+        lines += [""] if message.picture_ids else []
+        text = literal(message.text) if message.role == "user" else safe_markdown(message.text)
+        lines += [text, ""]
+        if message.record is not None:
+            lines += [f"*{literal(message.record.model_id)}*", ""]
+    return "\n".join(lines)
+
+
+def to_json(stored: StoredConversation) -> str:
+    r"""The conversation as JSON: `system`, `turns` of `role`, `text`, `images`, and what made it.
+
+    images: file names, the SHA-256 of each picture's pixels. The system message is left out when
+    it is the template's own.
+    """
+    document: dict[str, Any] = {
+        "id": stored.id,
+        "title": stored.title,
+        "created_at": stored.created_at.isoformat(),
+        "updated_at": stored.updated_at.isoformat(),
+        "template": stored.template,
+        "settings": dict(stored.settings),
+        "turns": [_turn(message) for message in stored.path],
+    }
+    if stored.system is not None:
+        document["system"] = stored.system
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def file_name(stored: StoredConversation, suffix: str) -> str:
+    """A name for the file: the day and the title, in letters that every system takes.
+
+    >>> _slug("../../Was ist \\0 auf/dem Bild?  ")
+    'was-ist-auf-dem-bild'
+    >>> _slug("\N{FACE WITH TEARS OF JOY}")
+    'conversation'
+    """
+    return f"{stored.created_at:%Y-%m-%d}-{_slug(stored.title)}{suffix}"
+
+
+def _slug(title: str) -> str:
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    words = "-".join(re.findall(r"[a-z0-9]+", plain))
+    return words[:FILE_NAME_CHARACTERS].strip("-") or "conversation"
+
+
+def _picture_name(picture_id: str) -> str:
+    return f"{picture_id}.png"
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "text": message.text}
+    if message.picture_ids:
+        turn["images"] = [_picture_name(picture_id) for picture_id in message.picture_ids]
+    if message.finish is not None:
+        turn["finish"] = message.finish
+    if message.record is not None:
+        turn["record"] = _record(message)
+    return turn
+
+
+def _record(message: Message) -> dict[str, Any]:
+    record = dict(vars(message.record))
+    record["settings"] = dict(record["settings"])
+    record["picture_ids"] = list(record["picture_ids"])
+    return record

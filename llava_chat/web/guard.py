@@ -1,0 +1,182 @@
+"""What stands before Gradio's own routes: sizes, origins, files and event streams.
+
+Gradio would fetch `{"path": "http://..."}` before a handler sees it, serve any public address as
+`/gradio_api/file=https://...`, read a JSON body of any length, and give the events of a
+`session_hash` to whoever names it. This ASGI middleware refuses all four, with a sentence and the
+status that says why. It belongs behind `web.session`'s middleware. Imports web.session only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llava_chat.web.session import Sessions, read_cookie
+
+API = "/gradio_api/"
+# The part around a file in a multipart body: boundary, headers, the file's name.
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+# Gradio keeps the state of this many pages too (`launch(state_session_capacity=)`).
+REMEMBERED_PAGES = 10_000
+_REMOTE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}|^\s*(?:file|data|ftp|https?):", re.I)
+_REMOTE_ROUTE = re.compile(r"^/gradio_api/(?:file=\s*[a-z][a-z0-9+.-]*:|proxy=|deep_link)", re.I)
+_HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)$")
+
+
+class _Refusal(Exception):
+    """Answered at once: a status and one sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class RequestGuard:
+    """ASGI middleware that refuses what Gradio would let through.
+
+    max_json_bytes: longest body of a call. max_upload_bytes: longest body of an upload, all its
+    files together. Events of a page belong to the session that first named its session_hash.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        *,
+        max_json_bytes: int,
+        max_upload_bytes: int,
+    ) -> None:
+        self._app = app
+        self._sessions = sessions
+        self._max_json_bytes = max_json_bytes
+        self._max_upload_bytes = max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+        self._pages: OrderedDict[str, str | None] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the request, then hand it on, or answer it."""
+        if scope["type"] != "http" or not scope["path"].startswith(API):
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, await self._check(scope, receive), send)
+        except _Refusal as refusal:
+            answer = JSONResponse({"detail": str(refusal)}, status_code=refusal.status)
+            await answer(scope, receive, send)
+
+    async def _check(self, scope: Scope, receive: Receive) -> Receive:
+        headers = Headers(scope=scope)
+        if _REMOTE_ROUTE.match(unquote(scope["path"])):
+            raise _Refusal(403, "Files of other servers are not served here.")
+        owner = self._sessions.owner_of_cookie(read_cookie(headers.get("cookie", "")))
+        for page in _named_pages(scope):
+            self._claim(page, owner)
+        if scope["method"] != "POST":
+            return receive
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise _Refusal(403, "Calls from pages of other sites are not answered.")
+        if headers.get("content-type", "").startswith("multipart/"):
+            return _limited(receive, headers, self._max_upload_bytes)
+        body = await _read(receive, headers, self._max_json_bytes)
+        self._check_call(body, owner)
+        return _replay(body, receive)
+
+    def _check_call(self, body: bytes, owner: str | None) -> None:
+        try:
+            call = json.loads(body) if body else {}
+        except (ValueError, RecursionError) as error:
+            raise _Refusal(422, "The body of this call is not JSON.") from error
+        for path in _paths(call):
+            if _REMOTE.match(path):
+                raise _Refusal(403, "Pictures are not fetched from an address: upload the file.")
+        if isinstance(call, dict) and isinstance(call.get("session_hash"), str):
+            self._claim(call["session_hash"], owner)
+
+    def _claim(self, page: str, owner: str | None) -> None:
+        if self._pages.setdefault(page, owner) != owner:
+            raise _Refusal(403, "This page belongs to another session. Reload it.")
+        self._pages.move_to_end(page)
+        if len(self._pages) > REMEMBERED_PAGES:
+            self._pages.popitem(last=False)
+
+
+def _named_pages(scope: Scope) -> list[str]:
+    heartbeat = _HEARTBEAT.match(scope["path"])
+    query = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [])
+    return [*query, *([heartbeat.group(1)] if heartbeat else [])]
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """Every string under a key `path`, however deep: Gradio takes it for a file anywhere.
+
+    >>> list(_paths({"data": [[{"path": "a"}], {"files": [{"path": "b"}]}, "path"]}))
+    ['a', 'b']
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(reversed(item))
+        elif isinstance(item, dict):
+            if isinstance(item.get("path"), str):
+                yield item["path"]
+            waiting.extend(reversed(list(item.values())))
+
+
+def _check_length(headers: Headers, max_bytes: int) -> None:
+    length = headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length) > max_bytes:
+        raise _too_long(max_bytes)
+
+
+def _too_long(max_bytes: int) -> _Refusal:
+    return _Refusal(413, f"This is too large: at most {max_bytes:,} bytes are accepted.")
+
+
+async def _read(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
+    """The whole body, refused as soon as it is longer than allowed."""
+    _check_length(headers, max_bytes)
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Refusal(400, "The call ended early.")
+        body.extend(message.get("body", b""))
+        if len(body) > max_bytes:
+            raise _too_long(max_bytes)
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body that was read once more, then whatever comes after it."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
+
+
+def _limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
+    """Pass a body on piece by piece, and raise as soon as it is longer than allowed."""
+    _check_length(headers, max_bytes)
+    read_bytes = 0
+
+    async def limited() -> Message:
+        nonlocal read_bytes
+        message = await receive()
+        read_bytes += len(message.get("body", b""))
+        if read_bytes > max_bytes:
+            raise _too_long(max_bytes)
+        return message
+
+    return limited
