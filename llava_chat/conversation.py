@@ -1,0 +1,271 @@
+"""Conversations as data, the exact prompt they make, and what is left out of a full context.
+
+Prompt text, ids and labels all come from one walk, `segments`, so that they cannot disagree: here
+the segments are joined, in `llava_chat.tokens` they are tokenised. Imports templates, pictures and
+errors only: no tokenizer, no model.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from llava_chat.errors import ContextFullError, UsageError
+from llava_chat.image import Picture
+from llava_chat.templates import (
+    DEFAULT_TEMPLATE,
+    PICTURE,
+    TEMPLATES,
+    Template,
+    template_named,
+)
+
+__all__ = [
+    "DEFAULT_TEMPLATE",
+    "PICTURE",
+    "TEMPLATES",
+    "Conversation",
+    "Fitted",
+    "Role",
+    "Segment",
+    "Template",
+    "Turn",
+    "fit",
+    "prompt",
+    "segments",
+    "template_named",
+    "template_of",
+    "well_formed",
+]
+
+Role = Literal["user", "assistant"]
+SegmentKind = Literal["template", "special", "system", "user", "assistant", "picture"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message. A picture belongs to the turn that brought it.
+
+    token_ids: for a reply, the ids that were generated (text tokenised again may differ);
+    None where only the text is known.
+    """
+
+    role: Role
+    text: str
+    images: tuple[Picture, ...] = ()
+    token_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns that alternate user, assistant, user...
+
+    system: None means the template's own system message, '' none at all.
+    template: a name of TEMPLATES; None means the one the model names.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    system: str | None = None
+    template: str | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of the prompt from one source.
+
+    kind: `template` and `special` (one token) are the template's own; `system`, `user` and
+    `assistant` are people's words, in which nothing is a marker; `picture` stands as `<image>`.
+    learned: a target in training: the assistant's words and the separator that ends them.
+    token_ids: the ids that an assistant segment was generated as.
+    """
+
+    kind: SegmentKind
+    text: str
+    learned: bool = False
+    picture: Picture | None = None
+    token_ids: tuple[int, ...] | None = None
+
+
+def template_of(conversation: Conversation, template_name: str | None = None) -> Template:
+    """The template to use: the conversation's own, else `template_name` (the model's), else the
+    default. Raises UsageError for an unknown name.
+
+    >>> template_of(Conversation(template="mpt"), "vicuna_v1").name
+    'mpt'
+    """
+    return template_named(conversation.template or template_name or DEFAULT_TEMPLATE)
+
+
+def prompt(conversation: Conversation, template_name: str | None = None) -> str:
+    r"""The exact text of the prompt. After a user's turn it ends with the cue for the reply.
+
+    >>> prompt(Conversation((Turn("user", "Hi"),), system=""))
+    'USER: Hi ASSISTANT:'
+    >>> prompt(Conversation((Turn("user", "Hi"), Turn("assistant", "Yes?"))), "mistral_instruct")
+    '[INST] Hi [/INST] Yes? </s>'
+    """
+    return "".join(each.text for each in segments(conversation, template_name))
+
+
+def segments(
+    conversation: Conversation, template_name: str | None = None, *, cue: bool = True
+) -> tuple[Segment, ...]:
+    """The prompt as segments in order. `cue`: end with the cue when the last turn is the user's.
+
+    Raises UsageError when the turns do not alternate, beginning with the user's.
+
+    >>> talk = Conversation((Turn("user", "Hi"),), system="Be kind.")
+    >>> [(each.kind, each.text) for each in segments(talk)]
+    [('system', 'Be kind.'), ('template', ' USER: '), ('user', 'Hi'), ('template', ' ASSISTANT:')]
+    """
+    template = template_of(conversation, template_name)
+    for place, turn in enumerate(conversation.turns):
+        if turn.role != ("user", "assistant")[place % 2]:
+            raise UsageError(
+                f"Turn {place + 1} is the {turn.role}'s, but turns alternate, the user's first."
+            )
+    return _merged(_walk(conversation, template, cue))
+
+
+def _walk(conversation: Conversation, template: Template, cue: bool) -> Iterator[Segment]:
+    yield from _own(template.open, template)
+    if not template.system_inside:
+        yield from _system(conversation, template)
+    for place, turn in enumerate(conversation.turns):
+        if turn.role == "assistant":
+            yield from _assistant(turn, template)
+            continue
+        if place:
+            yield from _own(template.again, template)
+        yield from _user(conversation, place, template)
+    if cue and conversation.turns and conversation.turns[-1].role == "user":
+        yield from _own(template.cue, template)
+
+
+def _system(conversation: Conversation, template: Template) -> Iterator[Segment]:
+    own = conversation.system is None
+    text = template.system if own else _words(conversation.system or "", template)
+    if text and template.user_text:
+        yield from _own(template.system_open, template)
+        yield Segment("template" if own else "system", text)
+        yield from _own(template.system_close, template)
+
+
+def _user(conversation: Conversation, place: int, template: Template) -> Iterator[Segment]:
+    turn = conversation.turns[place]
+    yield from _own(template.user_open, template)
+    if template.system_inside and place == 0:
+        yield from _system(conversation, template)
+    for picture in turn.images:
+        yield Segment("template", template.picture_open)
+        yield Segment("picture", PICTURE, picture=picture)
+        yield Segment("template", template.picture_close)
+    if turn.images and template.acknowledged:
+        acknowledged = f"{template.user_close}{template.assistant_open}{template.acknowledged}"
+        yield from _own(f"{acknowledged}{template.end}{template.user_open}", template)
+    if template.user_text:
+        yield Segment("user", _words(turn.text, template))
+    yield from _own(template.user_close, template)
+
+
+def _assistant(turn: Turn, template: Template) -> Iterator[Segment]:
+    yield from _own(template.assistant_open, template)
+    words = _words(turn.text, template)
+    yield Segment("assistant", words, learned=True, token_ids=turn.token_ids)
+    yield from _own(template.end, template, learned=True)
+    yield from _own(template.assistant_close, template)
+
+
+def _own(text: str, template: Template, *, learned: bool = False) -> Iterator[Segment]:
+    """The template's own text, with its special tokens apart."""
+    if not template.special:
+        yield Segment("template", text, learned)
+        return
+    pattern = "|".join(re.escape(each) for each in template.special)
+    for part in re.split(f"({pattern})", text):
+        yield Segment("special" if part in template.special else "template", part, learned)
+
+
+def _words(text: str, template: Template) -> str:
+    text = well_formed(text)
+    return text.strip() if template.trim else text
+
+
+def _merged(parts: Iterator[Segment]) -> tuple[Segment, ...]:
+    """Without empty segments, and with neighbours of template text joined."""
+    merged: list[Segment] = []
+    for part in parts:
+        if not part.text and part.token_ids is None:
+            continue
+        last = merged[-1] if merged else None
+        if last and last.kind == part.kind == "template" and last.learned == part.learned:
+            merged[-1] = replace(last, text=last.text + part.text)
+        else:
+            merged.append(part)
+    return tuple(merged)
+
+
+def well_formed(text: str) -> str:
+    r"""`text` as valid Unicode: surrogate pairs joined, lone surrogates replaced by U+FFFD.
+
+    >>> well_formed("a\ud800b"), well_formed("\ud83e\udda9") == "\U0001f9a9"
+    ('a\ufffdb', True)
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A conversation that fits the context, and how many of its oldest turns were left out."""
+
+    conversation: Conversation
+    dropped_turns: int
+
+
+def fit(
+    conversation: Conversation,
+    limit_tokens: int,
+    reserve_tokens: int,
+    count: Callable[[Conversation], int],
+) -> Fitted:
+    """Leave out the oldest exchanges until the prompt fits `limit_tokens - reserve_tokens`.
+
+    The system message stays, and so do the most recent pictures: when the turn that brought them
+    goes, the first user turn that is kept carries them. `count` gives the tokens of a prompt; it
+    is called about log2(turns) times. Raises ContextFullError when the newest message does not fit
+    with nothing before it.
+
+    >>> talk = Conversation((Turn("user", "one"), Turn("assistant", "two"), Turn("user", "three")))
+    >>> fit(talk, 20, 10, lambda c: 6 * len(c.turns)).dropped_turns
+    2
+    """
+    budget = limit_tokens - reserve_tokens
+    if count(conversation) <= budget:
+        return Fitted(conversation, 0)
+    starts = [place for place, turn in enumerate(conversation.turns) if turn.role == "user"]
+    kept = bisect_left(
+        starts[1:], True, key=lambda start: count(_from_turn(conversation, start)) <= budget
+    )
+    if kept + 1 >= len(starts):
+        needed = count(_from_turn(conversation, starts[-1])) if starts else count(conversation)
+        raise ContextFullError(
+            f"This message takes {needed} tokens with its picture and the system message, but "
+            f"{max(budget, 0)} of the model's {limit_tokens} are left beside the "
+            f"{reserve_tokens} kept for the reply. Shorten it, or ask for a shorter reply."
+        )
+    start = starts[kept + 1]
+    return Fitted(_from_turn(conversation, start), start)
+
+
+def _from_turn(conversation: Conversation, start: int) -> Conversation:
+    """The conversation from the user turn `start` on, the most recent pictures in it."""
+    kept = conversation.turns[start:]
+    if not any(turn.images for turn in kept):
+        pictures = next((t.images for t in reversed(conversation.turns[:start]) if t.images), ())
+        kept = (replace(kept[0], images=pictures), *kept[1:])
+    return replace(conversation, turns=kept)
