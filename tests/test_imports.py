@@ -17,6 +17,7 @@ PACKAGE = "llava_chat"
 LAYERS = (
     ("app", "__main__"),
     ("web", "commands", "training", "evaluation"),
+    ("assembly",),
     ("engine", "feedback"),
     ("store", "model"),
     ("tokens",),

@@ -1,0 +1,174 @@
+"""One conversation about pictures, without a browser.
+
+The pictures go with the first message, and each message is answered in order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from llava_chat.assembly import generation_settings, open_engine, picture_limits
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.engine.base import ChatEngine, Done, Failed, GenerationSettings, ModelInfo, Token
+from llava_chat.errors import EngineError, MessageError, PictureError
+from llava_chat.image import Picture, read_picture
+from llava_chat.settings import (
+    CONVERSATION_FIELDS,
+    GENERATION_FIELDS,
+    MODEL_FIELDS,
+    PICTURE_FIELDS,
+    Settings,
+    add_arguments as add_settings,
+    flag,
+    load_settings,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Pictures, messages, and the settings that matter without a page."""
+    parser.add_argument(
+        "--image",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="PICTURE",
+        help="JPEG, PNG or WebP files, shown with the first message",
+    )
+    parser.add_argument(
+        "--message",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="TEXT",
+        help="what to say; one reply to each, in order",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on stdout when all replies are there"
+    )
+    add_settings(parser, MODEL_FIELDS, "model")
+    add_settings(parser, (*CONVERSATION_FIELDS, *GENERATION_FIELDS), "conversation")
+    add_settings(parser, (*PICTURE_FIELDS, "max_message_chars"), "limits")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the replies; as they come, or all together as JSON."""
+    settings = load_settings(args)
+    generation = generation_settings(settings)
+    check_messages(args.message, settings)
+    pictures = read_pictures(args.image, settings)
+    engine = open_engine(settings)
+    try:
+        conversation = Conversation(system=settings.system, template=settings.template)
+        replies = converse(
+            engine, conversation, pictures, args.message, generation, show=not args.json
+        )
+        if args.json:
+            print(json.dumps(as_json(engine.model, settings.template, list(replies))))
+        else:
+            for reply in replies:
+                explain(reply)
+    finally:
+        engine.close(grace_s=0)  # all replies are complete, or one failed or was interrupted
+    return 0
+
+
+def check_messages(messages: list[str], settings: Settings) -> None:
+    """Refuse an empty or an overlong message before a model is loaded. Raises MessageError."""
+    for place, message in enumerate(messages, start=1):
+        if not message.strip():
+            raise MessageError(f"Message {place} is empty: write something after --message.")
+        if len(message) > settings.max_message_chars:
+            raise MessageError(
+                f"Message {place} has {len(message)} characters, more than the "
+                f"{settings.max_message_chars} of {flag('max_message_chars')}."
+            )
+
+
+def read_pictures(paths: list[Path], settings: Settings) -> tuple[Picture, ...]:
+    """Read and check the files; what a person should know of one goes to stderr."""
+    if len(paths) > settings.max_pictures:
+        raise PictureError(
+            f"{len(paths)} pictures are more than the {settings.max_pictures} of "
+            f"{flag('max_pictures')}."
+        )
+    pictures = tuple(read_picture(path, picture_limits(settings)) for path in paths)
+    for path, picture in zip(paths, pictures, strict=True):
+        if picture.notice:
+            print(f"{path}: {picture.notice}", file=sys.stderr)
+    return pictures
+
+
+def converse(
+    engine: ChatEngine,
+    conversation: Conversation,
+    pictures: tuple[Picture, ...],
+    messages: list[str],
+    generation: GenerationSettings,
+    *,
+    show: bool,
+) -> Iterator[Done]:
+    """Say the messages one after the other; yield each reply when it is complete.
+
+    show: write its words to stdout while they come. Raises the error of a reply that failed.
+    """
+    turns = conversation.turns
+    for place, message in enumerate(messages):
+        turns = (*turns, Turn("user", message, images=() if place else pictures))
+        asked = Conversation(turns, system=conversation.system, template=conversation.template)
+        reply = answer(engine, asked, generation, show=show)
+        turns = (*turns, Turn("assistant", reply.text, token_ids=reply.token_ids))
+        yield reply
+
+
+def answer(
+    engine: ChatEngine, conversation: Conversation, generation: GenerationSettings, *, show: bool
+) -> Done:
+    """Ask for one reply and wait for its end."""
+    for event in engine.stream(conversation, generation):
+        if isinstance(event, Token) and show:
+            sys.stdout.write(event.text)
+            sys.stdout.flush()
+        elif isinstance(event, Failed):
+            raise event.error
+        elif isinstance(event, Done):
+            if show:
+                print(flush=True)
+            return event
+    raise EngineError("The reply ended before it was complete; try again.")
+
+
+def explain(reply: Done) -> None:
+    """What a reader of the words alone would not know, on stderr."""
+    if reply.dropped_turns:
+        print(
+            f"(the oldest {reply.dropped_turns} turns were left out: context full)", file=sys.stderr
+        )
+    reasons = {
+        "length": f"reached {flag('max_new_tokens')}",
+        "deadline": f"reached {flag('deadline_s')}",
+    }
+    if reply.finish in reasons:
+        print(f"(the reply was cut: {reasons[reply.finish]})", file=sys.stderr)
+
+
+def as_json(model: ModelInfo, template: str | None, replies: list[Done]) -> dict[str, object]:
+    """The contract's object; times in seconds."""
+    return {
+        "model": model.id,
+        "template": template or model.template,
+        "replies": [
+            {
+                "text": reply.text,
+                "token_ids": list(reply.token_ids),
+                "finish": reply.finish,
+                "first_token_s": reply.first_token_s,
+                "total_s": reply.total_s,
+            }
+            for reply in replies
+        ],
+    }
