@@ -124,7 +124,7 @@ class ConversationStore:
             titled = ConversationRow.title.icontains(words, autoescape=True)
             query = query.where(or_(titled, ConversationRow.id.in_(said)))
         with self._database.read() as session:
-            return [ConversationSummary(*found) for found in session.execute(query).tuples()]
+            return [ConversationSummary(*found) for found in session.execute(query)]
 
     def load(self, owner: str, conversation_id: str) -> StoredConversation:
         """The conversation with its active path."""

@@ -61,7 +61,7 @@ def tree_of(session: Session, conversation_id: str) -> Tree:
     rows = session.execute(
         query.where(MessageRow.conversation_id == conversation_id).order_by(MessageRow.position)
     )
-    return Tree(Node(id, parent_id, role) for id, parent_id, role in rows.tuples())
+    return Tree(Node(id, parent_id, role) for id, parent_id, role in rows)
 
 
 def known(tree: Tree, message_id: str) -> Node:
