@@ -1,6 +1,6 @@
 """The wording that each line of models was trained on, as data: a template is a few strings.
 
-One renderer (`llava_chat.conversation.segments`) serves them all, so that a new model line is a new
+One renderer (`llava_chat.conversation.prompt`) serves them all, so that a new model line is a new
 entry here and no new code. Imports errors only.
 
 Sources: arXiv 2304.08485, 2310.03744; the conversation modules of haotian-liu/LLaVA and

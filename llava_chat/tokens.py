@@ -21,10 +21,16 @@ from typing import Any, Protocol
 
 from tokenizers import Tokenizer as Backend
 
-from llava_chat.conversation import Conversation, Segment, segments, template_of
+from llava_chat.conversation import (
+    Conversation,
+    Segment,
+    Template,
+    segments,
+    template_named,
+    template_of,
+)
 from llava_chat.errors import CheckpointError
 from llava_chat.image import Picture
-from llava_chat.templates import Template, template_named
 
 IGNORED = -100
 """The label of a token that is not learned (the default of torch's cross entropy)."""

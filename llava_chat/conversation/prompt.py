@@ -1,75 +1,23 @@
-"""Conversations as data, the exact prompt they make, and what is left out of a full context.
+"""The exact prompt of a conversation, walked once.
 
 Prompt text, ids and labels all come from one walk, `segments`, so that they cannot disagree: here
-the segments are joined, in `llava_chat.tokens` they are tokenised. Imports templates, pictures and
-errors only: no tokenizer, no model.
+the segments are joined, in `llava_chat.tokens` they are tokenised. Knows no tokenizer.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llava_chat.errors import ContextFullError, UsageError
+from llava_chat.conversation.message import well_formed
+from llava_chat.conversation.turns import Conversation, Turn
+from llava_chat.errors import UsageError
 from llava_chat.image import Picture
-from llava_chat.templates import (
-    DEFAULT_TEMPLATE,
-    PICTURE,
-    TEMPLATES,
-    Template,
-    template_named,
-)
+from llava_chat.templates import DEFAULT_TEMPLATE, PICTURE, Template, template_named
 
-__all__ = [
-    "DEFAULT_TEMPLATE",
-    "PICTURE",
-    "TEMPLATES",
-    "Conversation",
-    "Fitted",
-    "Role",
-    "Segment",
-    "Template",
-    "Turn",
-    "fit",
-    "prompt",
-    "segments",
-    "template_named",
-    "template_of",
-    "well_formed",
-]
-
-Role = Literal["user", "assistant"]
 SegmentKind = Literal["template", "special", "system", "user", "assistant", "picture"]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One message. A picture belongs to the turn that brought it.
-
-    token_ids: for a reply, the ids that were generated (text tokenised again may differ);
-    None where only the text is known.
-    """
-
-    role: Role
-    text: str
-    images: tuple[Picture, ...] = ()
-    token_ids: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """Turns that alternate user, assistant, user...
-
-    system: None means the template's own system message, '' none at all.
-    template: a name of TEMPLATES; None means the one the model names.
-    """
-
-    turns: tuple[Turn, ...] = ()
-    system: str | None = None
-    template: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,66 +154,3 @@ def _merged(parts: Iterator[Segment]) -> tuple[Segment, ...]:
         else:
             merged.append(part)
     return tuple(merged)
-
-
-def well_formed(text: str) -> str:
-    r"""`text` as valid Unicode: surrogate pairs joined, lone surrogates replaced by U+FFFD.
-
-    >>> well_formed("a\ud800b"), well_formed("\ud83e\udda9") == "\U0001f9a9"
-    ('a\ufffdb', True)
-    """
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A conversation that fits the context, and how many of its oldest turns were left out."""
-
-    conversation: Conversation
-    dropped_turns: int
-
-
-def fit(
-    conversation: Conversation,
-    limit_tokens: int,
-    reserve_tokens: int,
-    count: Callable[[Conversation], int],
-) -> Fitted:
-    """Leave out the oldest exchanges until the prompt fits `limit_tokens - reserve_tokens`.
-
-    The system message stays, and so do the most recent pictures: when the turn that brought them
-    goes, the first user turn that is kept carries them. `count` gives the tokens of a prompt; it
-    is called about log2(turns) times. Raises ContextFullError when the newest message does not fit
-    with nothing before it.
-
-    >>> talk = Conversation((Turn("user", "one"), Turn("assistant", "two"), Turn("user", "three")))
-    >>> fit(talk, 20, 10, lambda c: 6 * len(c.turns)).dropped_turns
-    2
-    """
-    budget = limit_tokens - reserve_tokens
-    if count(conversation) <= budget:
-        return Fitted(conversation, 0)
-    starts = [place for place, turn in enumerate(conversation.turns) if turn.role == "user"]
-    kept = bisect_left(
-        starts[1:], True, key=lambda start: count(_from_turn(conversation, start)) <= budget
-    )
-    if kept + 1 >= len(starts):
-        needed = count(_from_turn(conversation, starts[-1])) if starts else count(conversation)
-        raise ContextFullError(
-            f"This message takes {needed} tokens with its picture and the system message, but "
-            f"{max(budget, 0)} of the model's {limit_tokens} are left beside the "
-            f"{reserve_tokens} kept for the reply. Shorten it, or ask for a shorter reply."
-        )
-    start = starts[kept + 1]
-    return Fitted(_from_turn(conversation, start), start)
-
-
-def _from_turn(conversation: Conversation, start: int) -> Conversation:
-    """The conversation from the user turn `start` on, the most recent pictures in it."""
-    kept = conversation.turns[start:]
-    if not any(turn.images for turn in kept):
-        pictures = next((t.images for t in reversed(conversation.turns[:start]) if t.images), ())
-        kept = (replace(kept[0], images=pictures), *kept[1:])
-    return replace(conversation, turns=kept)
