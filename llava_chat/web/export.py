@@ -1,7 +1,7 @@
 """A conversation as a file to keep: Markdown for people, JSON for programs.
 
 The JSON is what `llava-chat prompt --template NAME CONVERSATION.json` reads, with more beside it.
-Imports store and web.markdown.
+Imports store, web.markdown and web.session.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ import re
 import unicodedata
 from typing import Any
 
-from llava_chat.store import Message, StoredConversation
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from llava_chat.errors import NotFoundError, StoreError
+from llava_chat.store import ConversationStore, Message, StoredConversation
 from llava_chat.web.markdown import literal, safe_markdown
+from llava_chat.web.session import SessionError, Sessions
 
 FILE_NAME_CHARACTERS = 60
+FORMATS = {"md": "text/markdown", "json": "application/json"}
 _SPEAKERS = {"user": "You", "assistant": "Assistant"}
 
 
@@ -68,6 +76,30 @@ def file_name(stored: StoredConversation, suffix: str) -> str:
     'conversation'
     """
     return f"{stored.created_at:%Y-%m-%d}-{_slug(stored.title)}{suffix}"
+
+
+def export_routes(sessions: Sessions, store: ConversationStore) -> list[Route]:
+    """`/conversations/ID/export.md` and `.json`: a download, for the conversation's owner alone."""
+
+    async def export(request: Request) -> Response:
+        conversation_id, kind = request.path_params["conversation_id"], request.path_params["kind"]
+        try:
+            owner = sessions.owner_of(request)
+            stored = await run_in_threadpool(store.load, owner, conversation_id)
+        except (NotFoundError, SessionError) as error:
+            return PlainTextResponse(str(error), status_code=404)
+        except StoreError as error:
+            return PlainTextResponse(str(error), status_code=503)
+        if kind not in FORMATS:
+            return PlainTextResponse("A conversation is exported as md or json.", status_code=404)
+        text = to_json(stored) if kind == "json" else to_markdown(stored)
+        headers = {
+            "content-disposition": f'attachment; filename="{file_name(stored, "." + kind)}"',
+            "cache-control": "no-store",
+        }
+        return Response(text, media_type=FORMATS[kind], headers=headers)
+
+    return [Route("/conversations/{conversation_id}/export.{kind}", export)]
 
 
 def _slug(title: str) -> str:

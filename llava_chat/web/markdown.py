@@ -1,14 +1,12 @@
-"""Text on its way into the chat: replies as safe Markdown, messages exactly as they were typed.
+"""Text on its way into a Markdown file: replies defused, messages exactly as they were typed.
 
-`gr.Chatbot` renders Markdown in the browser and takes scripts out, but it loads `<img src>` and
-`![](...)` from any host, which tells that host who reads what (and a reply can be made to say so
-by a picture). So a reply leaves here as Markdown that holds no HTML, no picture and no link but
-http, https and mailto, whichever renderer reads it; the Content-Security-Policy of
-`web.security` stands behind that. Markdown in, Markdown out, so that copying a reply copies words
-and not tags. Imports nothing of llava_chat.
+Whoever opens an exported conversation opens it with a renderer that this project has not chosen,
+and a reply may hold `<img src>` or `![](...)`, which tells another host who reads what. So a
+reply leaves here as Markdown without HTML, pictures, diagrams, and links other than http, https
+and mailto, and otherwise as it was written. (The page itself shows HTML, made by `web.prose`.)
 
-Structure is found by markdown-it-py (CommonMark and tables), which treats an unfinished reply
-as CommonMark says: a half-open code block is a code block to its end, so nothing flickers.
+Structure is found by markdown-it-py: CommonMark, tables, strikethrough. Imports nothing of
+llava_chat.
 """
 
 from __future__ import annotations
@@ -21,13 +19,12 @@ from markdown_it.token import Token
 
 _SAFE_LINK = re.compile(r"^(?:https?://|mailto:)", re.IGNORECASE)
 _BACKTICKS = re.compile(r"`+")
-# Gradio draws these fences as diagrams, and a diagram may name pictures on other hosts.
+# Many renderers draw these fences, and a diagram may name pictures on other hosts.
 _DRAWN_FENCE = re.compile(r"^([\s>*+\-\d.)]*(?:`{3,}|~{3,})\s*)mermaid\b", re.IGNORECASE)
 # Characters that Markdown (with tables, strikethrough and bare links) or KaTeX reads as markup
 # anywhere, and those that it reads so only where a line begins.
 _MARKUP = re.compile(r"[\\`*\[\]|~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.")
 _LINE_MARKUP = re.compile(r"^(\s*)(?:([#>+=-])|(\d{1,9})([.)]))")
-_ESCAPED = re.compile(r"\\([\\`*\[\]|~$@_:.#>+=)-])")
 
 
 def safe_markdown(text: str) -> str:
@@ -62,21 +59,8 @@ def literal(text: str) -> str:
 
     >>> literal("**not bold** <image>")
     '\\*\\*not bold\\*\\* &lt;image>'
-    >>> typed(literal("**not bold** <image>"))
-    '**not bold** <image>'
     """
     return "\n".join(_literal_line(line) for line in _printable(text).split("\n"))
-
-
-def typed(shown: str) -> str:
-    r"""What `literal` was given, from what it returned: for a message that comes back edited.
-
-    >>> typed("2 \\* 3 &lt; 7")
-    '2 * 3 < 7'
-    """
-    plain = _ESCAPED.sub(r"\1", shown)
-    plain = plain.replace("\N{NO-BREAK SPACE}", " ")
-    return plain.replace("&lt;", "<").replace("&amp;", "&")
 
 
 def _parser(*, html: bool) -> MarkdownIt:

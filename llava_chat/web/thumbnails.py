@@ -1,107 +1,112 @@
-"""Small copies of kept pictures for the chat, and a larger view of each behind its owner's session.
+"""Small copies of kept pictures for the chat, and a larger view of each, for their owner alone.
 
-Gradio reads and hashes every displayed file again at every piece of a streamed reply: 30 pictures
-of 780 KB cost 106 ms a piece, ten thumbnails of 45 KB 9.5 ms (measured on Gradio 6.31). So the
-chat shows thumbnails; the original stays in the store. Views are made from checked pixels, and
-carry no EXIF. Imports store, image and web.session.
+Gradio reads and hashes every file that it displays again at every piece of a streamed reply: 30
+pictures of 780 KB cost 106 ms a piece (measured on Gradio 6.31). So the chat's pictures come from
+routes of our own, small, kept by the browser, and never again for a piece of text. Views are made
+from checked pixels and carry no EXIF; an original stays in the store. Imports image, errors and
+web.session.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from llava_chat.errors import NotFoundError
-from llava_chat.image import Picture
+from llava_chat.errors import NotFoundError, StoreError
+from llava_chat.image import Picture, thumbnail
 from llava_chat.web.session import SessionError, Sessions
 
 View = Literal["thumbnail", "large"]
 
-# Longest side in pixels: a thumbnail is sharp at 256 CSS pixels on a dense screen; a large view
-# fills a laptop's.
-LONGEST_SIDE: dict[View, int] = {"thumbnail": 512, "large": 1600}
-WEBP_QUALITY = 80  # about 30 KB for a photograph's thumbnail
-CACHE_S = 7 * 24 * 3600
+# Longest side in pixels: a thumbnail is sharp at 256 CSS pixels on a dense screen, and has about
+# 45 KB; a large view fills a laptop's screen.
+LONGEST_SIDE_PX: dict[View, int] = {"thumbnail": 512, "large": 1600}
+CACHE_S = 24 * 3600
 
 
 class _PictureStore(Protocol):
     def picture(self, picture_id: str) -> Picture: ...
+    def has_picture(self, owner: str, picture_id: str) -> bool: ...
 
 
 class Thumbnails:
-    """The views below `folder`, made when first asked for, each `VIEW/HASH.webp`."""
+    """The views below `folder`, made when first asked for, each `VIEW/HASH.jpg`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, picture: Picture, view: View = "thumbnail") -> Path:
         """The file of a view, never larger than its picture."""
-        path = self._folder / view / f"{picture.id}.webp"
+        path = self._path(picture.id, view)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_view(picture, LONGEST_SIDE[view], path)
+            _write_whole(path, thumbnail(picture, LONGEST_SIDE_PX[view]))
         return path
 
-    def discard(self, picture_ids: Iterable[str]) -> None:
-        """Delete the views of pictures that are no longer kept."""
-        for picture_id in picture_ids:
-            for view in LONGEST_SIDE:
-                (self._folder / view / f"{picture_id}.webp").unlink(missing_ok=True)
+    def discard(self, picture_id: str) -> None:
+        """Delete the views of a picture that is no longer kept."""
+        for view in LONGEST_SIDE_PX:
+            self._path(picture_id, view).unlink(missing_ok=True)
+
+    def discard_unless(self, is_kept: Callable[[str], bool]) -> None:
+        """Delete the views of all pictures that are no longer kept: after a conversation goes."""
+        for picture_id in {path.stem for path in self._folder.glob("*/*.jpg")}:
+            if not is_kept(picture_id):
+                self.discard(picture_id)
+
+    def _path(self, picture_id: str, view: View) -> Path:
+        return self._folder / view / f"{picture_id}.jpg"
 
 
-def _write_view(picture: Picture, longest_side: int, path: Path) -> None:
-    pixels = picture.rgb()
-    small = Image.frombytes("RGB", pixels.size, pixels.tobytes())  # the pixels and nothing else
-    small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
+def _write_whole(path: Path, content: bytes) -> None:
     descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            small.save(file, format="WEBP", quality=WEBP_QUALITY)
+            file.write(content)
         os.replace(aside, path)
     except BaseException:
         Path(aside).unlink(missing_ok=True)
         raise
 
 
-def picture_url(sessions: Sessions, owner: str, picture_id: str, view: View = "large") -> str:
-    """Where `owner`, and nobody else, may look at a picture: the address is signed for them."""
-    return f"pictures/{picture_id}/{view}.webp?for={sessions.sign('view', owner, picture_id)}"
-
-
 def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
-    """The routes that `picture_url` leads to, for `launch(app_kwargs={"routes": ...})`.
+    """`/pictures/HASH` and `/pictures/HASH/thumbnail`, for `launch(app_kwargs={"routes": ...})`.
 
-    Who has no session, another's session or a signature that does not fit gets the same 404 as
-    for a picture that does not exist.
+    Who has no session, or never sent this picture, gets the same 404 as for one that does not
+    exist: a hash that somebody worked out from a picture of their own tells them nothing.
     """
 
-    def find(request: Request) -> Path:
-        view, picture_id = request.path_params["view"], request.path_params["picture_id"]
-        owner = sessions.owner_of(request)
-        signature = request.query_params.get("for", "")
-        if view not in LONGEST_SIDE or not sessions.signed(signature, "view", owner, picture_id):
+    def find(request: Request, view: View) -> Path:
+        picture_id = request.path_params["picture_id"]
+        if not store.has_picture(sessions.owner_of(request), picture_id):
             raise NotFoundError("There is no such picture.")
-        try:
-            return thumbnails.path(store.picture(picture_id), view)
-        except NotFoundError:
-            thumbnails.discard([picture_id])
-            raise
+        return thumbnails.path(store.picture(picture_id), view)
 
-    async def show(request: Request) -> Response:
+    async def show(request: Request, view: View) -> Response:
         try:
-            path = await run_in_threadpool(find, request)
+            path = await run_in_threadpool(find, request, view)
         except (NotFoundError, SessionError):
             return PlainTextResponse("There is no such picture.", status_code=404)
+        except StoreError as error:
+            return PlainTextResponse(str(error), status_code=503)
         cache = f"private, max-age={CACHE_S}, immutable"
-        return FileResponse(path, media_type="image/webp", headers={"cache-control": cache})
+        return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})
 
-    return [Route("/pictures/{picture_id}/{view}.webp", show)]
+    async def show_large(request: Request) -> Response:
+        return await show(request, "large")
+
+    async def show_thumbnail(request: Request) -> Response:
+        return await show(request, "thumbnail")
+
+    return [
+        Route("/pictures/{picture_id}", show_large),
+        Route("/pictures/{picture_id}/thumbnail", show_thumbnail),
+    ]
