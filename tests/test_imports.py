@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -47,6 +48,7 @@ LEAN_AREAS = (
 )
 LEAN_PACKAGES = {
     "accelerate",
+    "huggingface_hub",
     "numpy",
     "peft",
     "PIL",
@@ -227,3 +229,31 @@ def test_the_check_lets_right_arrows_through() -> None:
 @pytest.mark.parametrize("line", ["os.environ['A']", "os.getenv('A')", "from os import environ"])
 def test_the_check_sees_a_reader_of_the_environment(line: str) -> None:
     assert environment_readers({"web.page": f"import os\n{line}"}) == ["web.page"]
+
+
+# Imported here, installed because a requirement needs them, and part of what it promises.
+COME_ALONG = {
+    "huggingface_hub": "transformers",
+    "numpy": "transformers",
+    "pydantic": "pydantic-settings",
+    "pydantic_core": "pydantic-settings",
+    "safetensors": "transformers",
+    "starlette": "gradio",
+    "tokenizers": "transformers",
+    "uvicorn": "gradio",
+    "yaml": "transformers",
+}
+NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
+# Asked for by name at run time: transformers places models on devices with accelerate.
+NOT_IMPORTED = {"accelerate", "peft"}
+
+
+def test_what_is_imported_is_what_is_required() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    required = {re.split("[<>=]", line)[0] for line in lines}
+    sources = read_sources()
+    packages = set[str]().union(*(outer_imports(module, sources) for module in sources))
+    needed = {
+        COME_ALONG.get(name, NAMED_OTHERWISE.get(name, name.replace("_", "-"))) for name in packages
+    }
+    assert required - NOT_IMPORTED == needed - NOT_IMPORTED
