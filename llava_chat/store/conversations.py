@@ -29,7 +29,7 @@ from llava_chat.store.stored import (
     StoredConversation,
     title_from,
 )
-from llava_chat.store.tree import Tree
+from llava_chat.store.tree import Node, Tree
 
 TITLE_LIMIT_CHARACTERS = 200
 Summaries = list[ConversationSummary]
@@ -71,6 +71,8 @@ class ConversationStore:
 
     def keep_picture(self, picture: Picture) -> None:
         """Keep the pixels as a PNG without metadata; a picture that is there stays as it is."""
+        with self._database.told():
+            self._pictures.write_file(picture)
         with self._database.write() as session:
             self._pictures.keep(session, picture)
 
@@ -194,7 +196,7 @@ class ConversationStore:
             ]
             conversation.head_id = row.id
             conversation.title = conversation.title or title_from(row.text)
-            return _added(session, row)
+            return _added(session, tree, row)
 
     def add_reply(
         self,
@@ -227,7 +229,7 @@ class ConversationStore:
             row.record = None if record is None else rows.record_row(record)
             if parent_id in tree.path(conversation.head_id):
                 conversation.head_id = row.id
-            return _added(session, row)
+            return _added(session, tree, row)
 
     def choose(self, owner: str, conversation_id: str, message_id: str) -> None:
         """Go to a version: the newest message at or below it becomes the head."""
@@ -287,18 +289,20 @@ def _new_message(
         position=position,
         text=rows.storable(text),
         created_at=rows.touch(conversation),
+        pictures=[],
+        record=None,
     )
 
 
 def _repeated(session: Session, tree: Tree, message_id: str, role: str, text: str) -> Message:
-    (message,) = rows.messages(session, tree, [message_id])
+    message = rows.messages(session, tree, [message_id])[0]
     if (message.role, message.text) != (role, rows.storable(text)):
         raise MessageError("Another message was already sent under this id: reload the page.")
     return message
 
 
-def _added(session: Session, row: MessageRow) -> Message:
+def _added(session: Session, tree: Tree, row: MessageRow) -> Message:
     session.add(row)
     session.flush()
-    (message,) = rows.messages(session, rows.tree_of(session, row.conversation_id), [row.id])
-    return message
+    tree.add(Node(row.id, row.parent_id, row.role))
+    return rows.message(row, tree)

@@ -58,14 +58,14 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing."""
-        with self._told(), Session(self._engine) as session:
+        with self.told(), Session(self._engine) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that is committed at the end, or not at all when anything is raised."""
         with (
-            self._told(),
+            self.told(),
             self._writing,
             Session(self._writer, expire_on_commit=False) as session,
             session.begin(),
@@ -79,7 +79,7 @@ class Database:
             self._engine.dispose()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Turn what SQLAlchemy, the driver and the disk raise into one sentence."""
         if self._closed:
             raise StoreError("The database is closed: the app is shutting down.")
@@ -89,7 +89,7 @@ class Database:
             raise StoreError(sentence(error, str(self.place))) from error
 
     def _upgrade(self) -> None:
-        with self._told():
+        with self.told():
             with self._engine.connect() as connection:
                 if _revision(connection) == CURRENT_REVISION:
                     return

@@ -23,10 +23,14 @@ UNSENT_PICTURE_AGE = timedelta(days=1)
 
 
 class Pictures:
-    """The kept pictures; every method works inside the session that it is given."""
+    """The kept pictures; its methods work inside the session that they are given."""
 
     def __init__(self, folder: Path) -> None:
         self._files = PictureFiles(folder)
+
+    def write_file(self, picture: Picture) -> None:
+        """Write the file ahead of a transaction: encoding takes long and needs no lock."""
+        self._files.keep(picture)
 
     def keep(self, session: Session, picture: Picture) -> None:
         """Keep the picture's file and row, if they are not there."""

@@ -75,11 +75,12 @@ def messages(session: Session, tree: Tree, message_ids: Iterable[str]) -> tuple[
     """These messages, in this order."""
     wanted = tuple(message_ids)
     rows = session.scalars(select(MessageRow).where(MessageRow.id.in_(wanted)))
-    by_id = {row.id: _message(row, tree) for row in rows}
+    by_id = {row.id: message(row, tree) for row in rows}
     return tuple(by_id[message_id] for message_id in wanted)
 
 
-def _message(row: MessageRow, tree: Tree) -> Message:
+def message(row: MessageRow, tree: Tree) -> Message:
+    """The row as a value, with its versions."""
     return Message(
         id=row.id,
         parent_id=row.parent_id,

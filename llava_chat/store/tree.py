@@ -6,6 +6,7 @@ this project.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,7 +34,15 @@ class Tree:
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:
-        self._nodes = {node.id: node for node in nodes}
+        self._nodes: dict[str, Node] = {}
+        self._children: dict[str | None, list[str]] = defaultdict(list)
+        for node in nodes:
+            self.add(node)
+
+    def add(self, node: Node) -> None:
+        """Put in the newest message."""
+        self._nodes[node.id] = node
+        self._children[node.parent_id].append(node.id)
 
     def __contains__(self, message_id: str | None) -> bool:
         return message_id in self._nodes
@@ -54,8 +63,7 @@ class Tree:
 
     def siblings(self, message_id: str) -> tuple[str, ...]:
         """All versions of a message, itself included, oldest first."""
-        parent_id = self._nodes[message_id].parent_id
-        return tuple(node.id for node in self._nodes.values() if node.parent_id == parent_id)
+        return tuple(self._children[self._nodes[message_id].parent_id])
 
     def newest_leaf(self, message_id: str) -> str:
         """The newest message at or below `message_id`; having no younger child, it is a leaf."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from llava_chat.errors import MessageError, NotFoundError, StoreError
 from llava_chat.image import Picture
 from llava_chat.store import ConversationStore, Message, ReplyRecord
+from llava_chat.store.database import Database
+from llava_chat.store.schema import ConversationRow, MessageRow
 
 
 @pytest.fixture
@@ -242,13 +246,21 @@ def test_text_no_database_takes_survives(
     assert len(store.list("ann", told)) == 1
 
 
-def test_a_long_conversation_is_loaded_and_deleted(store: ConversationStore, chat_id: str) -> None:
+def test_a_long_conversation_is_loaded_and_deleted(
+    store: ConversationStore, chat_id: str, database_file: Path
+) -> None:
     # Past 1,000 messages SQLite refuses deletions that cascade from parent to child.
-    for turn in range(520):
-        asked = store.add_user("ann", chat_id, f"ask {turn}", ())
-        store.add_reply("ann", chat_id, asked.id, f"re {turn}", (turn,), "stop", None)
-    path = store.load("ann", chat_id).path
-    assert [message.text for message in path[-2:]] == ["ask 519", "re 519"]
-    assert len(path) == 1040
+    ids = [f"{position:032x}" for position in range(1200)]
+    database = Database.open(f"sqlite:///{database_file}")
+    with database.write() as session:
+        chain = zip([None, *ids], ids, strict=False)
+        for position, (parent_id, id) in enumerate(chain):
+            row = MessageRow(id=id, conversation_id=chat_id, parent_id=parent_id, text=id)
+            row.position, row.role = position, ("user", "assistant")[position % 2]
+            row.created_at = datetime.now(UTC)
+            session.add(row)
+        session.get_one(ConversationRow, chat_id).head_id = ids[-1]
+    database.close()
+    assert _texts(store, chat_id) == ids
     store.delete("ann", chat_id)
     assert store.list("ann") == []
