@@ -19,6 +19,7 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from typing import BinaryIO
 
 if __name__ == "__main__":  # the child is started without site-packages: reader.py names its own
@@ -42,9 +43,11 @@ ANIMATION_NOTICE = "This is an animation: only its first frame is looked at."
 # A progressive JPEG is read once more for each scan, so a few megabytes of empty scans keep a
 # decoder busy for minutes (libjpeg-turbo, "Two Issues with the JPEG Standard"). The default script
 # of libjpeg has 10 scans.
-MAX_JPEG_SCANS = 100
+MAX_JPEG_SCANS = 64
 JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, TEMPORARY = 0xD8, 0xD9, 0xDA, 0x01
+
+PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum; Pillow does not miss it
 
 # What undoes each value of the EXIF tag Orientation (Exif 2.32, table 6).
 ORIENTATION_TAG = 0x0112
@@ -58,7 +61,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-STRIP_BYTES = 2**20
+STRIP_PIXELS = 2**20
 
 
 class Refused(Exception):
@@ -66,7 +69,7 @@ class Refused(Exception):
 
 
 def decode(data: bytes, *, max_pixels: int, max_side_px: int) -> tuple[Image.Image, str | None]:
-    """Decode a file of one of FORMATS: the upright RGB picture and a notice for the user, or None.
+    """Decode a file of one of FORMATS: upright RGB pixels, and a notice for the user or None.
 
     Everything that the header tells is checked before a pixel is decoded. Raises Refused.
     """
@@ -80,6 +83,9 @@ def decode(data: bytes, *, max_pixels: int, max_side_px: int) -> tuple[Image.Ima
         check_size(*header_size, max_pixels, max_side_px)
     if format_name == "JPEG" and jpeg_scans(data) > MAX_JPEG_SCANS:
         raise Refused(f"has more than {MAX_JPEG_SCANS} progressive scans: save it anew.")
+    damaged = Refused(f"is a damaged or incomplete {format_name}: send it again.")
+    if format_name == "PNG" and PNG_END not in data:
+        raise damaged
     try:
         with Image.open(io.BytesIO(data), formats=[format_name.upper()]) as image:
             check_size(*image.size, max_pixels, max_side_px)
@@ -180,12 +186,12 @@ def jpeg_scans(data: bytes) -> int:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """Turn any Pillow image into a new RGB one: upright, transparency on white, no metadata."""
+    """Turn any Pillow image into RGB, upright, transparency on white.
+
+    Only the pixels of the result are meant: it may be `image` itself, and hold its metadata.
+    """
     turn = UPRIGHT.get(_orientation(image))
-    flat = _on_white(image if turn is None else image.transpose(turn))
-    flat = flat.copy() if flat is image else flat
-    flat.info = {}
-    return flat
+    return _on_white(image if turn is None else image.transpose(turn))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -198,26 +204,32 @@ def _orientation(image: Image.Image) -> int:
 
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
-        rgb, alpha = _from_16_bits(image)
+        flatten = _from_16_bits
     elif "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        translucent = _with_alpha(image)
-        rgb, alpha = translucent.convert("RGB"), translucent.getchannel("A")
+        flatten = _with_alpha
     else:
-        return image.convert("RGB") if image.mode != "RGB" else image
-    if alpha is None:
-        return rgb
-    white = Image.new("RGB", image.size, "white")
-    white.paste(rgb, mask=alpha)
-    return white
+        return image if image.mode == "RGB" else image.convert("RGB")
+    flat = Image.new("RGB", image.size, "white")
+    for box in _strips(image.size):  # a large picture in one piece would need four copies at once
+        strip, opacity = flatten(image.crop(box))
+        flat.paste(strip, box, mask=opacity)
+    return flat
 
 
-def _with_alpha(image: Image.Image) -> Image.Image:
+def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    width, height = size
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        yield 0, top, width, min(top + rows, height)
+
+
+def _with_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     colour = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(colour, tuple) and max(colour) > 255:
         # Pillow keeps the upper byte of 16-bit pixels, but both of the transparent colour.
-        image = image.copy()
         image.info["transparency"] = tuple(value >> 8 for value in colour)
-    return image.convert("RGBA")
+    translucent = image.convert("RGBA")
+    return translucent.convert("RGB"), translucent.getchannel("A")
 
 
 def _from_16_bits(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -250,13 +262,6 @@ def _limit_resources(memory_bytes: int, processor_s: int) -> None:
         resource.setrlimit(kind, (allowed, hard))
 
 
-def _write_pixels(image: Image.Image, output: BinaryIO) -> None:
-    rows = max(1, STRIP_BYTES // (3 * image.width))
-    for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        output.write(image.crop((0, top, image.width, bottom)).tobytes())
-
-
 def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until the other side closes its end."""
     while len(header := requests.read(REQUEST.size)) == REQUEST.size:
@@ -272,9 +277,10 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             answer = {"refused": str(error)}
         answers.write(json.dumps(answer).encode() + b"\n")
         if image is not None:
-            _write_pixels(image, answers)
+            for box in _strips(image.size):
+                answers.write(image.crop(box).tobytes())
         answers.flush()
-        del image, data
+        del image, data  # not held while waiting for the next
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ class PictureLimits:
     max_pixels: width x height; the default is the most that telephones take.
     max_side_px: the longer side; the default is what WebP can hold and panoramas need.
     decode_memory_bytes: address space of the child that decodes. The dearest picture within the
-    other defaults (50 megapixels, 16 bits, transparent) needs 0.75 GB.
-    decode_timeout_s: seconds to decode it and hand it over; the dearest needs about one.
+    other defaults (50 megapixels, progressive or transparent) needs 0.7 GB.
+    decode_timeout_s: seconds to decode it and hand it over; the dearest took two on busy cores.
     Raises SettingError naming the field.
     """
 
@@ -24,7 +24,7 @@ class PictureLimits:
     max_pixels: int = 50_000_000
     max_side_px: int = 16_384
     decode_memory_bytes: int = 2**30
-    decode_timeout_s: float = 5.0
+    decode_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

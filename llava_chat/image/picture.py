@@ -44,17 +44,13 @@ class Picture:
 def picture_from_image(image: Image.Image) -> Picture:
     """Make a picture of an image in memory, of any mode; the image itself is left as it is."""
     rgb = upright_rgb(image)
-    return picture_from_pixels(rgb.width, rgb.height, rgb.tobytes(), rgb)
+    return picture_from_pixels(rgb.width, rgb.height, rgb.tobytes())
 
 
 def picture_from_pixels(
-    width: int,
-    height: int,
-    pixels: bytes | bytearray,
-    image: Image.Image | None = None,
-    notice: str | None = None,
+    width: int, height: int, pixels: bytes | bytearray, notice: str | None = None
 ) -> Picture:
-    """Make a picture of width x height x 3 bytes of RGB; `image` shows them if it exists already.
+    """Make a picture of width x height x 3 bytes of RGB.
 
     The size is part of the identity: the same bytes in another shape are another picture.
 
@@ -65,8 +61,8 @@ def picture_from_pixels(
     """
     identity = hashlib.sha256(f"RGB {width}x{height}\n".encode())
     identity.update(pixels)
-    source = Image.frombytes("RGB", (width, height), pixels) if image is None else image
-    return Picture(identity.hexdigest(), width, height, source, notice)
+    image = Image.frombytes("RGB", (width, height), pixels)
+    return Picture(identity.hexdigest(), width, height, image, notice)
 
 
 def thumbnail(picture: Picture, side_px: int) -> bytes:

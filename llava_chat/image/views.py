@@ -20,8 +20,8 @@ Channels = tuple[float, float, float]
 # int(mean x 255) of CLIP's mean: the reference LLaVA (haotian-liu/LLaVA) pads with it.
 PAD_COLOUR: Colour = (122, 116, 104)
 
-# Above this a padded square is never held in one piece: 16,384 x 1 would take a gigabyte.
-MAX_WHOLE_SQUARE_PIXELS = 4_000_000
+# A padded square is never held in one piece: that of 16,384 x 1 would take a gigabyte.
+STRIP_PIXELS = 4_000_000
 
 
 def pad_to_square(image: Image.Image, colour: Colour = PAD_COLOUR) -> Image.Image:
@@ -64,21 +64,22 @@ def padded_square(
     colour: Colour = PAD_COLOUR,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Image.Image:
-    """`pad_to_square(image, colour)` resized to size_px, in little memory for any shape.
+    """`pad_to_square(image, colour)` resized to size_px, in little time and memory.
 
-    Pillow resizes along rows first, each for itself: a large square is padded and resized in
-    strips of rows, and the result along columns.
+    Pillow resizes along the rows first, each row for itself, and a row of one colour stays as it
+    is. So only the image's own rows are padded and resized, in strips, and then the columns.
     """
     side = max(image.size)
-    if side * side <= MAX_WHOLE_SQUARE_PIXELS:
-        return pad_to_square(image, colour).resize((size_px, size_px), resample)
     left, top = (side - image.width) // 2, (side - image.height) // 2
     narrow = Image.new("RGB", (size_px, side), colour)
-    strip_rows = max(1, MAX_WHOLE_SQUARE_PIXELS // side)
+    strip_rows = max(1, STRIP_PIXELS // side)
     for start in range(0, image.height, strip_rows):
         end = min(start + strip_rows, image.height)
-        strip = Image.new("RGB", (side, end - start), colour)
-        strip.paste(image.crop((0, start, image.width, end)), (left, 0))
+        strip = image.crop((0, start, image.width, end))
+        if image.width < side:
+            padded = Image.new("RGB", (side, end - start), colour)
+            padded.paste(strip, (left, 0))
+            strip = padded
         narrow.paste(strip.resize((size_px, end - start), resample), (0, top + start))
     return narrow.resize((size_px, size_px), resample)
 
