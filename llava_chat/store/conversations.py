@@ -81,6 +81,11 @@ class ConversationStore:
         with self._database.read() as session:
             return self._pictures.find(session, picture_id)
 
+    def has_picture(self, owner: str, picture_id: str) -> bool:
+        """Whether a message of the owner's, in any version, brought this picture."""
+        with self._database.read() as session:
+            return self._pictures.sent_by(session, owner, picture_id)
+
     def create(
         self,
         owner: str,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture
 from llava_chat.store.picture_files import PictureFiles
-from llava_chat.store.schema import MessagePictureRow, MessageRow, PictureRow
+from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow, PictureRow
 
 UNSENT_PICTURE_AGE = timedelta(days=1)
 """A picture that was kept and never sent goes after this long."""
@@ -72,6 +72,17 @@ class Pictures:
                 .where(MessageRow.conversation_id == conversation_id)
             )
         )
+
+    def sent_by(self, session: Session, owner: str, picture_id: str) -> bool:
+        """Whether a message of the owner's brought this picture."""
+        query = (
+            select(MessagePictureRow.picture_id)
+            .join(MessageRow, MessageRow.id == MessagePictureRow.message_id)
+            .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+            .where(ConversationRow.owner == owner, MessagePictureRow.picture_id == picture_id)
+            .limit(1)
+        )
+        return session.scalar(query) is not None
 
     def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> None:
         """Remove those of `picture_ids` that no message has, and old ones that none ever had."""

@@ -3,7 +3,8 @@
 Gradio would fetch `{"path": "http://..."}` before a handler sees it, serve any public address as
 `/gradio_api/file=https://...`, read a JSON body of any length, and give the events of a
 `session_hash` to whoever names it. This ASGI middleware refuses all four, with a sentence and the
-status that says why. It belongs behind `web.session`'s middleware. Imports web.session only.
+status that says why. It belongs behind `web.session`'s middleware. Imports errors,
+web.security and web.session.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llava_chat.errors import PictureError
+from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.session import Sessions, read_cookie
 
 API = "/gradio_api/"
@@ -93,9 +96,11 @@ class RequestGuard:
             call = json.loads(body) if body else {}
         except (ValueError, RecursionError) as error:
             raise _Refusal(422, "The body of this call is not JSON.") from error
-        for path in _paths(call):
-            if _REMOTE.match(path):
+        for file in _files(call):
+            if _REMOTE.match(file["path"]):
                 raise _Refusal(403, "Pictures are not fetched from an address: upload the file.")
+            if file.get("meta") == {"_type": "gradio.FileData"}:
+                _check_uploaded(file["path"])
         if isinstance(call, dict) and isinstance(call.get("session_hash"), str):
             self._claim(call["session_hash"], owner)
 
@@ -113,10 +118,10 @@ def _named_pages(scope: Scope) -> list[str]:
     return [*query, *([heartbeat.group(1)] if heartbeat else [])]
 
 
-def _paths(value: Any) -> Iterator[str]:
-    """Every string under a key `path`, however deep: Gradio takes it for a file anywhere.
+def _files(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object with a `path`, however deep: Gradio takes it for a file anywhere.
 
-    >>> list(_paths({"data": [[{"path": "a"}], {"files": [{"path": "b"}]}, "path"]}))
+    >>> [file["path"] for file in _files({"data": [[{"path": "a"}], {"files": [{"path": "b"}]}]})]
     ['a', 'b']
     """
     waiting = [value]
@@ -126,8 +131,15 @@ def _paths(value: Any) -> Iterator[str]:
             waiting.extend(reversed(item))
         elif isinstance(item, dict):
             if isinstance(item.get("path"), str):
-                yield item["path"]
+                yield item
             waiting.extend(reversed(list(item.values())))
+
+
+def _check_uploaded(path: str) -> None:
+    try:
+        refuse_foreign_paths(path)
+    except PictureError as error:
+        raise _Refusal(403, str(error)) from error
 
 
 def _check_length(headers: Headers, max_bytes: int) -> None:

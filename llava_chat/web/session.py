@@ -129,9 +129,9 @@ class SessionMiddleware:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append(
-                    "set-cookie", f"{COOKIE_NAME}={cookie}; {attributes}"
-                )
+                answer = MutableHeaders(scope=message)
+                answer.append("set-cookie", f"{COOKIE_NAME}={cookie}; {attributes}")
+                answer["cache-control"] = "private, no-cache"  # no proxy hands a session on
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)

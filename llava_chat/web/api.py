@@ -1,0 +1,171 @@
+"""The endpoint `/chat` of Gradio's own API: a message, pictures and a conversation in, a reply out.
+
+    client = gradio_client.Client("http://127.0.0.1:7860")
+    reply, conversation_id = client.predict(
+        "What is in the picture?", [gradio_client.handle_file("cat.png")], api_name="/chat"
+    )
+    reply, _ = client.predict("And its colour?", [], conversation_id, api_name="/chat")
+
+A conversation belongs to the session that began it, and knowing its id opens nothing. A client is
+given its session as a cookie when it connects, and keeps it; to go on in another program, hand the
+cookies on: `Client(url, httpx_kwargs={"cookies": dict(client.cookies)})`. Imports gradio,
+engine.base, errors and the chat's turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import gradio.events
+
+from llava_chat.engine.base import GenerationSettings
+from llava_chat.errors import LlavaChatError, MessageError, PictureError
+from llava_chat.web.chat.replies import LiveReply
+from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.security import refuse_foreign_paths
+
+FRAME_S = 1 / 12  # how often a client that listens is told the words so far
+_DESCRIPTION = (
+    "Ask about pictures. Returns the reply and the conversation's id, to be sent with the next "
+    "message. What is left out stays as the conversation, or the server, has it."
+)
+
+
+class ChatApi:
+    """The endpoint of one server. defaults: what a new conversation starts with."""
+
+    def __init__(
+        self, turns: Turns, defaults: Options, owner_of: Callable[[gr.Request], str]
+    ) -> None:
+        self._turns = turns
+        self._defaults = defaults
+        self._owner_of = owner_of
+
+    def register(self) -> None:
+        """Add `/chat` to the surrounding gr.Blocks."""
+
+        async def chat(
+            message: str,
+            pictures: list[gr.FileData] | None = None,
+            conversation_id: str | None = None,
+            temperature: float | None = None,
+            top_p: float | None = None,
+            repetition_penalty: float | None = None,
+            max_new_tokens: int | None = None,
+            seed: int | None = None,
+            system: str | None = None,
+            template: str | None = None,
+            *,
+            request: gr.Request,
+        ) -> AsyncIterator[tuple[str, str]]:
+            given = {
+                "temperature": temperature,
+                "top_p": top_p,
+                "repetition_penalty": repetition_penalty,
+                "max_new_tokens": max_new_tokens,
+                "seed": seed,
+            }
+            try:
+                live = await asyncio.to_thread(
+                    self._ask,
+                    self._owner_of(request),
+                    _text("conversation_id", conversation_id),
+                    _text("message", message) or "",
+                    _files(pictures),
+                    {name: value for name, value in given.items() if value is not None},
+                    _text("system", system),
+                    _text("template", template),
+                )
+                async for words in _words(live):
+                    yield words, live.conversation_id
+            except LlavaChatError as error:
+                # Whatever the server shows of other errors, this sentence is for the caller.
+                raise gr.Error(str(error), print_exception=False) from error
+
+        # Gradio reads the outputs' types off the signature, and a generator's are its items'.
+        chat.__signature__ = inspect.signature(chat).replace(  # type: ignore[attr-defined]
+            return_annotation=tuple[str, str]
+        )
+        gradio.events.api(
+            chat,
+            api_name="chat",
+            api_description=_DESCRIPTION,
+            concurrency_limit=None,  # the engine has the only queue
+        )
+
+    def _ask(
+        self,
+        owner: str,
+        conversation_id: str | None,
+        message: str,
+        files: list[Path],
+        given: Mapping[str, Any],
+        system: str | None,
+        template: str | None,
+    ) -> LiveReply:
+        options = self._options(owner, conversation_id)
+        options = Options(
+            options.system if system is None else system,
+            options.template if template is None else template,
+            _whole_numbers(replace(options.generation, **given)),
+        )
+        return self._turns.ask(owner, conversation_id, message, files, options)
+
+    def _options(self, owner: str, conversation_id: str | None) -> Options:
+        """What the conversation goes on with, or a new one starts with."""
+        if conversation_id is None:
+            return self._defaults
+        stored = self._turns.store.load(owner, conversation_id)
+        known = {**asdict(self._defaults.generation), **stored.settings}
+        known["deadline_s"] = self._defaults.generation.deadline_s
+        return Options(stored.system, stored.template, GenerationSettings(**known))
+
+
+def _whole_numbers(generation: GenerationSettings) -> GenerationSettings:
+    """JSON may write 64 as 64.0; it was checked to be whole."""
+    seed = generation.seed
+    return replace(
+        generation,
+        max_new_tokens=int(generation.max_new_tokens),
+        seed=None if seed is None else int(seed),
+    )
+
+
+async def _words(live: LiveReply) -> AsyncIterator[str]:
+    """The reply so far, then all of it. A caller who leaves ends it."""
+    told = ""
+    try:
+        while not live.ended:
+            if live.progress.text != told:
+                told = live.progress.text
+                yield told
+            await asyncio.sleep(FRAME_S)
+    finally:
+        live.stop()
+    if live.progress.error is not None:
+        raise LlavaChatError(live.progress.error)
+    yield live.progress.text
+
+
+def _text(field: str, value: object) -> str | None:
+    """Gradio does not hold callers to the types that it announces."""
+    if value is not None and not isinstance(value, str):
+        raise MessageError(f"{field} must be text, not {type(value).__name__}.")
+    return value or None
+
+
+def _files(pictures: object) -> list[Path]:
+    if pictures is None:
+        return []
+    if not isinstance(pictures, list):
+        raise PictureError("pictures must be a list of uploaded files.")
+    return [
+        refuse_foreign_paths(picture.get("path") if isinstance(picture, dict) else None)
+        for picture in pictures
+    ]
