@@ -37,8 +37,29 @@ def used_layers(num_hidden_layers: int, select_layer: int) -> int:
     return count
 
 
+def image_size_px(config: CLIPVisionConfig) -> int:
+    """Height and width of the pixels that a tower takes. Raises ValueError when they differ."""
+    if not isinstance(config.image_size, int):
+        raise ValueError(f"the vision tower's image_size must be one number: {config.image_size}")
+    return config.image_size
+
+
+def tokens_per_picture(config: CLIPVisionConfig, select_feature: SelectFeature) -> int:
+    """Rows of features of one picture: its patches, and the class token when that is kept.
+
+    >>> tokens_per_picture(CLIPVisionConfig(image_size=336, patch_size=14), "patch")
+    576
+    """
+    if not isinstance(config.patch_size, int):
+        raise ValueError(f"the vision tower's patch_size must be one number: {config.patch_size}")
+    return (image_size_px(config) // config.patch_size) ** 2 + (select_feature == "cls_patch")
+
+
 class VisionTower(nn.Module):
-    """CLIP's vision transformer up to the chosen layer: frozen, in eval mode, without gradient."""
+    """CLIP's vision transformer up to the chosen layer: frozen, in eval mode, without gradient.
+
+    image_size_px: height and width of the pixels that it takes. tokens_per_picture: P.
+    """
 
     def __init__(
         self,
@@ -48,11 +69,8 @@ class VisionTower(nn.Module):
         select_feature: SelectFeature = "patch",
     ) -> None:
         super().__init__()
-        if not (isinstance(config.image_size, int) and isinstance(config.patch_size, int)):
-            raise ValueError("the vision tower's image_size and patch_size must be whole numbers")
-        self.image_size_px: int = config.image_size
-        """Height and width of the pixels that `forward` takes."""
-        self.patches = (config.image_size // config.patch_size) ** 2
+        self.tokens_per_picture = tokens_per_picture(config, select_feature)
+        self.image_size_px = image_size_px(config)
         cut = copy.deepcopy(config)
         cut.num_hidden_layers = used_layers(config.num_hidden_layers, select_layer)
         cut._attn_implementation = "sdpa"
@@ -65,11 +83,6 @@ class VisionTower(nn.Module):
     def config(self) -> CLIPVisionConfig:
         """The configuration of the layers that are really there."""
         return self.clip.config
-
-    @property
-    def tokens_per_picture(self) -> int:
-        """P: patches of a picture, plus the class token when it is kept."""
-        return self.patches + (self.select_feature == "cls_patch")
 
     def train(self, mode: bool = True) -> VisionTower:
         """Stay in eval mode whatever the model around it does: the encoder is never trained."""

@@ -1,12 +1,16 @@
 """A LLaVA of a few thousand random weights, and transformers' own class holding the same."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig
-from transformers import LlavaConfig as TransformersConfig
-from transformers import LlavaForConditionalGeneration as TransformersLlava
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig as TransformersConfig,
+    LlavaForConditionalGeneration as TransformersLlava,
+)
 
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 
@@ -14,7 +18,7 @@ VOCABULARY = 70
 IMAGE_TOKEN = 64
 
 
-def tiny_config(**changes: object) -> LlavaConfig:
+def tiny_config(**changes: Any) -> LlavaConfig:
     """Four CLIP layers on 3 x 3 patches, three LLaMA layers with grouped heads."""
     vision = CLIPVisionConfig(
         hidden_size=32,
@@ -36,7 +40,11 @@ def tiny_config(**changes: object) -> LlavaConfig:
         eos_token_id=2,
         pad_token_id=0,
     )
-    settings = {"vision": vision, "text": text, "image_token_id": IMAGE_TOKEN} | changes
+    settings: dict[str, Any] = {
+        "vision": vision,
+        "text": text,
+        "image_token_id": IMAGE_TOKEN,
+    } | changes
     return LlavaConfig(**settings)
 
 
@@ -52,7 +60,7 @@ def random_llava(config: LlavaConfig, seed: int = 0) -> LlavaModel:
 def transformers_twin(model: LlavaModel) -> TransformersLlava:
     """transformers' LLaVA with the weights of `model`; its unread CLIP layers stay random."""
     config = model.config
-    twin = TransformersLlava(
+    twin: TransformersLlava = TransformersLlava(
         TransformersConfig(
             vision_config=config.vision,
             text_config=config.text,
@@ -66,9 +74,10 @@ def transformers_twin(model: LlavaModel) -> TransformersLlava:
     twin.model.vision_tower.load_state_dict(model.tower.clip.state_dict(), strict=False)
     twin.model.language_model.load_state_dict(model.language_model.model.state_dict())
     twin.lm_head.load_state_dict(model.language_model.lm_head.state_dict())
+    first, _, second = model.projector.children()
     projector = twin.model.multi_modal_projector
-    projector.linear_1.load_state_dict(model.projector[0].state_dict())
-    projector.linear_2.load_state_dict(model.projector[2].state_dict())
+    projector.linear_1.load_state_dict(first.state_dict())
+    projector.linear_2.load_state_dict(second.state_dict())
     return twin
 
 

@@ -1,0 +1,170 @@
+"""config.json of the llava-hf layout: read into a LlavaConfig, and written for transformers.
+
+What transformers has no field for (template, picture aspect, description, the linear projector)
+stands in one field of our own, `llava_chat`, which transformers keeps and does not read. Imports
+transformers, `llava` and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig as TransformersConfig,
+)
+
+from llava_chat.errors import CheckpointError
+from llava_chat.model.encoder import SelectFeature, tokens_per_picture, used_layers
+from llava_chat.model.llava import ImageAspect, LlavaConfig, LlavaModel
+from llava_chat.model.projector import ProjectorKind
+from llava_chat.model.weight_files import read_json
+from llava_chat.templates import DEFAULT_TEMPLATE, TEMPLATES
+
+CONFIG_NAME = "config.json"
+OWN_FIELD = "llava_chat"
+
+_STRATEGIES: dict[Literal["default", "full"], SelectFeature] = {
+    "default": "patch",
+    "full": "cls_patch",
+}
+# The activation between the projector's layers tells which of our projectors it is. A linear one
+# is written as two layers with nothing between them, the second being the identity.
+_ACTIVATIONS: dict[str, ProjectorKind] = {"gelu": "mlp2x_gelu", "linear": "linear"}
+
+
+def read_config(folder: Path) -> tuple[LlavaConfig, dict[str, Any]]:
+    """The configuration in a folder, and the fields of our own.
+
+    Raises CheckpointError when there is none, or it is of a family that cannot be run here.
+    """
+    path = folder / CONFIG_NAME
+    content = read_json(path)
+    _check_family(content, path)
+    own = content.get(OWN_FIELD, {})
+    if not isinstance(own, dict):
+        raise CheckpointError(f"The field {OWN_FIELD} in {path} must be an object.")
+    try:
+        theirs = TransformersConfig(**content)
+        config = _converted(theirs, own, _padded(folder))
+        used_layers(config.vision.num_hidden_layers, config.select_layer)
+        tokens_per_picture(config.vision, config.select_feature)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # transformers checks types with exceptions of many kinds
+        raise CheckpointError(f"{path} cannot be used: {_first_line(error)}") from error
+    return config, own
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _check_family(content: Mapping[str, Any], path: Path) -> None:
+    parts = [content, content.get("vision_config") or {}, content.get("text_config") or {}]
+    if not all(isinstance(part, dict) for part in parts):
+        raise CheckpointError(f"vision_config and text_config in {path} must be objects.")
+    if any("auto_map" in part for part in parts):
+        raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
+    if "mm_vision_tower" in content or content.get("model_type") == "llava_llama":
+        raise CheckpointError(
+            f"{path} is of the original LLaVA layout, which is not read yet; use the same model in "
+            "the llava-hf layout, such as llava-hf/llava-1.5-7b-hf."
+        )
+    family, text, vision = (
+        part.get("model_type", default)
+        for part, default in zip(parts, ("none", "llama", "clip_vision_model"), strict=True)
+    )
+    # Order of `parts`: the whole, the vision tower, the language model.
+    if (family, text, vision) != ("llava", "clip_vision_model", "llama"):
+        raise CheckpointError(
+            f"{path} describes a {family} of {text} and {vision}; only llava of clip_vision_model "
+            "and llama can be run."
+        )
+
+
+def _padded(folder: Path) -> bool | None:
+    """What the processor's own settings say of padding, None when they say nothing."""
+    settings = read_processor_settings(folder)
+    return settings.get("do_pad")
+
+
+def read_processor_settings(folder: Path) -> dict[str, Any]:
+    """preprocessor_config.json, or the image processor in processor_config.json, or nothing."""
+    if (folder / "preprocessor_config.json").is_file():
+        return read_json(folder / "preprocessor_config.json")
+    if (folder / "processor_config.json").is_file():
+        nested = read_json(folder / "processor_config.json").get("image_processor", {})
+        return nested if isinstance(nested, dict) else {}
+    return {}
+
+
+def _converted(
+    theirs: TransformersConfig, own: Mapping[str, Any], padded: bool | None
+) -> LlavaConfig:
+    vision, text = theirs.vision_config, theirs.text_config
+    if not isinstance(vision, CLIPVisionConfig) or not isinstance(text, LlamaConfig):
+        raise CheckpointError("its parts are no CLIP vision tower and LLaMA.")
+    text.tie_word_embeddings = theirs.tie_word_embeddings
+    if not isinstance(theirs.vision_feature_layer, int):
+        raise CheckpointError("features of several layers (vision_feature_layer) cannot be read.")
+    if theirs.projector_hidden_act not in _ACTIVATIONS or not theirs.multimodal_projector_bias:
+        raise CheckpointError(
+            "the projector must have a bias and the activation gelu or linear, not "
+            f"{theirs.projector_hidden_act}."
+        )
+    # A checkpoint that says nothing of padding was trained with it: LLaVA-1.5 (arXiv 2310.03744).
+    aspect = own.get("image_aspect", "square" if padded is False and own else "pad")
+    template = own.get("template", DEFAULT_TEMPLATE)
+    if aspect not in get_args(ImageAspect):
+        raise CheckpointError(f"image_aspect is pad or square, not {aspect!r}.")
+    if template not in TEMPLATES:
+        raise CheckpointError(f"there is no template {template!r}; choose one of {[*TEMPLATES]}.")
+    return LlavaConfig(
+        vision=vision,
+        text=text,
+        image_token_id=theirs.image_token_index,
+        projector=_ACTIVATIONS[theirs.projector_hidden_act],
+        select_layer=theirs.vision_feature_layer,
+        select_feature=_STRATEGIES[theirs.vision_feature_select_strategy],
+        image_aspect=aspect,
+        template=template,
+    )
+
+
+def config_json(model: LlavaModel, description: str, dtype: torch.dtype) -> str:
+    """The text of config.json for the layers that are there.
+
+    The tower is written as it is, cut after the layer that is read: so `vision_feature_layer` is
+    its last (-1), and no weight is kept that nobody reads.
+    """
+    config = model.config
+    strategy = {ours: theirs for theirs, ours in _STRATEGIES.items()}[config.select_feature]
+    activation = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[config.projector]
+    theirs = TransformersConfig(
+        vision_config=model.tower.config.to_dict(),
+        text_config=config.text.to_dict(),
+        image_token_index=config.image_token_id,
+        image_seq_length=model.tokens_per_picture,
+        projector_hidden_act=activation,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy=strategy,
+        tie_word_embeddings=config.text.tie_word_embeddings,
+        architectures=["LlavaForConditionalGeneration"],
+        dtype=str(dtype).removeprefix("torch."),
+    )
+    setattr(
+        theirs,
+        OWN_FIELD,
+        {
+            "template": config.template,
+            "image_aspect": config.image_aspect,
+            "projector": config.projector,
+            "description": description,
+        },
+    )
+    return theirs.to_json_string()

@@ -1,0 +1,144 @@
+"""Between the weights of a LlavaModel and those in files: what fits, reading in, handing out.
+
+A model is made without weights and takes those of the file as they come, converted one by one, so
+that loading never holds a model twice. Imports the modules beside it, torch and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from llava_chat.errors import CheckpointError
+from llava_chat.model.key_names import file_name, is_unread_layer, model_name
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.weight_files import (
+    FLOAT_BYTES,
+    WeightHeader,
+    briefly,
+    check_finite,
+    read_headers,
+    read_weights,
+    weight_files,
+)
+
+_TIED = "language_model.lm_head.weight"
+
+
+def load_model(
+    folder: Path, config: LlavaConfig, *, device: torch.device, dtype: torch.dtype
+) -> LlavaModel:
+    """The weights of a folder in a model that never held others. Raises CheckpointError."""
+    headers = read_headers(weight_files(folder))
+    if max(config.text.num_hidden_layers, config.vision.num_hidden_layers) > len(headers):
+        raise CheckpointError(f"{folder} has {len(headers)} weights, fewer than layers.")
+    with torch.device("meta"):
+        model = LlavaModel(config)
+    problems = compare_weights(model, headers)
+    if problems:
+        raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
+    wanted = _wanted(model, headers)
+    weights: dict[str, Tensor] = {}
+    for stored, weight in read_weights(wanted, device=device, dtype=dtype):
+        weights[str(model_name(stored))] = weight
+    if config.projector == "linear":
+        _fold_projector(weights)
+    model.load_state_dict(weights, strict=False, assign=True)
+    if config.text.tie_word_embeddings:
+        language = model.language_model
+        language.lm_head.weight = language.model.embed_tokens.weight
+    _fill_buffers(model, device)
+    return model.eval()
+
+
+def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> list[str]:
+    """What is missing, unexpected, doubled, of the wrong shape or no float; [] when all fits."""
+    wanted = _wanted(model, headers)
+    expected = _expected_shapes(model)
+    found = {str(model_name(stored)): header for stored, header in wanted.items()}
+    missing = [file_name(name) for name in expected if name not in found]
+    unexpected = [stored for stored in wanted if model_name(stored) not in expected]
+    odd = [
+        f"{stored} {header.number_format}"
+        for stored, header in wanted.items()
+        if header.number_format not in FLOAT_BYTES
+    ]
+    shapes = [
+        f"{file_name(name)} is {found[name].shape} instead of {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name].shape != tuple(shape)
+    ]
+    return [
+        f"{what} {briefly(names)}"
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("wrong shape:", shapes),
+            ("no floating-point numbers:", odd),
+            ("two names of one weight, such as", [] if len(found) == len(wanted) else [*found]),
+        )
+        if names
+    ]
+
+
+def _expected_shapes(model: LlavaModel) -> dict[str, torch.Size]:
+    shapes = {name: weight.shape for name, weight in model.state_dict().items()}
+    if model.config.text.tie_word_embeddings:
+        shapes.pop(_TIED)
+    if model.config.projector == "linear":
+        text = shapes.pop("projector.bias")
+        shapes["projector.0.weight"] = shapes.pop("projector.weight")
+        shapes["projector.2.weight"] = torch.Size([*text, *text])
+        shapes["projector.0.bias"] = shapes["projector.2.bias"] = text
+    return shapes
+
+
+def _wanted(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> dict[str, WeightHeader]:
+    """The weights of the files without those that the model does not need."""
+    layers = model.tower.config.num_hidden_layers
+    tied = model.config.text.tie_word_embeddings
+    return {
+        stored: header
+        for stored, header in headers.items()
+        if (name := model_name(stored)) is not None
+        and not is_unread_layer(name, layers)
+        and not (tied and name == _TIED)
+    }
+
+
+def _fold_projector(weights: dict[str, Tensor]) -> None:
+    """Two layers with nothing between them are one: W2 (W1 x + b1) + b2. Exact for W2 = 1."""
+    first, shift, second, last = (
+        weights.pop(f"projector.{place}") for place in ("0.weight", "0.bias", "2.weight", "2.bias")
+    )
+    weights["projector.weight"] = second @ first
+    weights["projector.bias"] = second @ shift + last
+
+
+def _fill_buffers(model: LlavaModel, device: torch.device) -> None:
+    """Compute what is in no file: positions and rotary frequencies, in float32 as always."""
+    embeddings = model.tower.clip.embeddings
+    positions = torch.arange(embeddings.num_positions, device=device)
+    embeddings.register_buffer("position_ids", positions.expand((1, -1)), persistent=False)
+    language = model.language_model.model
+    language.rotary_emb = type(language.rotary_emb)(language.config).to(device)
+
+
+def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """(name in the file, weight on the CPU) for every weight, a linear projector as two layers."""
+    for name, weight in model.state_dict().items():
+        if name == _TIED and model.config.text.tie_word_embeddings:
+            continue
+        stored = weight.detach().to("cpu", dtype).contiguous()
+        check_finite(name, stored)
+        if model.config.projector == "linear" and name.startswith("projector."):
+            kind = name.removeprefix("projector.")
+            rows = stored.shape[0]
+            rest = torch.eye(rows, dtype=dtype) if stored.dim() == 2 else torch.zeros_like(stored)
+            yield file_name(f"projector.0.{kind}"), stored
+            yield file_name(f"projector.2.{kind}"), rest
+        else:
+            yield file_name(name), stored
