@@ -1,0 +1,311 @@
+// What the page does without asking the server: themes, drawers, dialogs, copying, editing in
+// place. Everything that changes a conversation goes to the server as one "act" event, which the
+// gr.HTML component that holds the control hands on. Listeners are delegated from the document,
+// so replacing a part of the page never loses one.
+(() => {
+  "use strict";
+
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const closest = (event, selector) => event.target.closest?.(selector);
+  const phone = matchMedia("(max-width: 860px)");
+
+  /** Hand an action to the server through the component that contains `from`. */
+  function act(from, detail) {
+    from?.dispatchEvent(new CustomEvent("llava-act", { bubbles: true, detail }));
+  }
+
+  // ---- theme: the system's until somebody chooses -------------------------------------------
+  function showTheme(name) {
+    document.body.classList.toggle("dark", name === "dark");
+    document.documentElement.style.colorScheme = name;
+  }
+  const chosenTheme = () => localStorage.getItem("llava-chat-theme");
+  const systemDark = matchMedia("(prefers-color-scheme: dark)");
+  const currentTheme = () => chosenTheme() ?? (systemDark.matches ? "dark" : "light");
+  systemDark.addEventListener("change", () => showTheme(currentTheme()));
+  function switchTheme() {
+    const next = currentTheme() === "dark" ? "light" : "dark";
+    localStorage.setItem("llava-chat-theme", next);
+    showTheme(next);
+  }
+
+  // ---- drawers: the list of conversations and the settings ----------------------------------
+  const drawerOf = { sidebar: "#sidebar", panel: "#panel" };
+  function setDrawer(name, open, focus = false) {
+    document.documentElement.dataset[name] = open ? "open" : "closed";
+    for (const button of document.querySelectorAll(`[data-toggle="${name}"]`)) {
+      button.setAttribute("aria-expanded", String(open));
+    }
+    if (!focus) return;
+    const target = open
+      ? $(`${drawerOf[name]} :is(button, input, textarea)`)
+      : $(`#topbar [data-toggle="${name}"]`);
+    target?.focus();
+  }
+  const isOpen = (name) => document.documentElement.dataset[name] === "open";
+
+  // ---- the composer -------------------------------------------------------------------------
+  const composerText = () => $("#composer textarea");
+  const stopButton = () => $("#composer .stop-button");
+  function fillComposer(text) {
+    const box = composerText();
+    if (!box) return;
+    box.value = text;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+    box.focus();
+  }
+  /** Name Gradio's bare icon buttons and say what the fields are for. */
+  function labelComposer() {
+    const names = {
+      ".upload-button": "Add a picture",
+      ".submit-button": "Send (Enter)",
+      ".stop-button": "Stop writing (Esc)",
+    };
+    for (const [selector, name] of Object.entries(names)) {
+      const button = $(`#composer ${selector}`);
+      if (button && button.title !== name) {
+        button.setAttribute("aria-label", name);
+        button.title = name;
+      }
+    }
+    composerText()?.setAttribute("aria-label", "Message");
+    for (const image of document.querySelectorAll("#composer .thumbnails img:not([alt]), #composer .thumbnails img[alt='']")) {
+      image.alt = "Picture to be sent";
+    }
+  }
+
+  // ---- pictures dropped anywhere on the page ------------------------------------------------
+  let dragDepth = 0;
+  const bringsFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  function showDrop(on) {
+    document.documentElement.toggleAttribute("data-dropping", on);
+  }
+  addEventListener("dragenter", (event) => {
+    if (bringsFiles(event)) { dragDepth += 1; showDrop(true); }
+  });
+  addEventListener("dragleave", (event) => {
+    if (bringsFiles(event) && --dragDepth <= 0) { dragDepth = 0; showDrop(false); }
+  });
+  addEventListener("dragover", (event) => { if (bringsFiles(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    dragDepth = 0;
+    showDrop(false);
+    if (!bringsFiles(event) || closest(event, "#composer")) return;
+    const input = $('#composer input[type="file"]');
+    if (!input) return;
+    event.preventDefault();
+    const transfer = new DataTransfer();
+    for (const file of event.dataTransfer.files) transfer.items.add(file);
+    input.files = transfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
+  // ---- dialogs: a picture at its full size, and "are you sure" ------------------------------
+  function dialog(className, label) {
+    const box = document.createElement("dialog");
+    box.className = className;
+    box.setAttribute("aria-label", label);
+    box.addEventListener("close", () => box.remove());
+    box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
+    document.body.append(box);
+    return box;
+  }
+  function element(tag, attributes, ...children) {
+    const node = Object.assign(document.createElement(tag), attributes);
+    node.append(...children);
+    return node;
+  }
+  function enlarge(thumb) {
+    const alt = $("img", thumb)?.alt ?? "Picture";
+    const box = dialog("lightbox", alt);
+    const close = element("button", { className: "icon-button", title: "Close (Esc)", textContent: "✕" });
+    close.setAttribute("aria-label", "Close");
+    close.addEventListener("click", () => box.close());
+    const download = element("p", { className: "caption", textContent: alt });
+    box.append(element("img", { src: thumb.dataset.full, alt }), download, close);
+    box.showModal();
+  }
+  function confirmFirst(question, verb, then) {
+    const box = dialog("confirm", question);
+    const no = element("button", { className: "button", textContent: "Keep it" });
+    const yes = element("button", { className: "button danger", textContent: verb });
+    no.addEventListener("click", () => box.close());
+    yes.addEventListener("click", () => { box.close(); then(); });
+    box.append(element("p", { textContent: question }), element("div", { className: "choices" }, no, yes));
+    box.showModal();
+    no.focus();
+  }
+
+  // ---- copying and editing ------------------------------------------------------------------
+  async function copy(button) {
+    const text = button.closest(".message").querySelector("[data-raw]").dataset.raw;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = element("textarea", { value: text, className: "offscreen" });
+      document.body.append(area); // pages without https have no clipboard interface
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+      button.focus();
+    }
+    button.classList.add("done");
+    setTimeout(() => button.classList.remove("done"), 1400);
+  }
+  /** A field in place of `shown`; Enter keeps, Esc leaves it as it was. */
+  function editInPlace(shown, tag, value, label, keep) {
+    const field = element(tag, { className: "edit-field", value });
+    field.setAttribute("aria-label", label);
+    const save = element("button", { className: "button primary", textContent: tag === "textarea" ? "Send" : "Save" });
+    const leave = element("button", { className: "button", textContent: "Cancel" });
+    const form = element("div", { className: "edit-form" }, field, element("div", { className: "choices" }, leave, save));
+    const end = () => { form.remove(); shown.hidden = false; };
+    save.addEventListener("click", () => {
+      const text = field.value.trim();
+      if (text) keep(text);
+      end();
+    });
+    leave.addEventListener("click", end);
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); save.click(); }
+      if (event.key === "Escape") { event.stopPropagation(); end(); }
+    });
+    const grow = () => {
+      if (tag !== "textarea") return;
+      field.style.height = "auto";
+      field.style.height = `${field.scrollHeight + 2}px`;
+    };
+    field.addEventListener("input", grow);
+    shown.hidden = true;
+    shown.after(form);
+    grow();
+    field.focus();
+    field.select?.();
+  }
+
+  // ---- what a click means -------------------------------------------------------------------
+  const clicks = {
+    theme: switchTheme,
+    toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
+    copy,
+    enlarge,
+    dismiss: (button) => { button.closest(".notice").hidden = true; },
+    latest: () => { const s = scroller(); s?.scrollTo({ top: s.scrollHeight, behavior: "smooth" }); },
+    edit: (button) => {
+      const message = button.closest(".message");
+      const shown = $(".text", message);
+      if ($(".edit-form", message)) return;
+      editInPlace(shown, "textarea", shown.dataset.raw, "Edit the message", (text) =>
+        act(message, { action: "edit", message: message.dataset.id, text }));
+    },
+    rename: (button) => {
+      const item = button.closest("[data-conversation]");
+      if ($(".edit-form", item)) return;
+      const shown = $(".row", item);
+      editInPlace(shown, "input", item.dataset.title, "New name", (title) =>
+        act(item, { action: "rename", conversation: item.dataset.conversation, text: title }));
+    },
+    delete: (button) => {
+      const item = button.closest("[data-conversation]");
+      confirmFirst(`Delete “${item.dataset.title}” for good?`, "Delete", () =>
+        act(item, { action: "delete", conversation: item.dataset.conversation }));
+    },
+    act: (button) => {
+      const { action, message, conversation, value } = button.dataset;
+      if (phone.matches && (action === "open" || action === "new")) setDrawer("sidebar", false);
+      act(button, { action, message, conversation, value });
+      if (action === "new" || action === "open") composerText()?.focus();
+    },
+  };
+  document.addEventListener("click", (event) => {
+    const button = closest(event, "[data-click]");
+    if (button && !button.disabled) {
+      clicks[button.dataset.click]?.(button);
+      if (button.dataset.click !== "toggle") closeMenus();
+      return;
+    }
+    if (!closest(event, "details.menu")) closeMenus();
+    if (phone.matches && event.target.id === "scrim") { setDrawer("sidebar", false); setDrawer("panel", false); }
+  });
+  function closeMenus() {
+    for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+  }
+
+  let searchTimer;
+  document.addEventListener("input", (event) => {
+    const field = closest(event, "#search");
+    if (!field) return;
+    clearTimeout(searchTimer);
+    searchTimer = setTimeout(() => act(field, { action: "search", text: field.value }), 200);
+  });
+
+  // ---- keys ---------------------------------------------------------------------------------
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      if ($("dialog[open]") || event.defaultPrevented) return;
+      const menu = $("details.menu[open]");
+      if (menu) { menu.open = false; $("summary", menu)?.focus(); return; }
+      if (stopButton()) { event.preventDefault(); stopButton().click(); return; }
+      if (isOpen("panel")) setDrawer("panel", false, true);
+      else if (phone.matches && isOpen("sidebar")) setDrawer("sidebar", false, true);
+    }
+    if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
+      event.preventDefault();
+      $('#sidebar [data-action="new"]')?.click();
+    }
+  });
+
+  // ---- staying at the newest words, unless somebody scrolled up -----------------------------
+  const scroller = () => $("#scroller");
+  let following = true;
+  const atEnd = (s) => s.scrollHeight - s.scrollTop - s.clientHeight < 80;
+  document.addEventListener("scroll", (event) => {
+    if (event.target.id !== "scroller") return;
+    following = atEnd(event.target);
+    document.documentElement.toggleAttribute("data-behind", !following);
+  }, true);
+
+  let shownConversation = null;
+  let lastUserMessage = null;
+  function afterChange() {
+    labelComposer();
+    const thread = $("#thread .thread");
+    const id = thread?.dataset.conversation ?? "";
+    if (thread && id !== shownConversation) {
+      const first = shownConversation === null;
+      shownConversation = id;
+      following = true;
+      const url = new URL(location.href);
+      if (id) url.searchParams.set("c", id); else url.searchParams.delete("c");
+      if (!first || id) history.replaceState(null, "", url);
+    }
+    const newest = [...document.querySelectorAll("#thread .message.user")].at(-1)?.dataset.id;
+    if (newest !== lastUserMessage) { lastUserMessage = newest; following = true; }
+    const s = scroller();
+    if (s && following) s.scrollTop = s.scrollHeight;
+  }
+  let scheduled = false;
+  function watch() {
+    new MutationObserver(() => {
+      if (scheduled) return;
+      scheduled = true;
+      requestAnimationFrame(() => { scheduled = false; afterChange(); });
+    }).observe(document.body, { childList: true, subtree: true, characterData: true });
+  }
+
+  function start() {
+    showTheme(currentTheme());
+    setDrawer("sidebar", !phone.matches);
+    setDrawer("panel", false);
+    phone.addEventListener("change", () => setDrawer("sidebar", !phone.matches));
+    watch();
+    afterChange();
+  }
+  // Gradio sets its own theme class when it mounts; ours comes after it.
+  const mounted = setInterval(() => {
+    if (!$("#composer textarea")) return;
+    clearInterval(mounted);
+    start();
+  }, 30);
+  globalThis.llavaChat = { fillComposer };
+})();

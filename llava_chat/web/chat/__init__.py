@@ -1,0 +1,1 @@
+"""The Chat tab: its layout, what it shows, and what happens when somebody does something."""

@@ -1,0 +1,48 @@
+"""The example conversations that a first visit offers: pictures in assets/examples with a question.
+
+A picture that is not there is not offered, so a checkout without them still serves. Imports
+nothing of this project.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+FOLDER = Path(__file__).resolve().parents[3] / "assets" / "examples"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One way to begin. `url` is relative to the page, as everything that it loads."""
+
+    file: Path
+    question: str
+    alt: str
+
+    @property
+    def url(self) -> str:
+        """Where the page finds the picture."""
+        return f"examples/{self.file.name}"
+
+
+def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
+    """The examples listed in the folder's examples.json whose pictures are there, in its order.
+
+    examples.json: `[{"file": "name.png", "question": str, "alt": str}, ...]`.
+    """
+    index = folder / "examples.json"
+    if not index.exists():
+        return ()
+    rows = json.loads(index.read_text(encoding="utf-8"))
+    examples = (Example(folder / row["file"], row["question"], row["alt"]) for row in rows)
+    return tuple(example for example in examples if example.file.exists())
+
+
+def example_routes(folder: Path = FOLDER) -> list[Mount]:
+    """`/examples/NAME`, the pictures as they are; nothing while the folder is not there."""
+    return [Mount("/examples", StaticFiles(directory=folder))] if folder.is_dir() else []

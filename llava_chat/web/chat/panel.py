@@ -1,0 +1,125 @@
+"""The folded settings panel: its fields, and their way to and from `Options`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, GenerationSettings, ModelInfo
+from llava_chat.errors import SettingError
+from llava_chat.store import StoredConversation
+from llava_chat.web.chat.turns import Options
+from llava_chat.web.elements import icon_button
+
+
+@dataclass(frozen=True)
+class SettingsParts:
+    """The panel's components."""
+
+    system: gr.Textbox
+    template: gr.Dropdown
+    temperature: gr.Slider
+    top_p: gr.Slider
+    repetition_penalty: gr.Slider
+    max_new_tokens: gr.Slider
+    seed: gr.Number
+    reset: gr.Button
+
+    @property
+    def fields(self) -> list[Any]:
+        """All that hold a value."""
+        return [
+            self.system, self.template, self.temperature, self.top_p,
+            self.repetition_penalty, self.max_new_tokens, self.seed,
+        ]  # fmt: skip
+
+    def options(self, values: Mapping[Any, Any], deadline_s: float) -> Options:
+        """What the fields say. Raises SettingError naming the field that is out of its range."""
+        seed = values[self.seed]
+        generation = GenerationSettings(
+            temperature=values[self.temperature],
+            top_p=values[self.top_p],
+            repetition_penalty=values[self.repetition_penalty],
+            max_new_tokens=values[self.max_new_tokens],
+            seed=None if seed is None else _whole("seed", seed),
+            deadline_s=deadline_s,
+        )
+        return Options(values[self.system] or None, values[self.template] or None, generation)
+
+    def stored_options(self, stored: StoredConversation, defaults: Options) -> Options:
+        """What a conversation was last asked with; what it does not say is the default."""
+        known = {
+            name: value
+            for name, value in stored.settings.items()
+            if name in GenerationSettings.__dataclass_fields__ and name != "deadline_s"
+        }
+        generation = replace(defaults.generation, **known)
+        return Options(stored.system, stored.template, generation)
+
+    def show(self, options: Options) -> dict[Any, Any]:
+        """Updates that make the panel show `options`."""
+        generation = options.generation
+        return {
+            self.system: options.system or "",
+            self.template: options.template or "",
+            self.temperature: generation.temperature,
+            self.top_p: generation.top_p,
+            self.repetition_penalty: generation.repetition_penalty,
+            self.max_new_tokens: generation.max_new_tokens,
+            self.seed: generation.seed,
+        }
+
+
+def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> SettingsParts:
+    """Lay the panel out within the surrounding gr.Blocks."""
+    generation = defaults.generation
+    with gr.Column(elem_id="panel", scale=0, min_width=0):
+        gr.HTML(
+            '<div class="panel-top"><h2>Settings</h2>'
+            f"{icon_button('close', 'Close the settings', 'toggle', toggle='panel')}</div>",
+            apply_default_css=False,
+        )
+        system = gr.Textbox(
+            label="System message",
+            info="What the model is told before the chat. Empty: the template’s own.",
+            value=defaults.system or "",
+            lines=3,
+            max_lines=8,
+        )
+        template = gr.Dropdown(
+            label="Conversation template",
+            info="How the chat is written down for the model.",
+            choices=[(f"The model’s own ({model.template})", ""), *((n, n) for n in templates)],
+            value=defaults.template or "",
+        )
+        temperature = gr.Slider(
+            0, 2, generation.temperature, step=0.05, label="Temperature",
+            info="0 always takes the likeliest word; more is more varied.",
+        )  # fmt: skip
+        top_p = gr.Slider(
+            0.05, 1, generation.top_p, step=0.05, label="Top p",
+            info="Words are drawn from the likeliest that add up to this.",
+        )  # fmt: skip
+        penalty = gr.Slider(
+            1, 2, generation.repetition_penalty, step=0.05, label="Repetition penalty",
+            info="Keeps the model from repeating itself. 1 is off.",
+        )  # fmt: skip
+        longest = gr.Slider(
+            1, MAX_NEW_TOKENS_LIMIT, generation.max_new_tokens, step=1, label="Longest reply",
+            info="In tokens; a token is about three quarters of a word.",
+        )  # fmt: skip
+        seed = gr.Number(
+            label="Seed", value=generation.seed, precision=0, minimum=0,
+            info="Makes a varied reply repeatable. Empty: a new one each time.",
+        )  # fmt: skip
+        reset = gr.Button("Back to the defaults", elem_id="reset")
+    return SettingsParts(system, template, temperature, top_p, penalty, longest, seed, reset)
+
+
+def _whole(field: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise SettingError(field, f"must be a whole number, not {value!r}")
+    return int(value)

@@ -1,0 +1,169 @@
+"""Replies in the making: each has a thread that reads the engine's events and keeps the outcome.
+
+The page only looks at a reply's progress, some twelve times a second. A browser that is slow, that
+shows another conversation or that is gone therefore neither holds the engine up nor loses words.
+Imports engine.base and the store; no gradio.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from llava_chat.engine.base import Done, Event, Failed, Looking, Queued, Token
+from llava_chat.errors import EngineClosedError, InputError, LlavaChatError
+
+Phase = Literal["waiting", "looking", "writing", "ended"]
+_SPEED_AFTER_TOKENS = 4  # a speed from fewer is mostly the first token's delay
+
+
+class Stream(Protocol):
+    """The reader's end of a reply: an iterator of events that can be cancelled."""
+
+    def __next__(self) -> Event: ...
+    def cancel(self) -> None:
+        """Stop; the words so far still come, ending in Done."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A reply as it stands. `version` grows with every change; `error` is a sentence."""
+
+    phase: Phase = "waiting"
+    place: int = 1
+    pictures: int = 0
+    text: str = ""
+    tokens: int = 0
+    tokens_per_s: float | None = None
+    error: str | None = None
+    version: int = 0
+
+
+class LiveReply:
+    """One reply in the making. `progress` may be read from any thread."""
+
+    def __init__(self, conversation_id: str, stream: Stream) -> None:
+        self.conversation_id = conversation_id
+        self.progress = Progress()
+        self._stream = stream
+        self._first_token_at: float | None = None
+
+    def stop(self) -> None:
+        """End the reply within one token and keep its words."""
+        self._stream.cancel()
+
+    @property
+    def ended(self) -> bool:
+        """True once the reply is kept, or has failed."""
+        return self.progress.phase == "ended"
+
+    def run(self, keep: Callable[[Done], None]) -> str | None:
+        """Read the events to their end; `keep` stores what came. Returns what went wrong."""
+        try:
+            outcome = self._read()
+            if isinstance(outcome, Failed):
+                return str(outcome.error)
+            if outcome.token_ids:
+                keep(outcome)
+        except LlavaChatError as problem:
+            return str(problem)
+        return None
+
+    def end(self, error: str | None) -> None:
+        """Tell whoever follows that there is no more to come."""
+        self._change(phase="ended", error=error)
+
+    def _read(self) -> Done | Failed:
+        while True:
+            try:
+                event = next(self._stream)
+            except StopIteration:
+                return Failed(EngineClosedError("The server is stopping. Ask again in a minute."))
+            match event:
+                case Queued(place):
+                    self._change(phase="waiting", place=place)
+                case Looking(pictures):
+                    self._change(phase="looking", pictures=pictures)
+                case Token(text):
+                    self._add(text)
+                case _:
+                    return event
+
+    def _add(self, text: str) -> None:
+        now, before = time.monotonic(), self.progress
+        if self._first_token_at is None:
+            self._first_token_at = now
+        spent_s = now - self._first_token_at
+        enough = before.tokens >= _SPEED_AFTER_TOKENS and spent_s > 0
+        self._change(
+            phase="writing",
+            text=before.text + text,
+            tokens=before.tokens + 1,
+            tokens_per_s=before.tokens / spent_s if enough else None,
+        )
+
+    def _change(self, **changes: object) -> None:
+        # One thread writes; readers take the whole frozen value, so no lock is needed.
+        before = self.progress
+        self.progress = replace(before, version=before.version + 1, **changes)  # type: ignore[arg-type]
+
+
+class Replies:
+    """The replies in the making, at most one for each conversation."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, LiveReply] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def running(self, conversation_id: str | None) -> LiveReply | None:
+        """The conversation's reply in the making, if there is one."""
+        with self._lock:
+            return self._running.get(conversation_id or "")
+
+    def check_free(self, conversation_id: str | None) -> None:
+        """Raise InputError while a reply to this conversation is being written."""
+        if self._closed:
+            raise EngineClosedError("The server is stopping. Ask again in a minute.")
+        if self.running(conversation_id) is not None:
+            raise InputError("A reply is still being written. Stop it first, or wait for its end.")
+
+    def start(
+        self, conversation_id: str, stream: Stream, keep: Callable[[Done], None]
+    ) -> LiveReply:
+        """Read `stream` in a thread of its own until it ends; `keep` stores the outcome."""
+        live = LiveReply(conversation_id, stream)
+        with self._lock:
+            if conversation_id in self._running or self._closed:
+                stream.cancel()
+                raise InputError("A reply is still being written. Stop it first.")
+            self._running[conversation_id] = live
+        name = f"reply-{conversation_id[:8]}"
+        threading.Thread(target=self._run, args=(live, keep), name=name, daemon=True).start()
+        return live
+
+    def _run(self, live: LiveReply, keep: Callable[[Done], None]) -> None:
+        error: str | None = "The reply failed for a reason that the server's log tells. Try again."
+        try:
+            error = live.run(keep)
+        finally:
+            with self._lock:
+                self._running.pop(live.conversation_id, None)
+            live.end(error)
+
+    def close(self, grace_s: float) -> None:
+        """Start no more; stop what has not ended by itself after `grace_s` seconds."""
+        self._closed = True
+        deadline = time.monotonic() + grace_s
+        while self._running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with self._lock:
+            remaining = list(self._running.values())
+        for live in remaining:
+            live.stop()
+        kept_by = time.monotonic() + 2.0
+        while self._running and time.monotonic() < kept_by:
+            time.sleep(0.02)

@@ -1,0 +1,128 @@
+"""Updates of the Chat tab's components that show a conversation, a reply in the making, a sentence.
+
+Every method returns the components that change with what they then show.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from llava_chat.image import Picture, png_bytes
+from llava_chat.store import StoredConversation
+from llava_chat.web.chat import sidebar, status, thread
+from llava_chat.web.chat.examples import Example
+from llava_chat.web.chat.layout import ChatParts, export_links
+from llava_chat.web.chat.replies import Progress
+from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.elements import notice
+
+Updates = dict[Any, Any]
+
+
+@dataclass
+class View:
+    """What one open page shows. Lives in gr.State, and holds ids only.
+
+    The id proves nothing: the store gives a conversation to its owner alone.
+    """
+
+    conversation_id: str | None = None
+    search: str = ""
+
+
+class Showing:
+    """Knows which component shows what."""
+
+    def __init__(
+        self, parts: ChatParts, turns: Turns, defaults: Options, examples: Sequence[Example]
+    ) -> None:
+        self._parts = parts
+        self._turns = turns
+        self._defaults = defaults
+        self._examples = examples
+
+    def conversation(
+        self, owner: str, view: View, options: Options | None = None, *, fields: bool = False
+    ) -> Updates:
+        """Everything of the conversation that `view` names, or of a chat not yet begun.
+
+        options: what the context is measured with, by default the conversation's own. fields: put
+        the conversation's own settings into the panel too.
+        """
+        parts = self._parts
+        updates = {parts.live: "", **self.told(""), **self.listed(owner, view)}
+        if view.conversation_id is None:
+            return updates | {
+                parts.thread: thread.welcome(self._examples),
+                parts.meter: status.meter(None),
+                parts.export: "",
+            }
+        stored = self._turns.store.load(owner, view.conversation_id)
+        own = parts.settings.stored_options(stored, self._defaults)
+        use, dropped_pictures = self._turns.context(stored, options or own)
+        updates |= {
+            parts.thread: thread.thread(stored, self._notices(stored)),
+            parts.meter: status.meter(use, dropped_pictures),
+            parts.export: export_links(stored.id),
+        }
+        return updates | (parts.settings.show(own) if fields else {})
+
+    def listed(self, owner: str, view: View) -> Updates:
+        """The sidebar's list."""
+        found = self._turns.store.list(owner, view.search)
+        shown = sidebar.conversations(found, view.conversation_id, view.search)
+        return {self._parts.conversations: shown}
+
+    def progress(self, progress: Progress) -> Updates:
+        """A reply in the making."""
+        return {self._parts.live: status.live_reply(progress)}
+
+    def composer(self, *, running: bool, empty: bool = False) -> Updates:
+        """The composer with its one button: send, or stop while a reply is written."""
+        changes: dict[str, Any] = {"submit_btn": not running, "stop_btn": running}
+        if empty:
+            changes["value"] = None
+        return {self._parts.composer: gr.MultimodalTextbox(**changes)}
+
+    def given_back(self, text: str, pictures: Sequence[Picture]) -> Updates:
+        """What was said, in the composer again."""
+        files = [str(_as_upload(picture)) for picture in pictures]
+        value = {"text": text, "files": files}
+        return {self._parts.composer: gr.MultimodalTextbox(value=value)}
+
+    def sentence(self, text: str) -> Updates:
+        """One sentence that says what could not be done."""
+        return {self._parts.notice: notice(text, "error")}
+
+    def told(self, text: str) -> Updates:
+        """A sentence that a person should know, or none."""
+        return {self._parts.notice: notice(text)}
+
+    def default_fields(self) -> Updates:
+        """The settings panel at the server's defaults."""
+        return self._parts.settings.show(self._defaults)
+
+    def _notices(self, stored: StoredConversation) -> dict[str, str]:
+        ids = [picture_id for message in stored.path for picture_id in message.picture_ids]
+        pictures = [self._turns.store.picture(picture_id) for picture_id in ids]
+        return {picture.id: picture.notice for picture in pictures if picture.notice}
+
+
+def _as_upload(picture: Picture) -> Path:
+    """A copy of a kept picture where Gradio takes files from."""
+    folder = Path(get_upload_folder()) / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    file = folder / "picture.png"
+    if isinstance(picture.source, Path):
+        shutil.copyfile(picture.source, file)
+    else:
+        file.write_bytes(png_bytes(picture))
+    return file

@@ -1,0 +1,58 @@
+"""A reply while it is being made, and how full the context is, as HTML. Pure functions."""
+
+from __future__ import annotations
+
+from html import escape
+
+from llava_chat.engine.base import ContextUse
+from llava_chat.web.chat.replies import Progress
+from llava_chat.web.elements import plural
+from llava_chat.web.prose import prose
+
+
+def live_reply(progress: Progress) -> str:
+    """The words so far, with the state in words below them.
+
+    Only the state is a live region: a screen reader is told of a new state once, not of each word.
+    """
+    words, figure = _state(progress)
+    text = f'<div class="text prose">{prose(progress.text)}</div>' if progress.text else ""
+    shown = f' <span aria-hidden="true">{escape(figure)}</span>' if figure else ""
+    return (
+        f'<div class="message reply live" aria-busy="true">{text}<div class="state">'
+        f'<span class="pulse" aria-hidden="true"></span>'
+        f'<span role="status">{escape(words)}</span>{shown}</div></div>'
+    )
+
+
+def _state(progress: Progress) -> tuple[str, str]:
+    if progress.phase == "waiting":
+        return f"Waiting: place {progress.place}", ""
+    if progress.phase == "looking":
+        looks = plural(progress.pictures, "picture")
+        return ("Looking" if progress.pictures else "Reading"), (
+            f"at {looks}" if progress.pictures > 1 else ""
+        )
+    speed = f"{progress.tokens_per_s:.0f} tokens/s" if progress.tokens_per_s else ""
+    return "Writing", speed
+
+
+def meter(use: ContextUse | None, dropped_pictures: int = 0) -> str:
+    """How much of the model's context the conversation fills, and what was left out of it."""
+    if use is None:
+        return '<div class="meter" hidden></div>'
+    share = min(1.0, use.prompt_tokens / use.context_tokens)
+    percent = round(100 * share)
+    level = "full" if use.dropped_turns else "high" if share > 0.8 else "fine"
+    label = f"{use.prompt_tokens:,} of {plural(use.context_tokens, 'token')} of context used"
+    left_out = ""
+    if use.dropped_turns:
+        told = plural(use.dropped_turns, "oldest message")
+        told += f" and {plural(dropped_pictures, 'picture')}" if dropped_pictures else ""
+        left_out = f'<span class="left-out">{told} left out</span>'
+    return (
+        f'<div class="meter {level}" title="{label}">'
+        f'<span class="track" role="meter" aria-label="{label}" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{percent}"><span style="width:{percent}%"></span>'
+        f'</span><span class="percent">{percent} % of context</span>{left_out}</div>'
+    )

@@ -1,0 +1,142 @@
+"""A conversation as HTML: its messages, their pictures, their versions, and what can be done.
+
+Pure functions of stored values. Imports the store's values, the Markdown renderer and the page's
+elements; neither gradio nor the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from llava_chat.store.stored import Message, StoredConversation
+from llava_chat.web.chat.examples import Example
+from llava_chat.web.elements import icon_button, plural
+from llava_chat.web.icons import icon
+from llava_chat.web.prose import prose
+
+_FINISH_NOTES = {
+    "cancelled": "Stopped.",
+    "length": "Cut at the longest reply that the settings allow.",
+    "deadline": "Cut: the reply took longer than the server allows.",
+}
+_EMPTY_NOTES = {
+    "cancelled": "Stopped before the first word.",
+    "deadline": "No word came in the time that the server allows.",
+}
+
+
+def thread(conversation: StoredConversation, notices: Mapping[str, str]) -> str:
+    """All messages on the conversation's active path.
+
+    notices: by picture id, what a person should know of how the picture was read.
+    """
+    path = conversation.path
+    last = path[-1].id if path else None
+    messages = "".join(
+        _user(message, notices) if message.role == "user" else _reply(message, message.id == last)
+        for message in path
+    )
+    return (
+        f'<ol class="thread" data-conversation="{conversation.id}" '
+        f'aria-label="{escape(conversation.title)}">{messages}</ol>'
+    )
+
+
+def welcome(examples: Sequence[Example]) -> str:
+    """What a chat without messages shows: what this is, and a few ways to begin."""
+    cards = "".join(
+        '<li><button type="button" class="example" data-click="act" data-action="example" '
+        f'data-value="{index}"><img src="{example.url}" alt="{escape(example.alt)}" '
+        f'width="96" height="96" loading="lazy"><span>{escape(example.question)}</span></button></li>'
+        for index, example in enumerate(examples)
+    )
+    listed = f'<ul class="examples" aria-label="Examples">{cards}</ul>' if cards else ""
+    return (
+        '<div class="thread welcome" data-conversation="">'
+        f'<div class="hero">{icon("mark")}<h1>Show me a picture.</h1>'
+        "<p>Drop one anywhere, paste it, or add it below. Then ask.</p></div>"
+        f"{listed}</div>"
+    )
+
+
+def _user(message: Message, notices: Mapping[str, str]) -> str:
+    pictures = "".join(
+        picture(picture_id, index, len(message.picture_ids))
+        for index, picture_id in enumerate(message.picture_ids, start=1)
+    )
+    shown = f'<div class="pictures">{pictures}</div>' if pictures else ""
+    notes = "".join(_note(notices[i]) for i in message.picture_ids if notices.get(i))
+    tools = (
+        _versions(message)
+        + icon_button("edit", "Edit and ask again", "edit")
+        + icon_button("copy", "Copy the message", "copy")
+    )
+    return (
+        f'<li class="message user" data-id="{message.id}" aria-label="You">{shown}{notes}'
+        f'<div class="text" data-raw="{escape(message.text)}">{escape(message.text)}</div>'
+        f'<div class="tools">{tools}</div></li>'
+    )
+
+
+def _reply(message: Message, is_last: bool) -> str:
+    notes = _FINISH_NOTES if message.text else _EMPTY_NOTES
+    note = notes.get(message.finish or "", "")
+    tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
+    if is_last:
+        tools += icon_button("again", "Write another reply", "act", action="regenerate")
+        tools += icon_button("undo", "Take back the last question", "act", action="undo")
+    return (
+        f'<li class="message reply" data-id="{message.id}" aria-label="Reply">'
+        f'<div class="text prose" data-raw="{escape(message.text)}">{prose(message.text)}'
+        f"</div>{_note(note) if note else ''}"
+        f'<div class="tools">{tools}{_facts(message)}</div></li>'
+    )
+
+
+def picture(picture_id: str, index: int, count: int) -> str:
+    """A thumbnail that enlarges."""
+    name = "Your picture" if count == 1 else f"Your picture {index} of {count}"
+    return (
+        f'<button type="button" class="thumb" data-click="enlarge" aria-label="Enlarge: {name}" '
+        f'data-full="pictures/{picture_id}"><img src="pictures/{picture_id}/thumbnail" '
+        f'alt="{name}"></button>'
+    )
+
+
+def _versions(message: Message) -> str:
+    """Arrows to the earlier and later versions of a message, when there is more than one."""
+    if message.versions < 2:
+        return ""
+    ids, here = message.sibling_ids, message.version - 1
+    before = ids[here - 1] if here else None
+    after = ids[here + 1] if here + 1 < len(ids) else None
+    return (
+        '<span class="versions" role="group" aria-label="Versions">'
+        + _arrow("left", "Earlier version", before)
+        + f"<span>{message.version}/{message.versions}</span>"
+        + _arrow("right", "Later version", after)
+        + "</span>"
+    )
+
+
+def _arrow(picture: str, label: str, target: str | None) -> str:
+    return icon_button(
+        picture, label, "act", disabled=target is None, action="choose", message=target
+    )
+
+
+def _facts(message: Message) -> str:
+    """Which model wrote the reply and how fast, for those who look."""
+    record = message.record
+    if record is None:
+        return ""
+    writing_s = record.total_s - (record.first_token_s or record.total_s)
+    facts = [record.model_id, plural(record.generated_tokens, "token"), f"{record.total_s:.1f} s"]
+    if writing_s > 0 and record.generated_tokens > 1:
+        facts.append(f"{(record.generated_tokens - 1) / writing_s:.0f} tokens/s")
+    return f'<span class="facts">{escape(" · ".join(facts))}</span>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'

@@ -1,0 +1,254 @@
+"""What a person can do in a conversation: ask, ask again, edit, undo. The store and the engine
+meet here; whatever cannot be done raises a sentence and leaves the conversation as it was.
+
+Imports the engine's interface, the store and images; no gradio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from llava_chat import __version__
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings
+from llava_chat.errors import LlavaChatError, MessageError, NotFoundError, PictureError
+from llava_chat.image import Picture, PictureLimits, read_picture
+from llava_chat.store import ConversationStore, Message, ReplyRecord, StoredConversation
+from llava_chat.web.chat.replies import LiveReply, Replies, Stream
+
+# Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
+LIVELY_TEMPERATURE = 0.7
+LIVELY_TOP_P = 0.9
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the settings panel says: system and template None for the model's own."""
+
+    system: str | None
+    template: str | None
+    generation: GenerationSettings
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one message may bring."""
+
+    picture: PictureLimits
+    max_pictures: int
+    max_message_chars: int
+    deadline_s: float
+
+
+class Turns:
+    """The conversations of one server. Every method takes the owner and checks it by the store."""
+
+    def __init__(
+        self, engine: ChatEngine, store: ConversationStore, replies: Replies, limits: Limits
+    ) -> None:
+        self.engine = engine
+        self.store = store
+        self.replies = replies
+        self.limits = limits
+
+    def ask(
+        self,
+        owner: str,
+        conversation_id: str | None,
+        text: str,
+        files: Sequence[str | Path],
+        options: Options,
+    ) -> LiveReply:
+        """Add a message, in a new conversation when there is none, and start the reply to it."""
+        self.replies.check_free(conversation_id)
+        text = self._checked(text, len(files))
+        pictures = [read_picture(Path(file), self.limits.picture) for file in files]
+        if conversation_id is None:
+            return self._begin(owner, None, (), text, pictures, options)
+        stored = self.store.load(owner, conversation_id)
+        path = stored.path
+        if path and path[-1].role == "user":
+            # An unanswered message is said anew; its pictures stay unless others came.
+            pictures = pictures or self._pictures(path[-1])
+            path = path[:-1]
+        return self._begin(owner, stored, path, text, pictures, options)
+
+    def edit(
+        self, owner: str, conversation_id: str, message_id: str, text: str, options: Options
+    ) -> LiveReply:
+        """Say something else in place of an earlier message, and go on from there."""
+        self.replies.check_free(conversation_id)
+        stored = self.store.load(owner, conversation_id)
+        index, message = _find(stored, message_id, "user")
+        text = self._checked(text, len(message.picture_ids))
+        pictures = self._pictures(message)
+        return self._begin(owner, stored, stored.path[:index], text, pictures, options)
+
+    def regenerate(self, owner: str, conversation_id: str, options: Options) -> LiveReply:
+        """Write another reply to the last message; the earlier ones stay as versions."""
+        self.replies.check_free(conversation_id)
+        stored = self.store.load(owner, conversation_id)
+        asked = [index for index, one in enumerate(stored.path) if one.role == "user"]
+        if not asked:
+            raise NotFoundError("There is no message to reply to in this conversation.")
+        path = stored.path[: asked[-1] + 1]
+        generation = options.generation
+        if path[-1] is not stored.path[-1] and generation.seed is None:
+            generation = _lively(generation)  # the likeliest reply again would be no other version
+        conversation = self._conversation(stored, path, options)
+        stream = self._stream(conversation, generation)
+        return self._start(owner, stored.id, path[-1].id, conversation, stream, generation)
+
+    def undo(self, owner: str, conversation_id: str) -> Message:
+        """Take back the last message with its reply; returns it. Its pictures stay kept."""
+        self.replies.check_free(conversation_id)
+        return self.store.undo(owner, conversation_id)
+
+    def choose(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Go to another version of a message."""
+        self.replies.check_free(conversation_id)
+        self.store.choose(owner, conversation_id, message_id)
+
+    def stop(self, owner: str, conversation_id: str) -> None:
+        """End the reply that is being written and keep its words."""
+        self.store.load(owner, conversation_id)
+        live = self.replies.running(conversation_id)
+        if live is not None:
+            live.stop()
+
+    def delete(self, owner: str, conversation_id: str) -> None:
+        """Delete a conversation; a reply that is being written ends."""
+        self.stop(owner, conversation_id)
+        self.store.delete(owner, conversation_id)
+
+    def context(
+        self, stored: StoredConversation, options: Options
+    ) -> tuple[ContextUse | None, int]:
+        """How full the context is, and how many pictures were left out of it."""
+        if not stored.path:
+            return None, 0
+        conversation = self._conversation(stored, stored.path, options)
+        try:
+            use = self.engine.context_use(conversation)
+        except LlavaChatError:
+            return None, 0  # the meter is a help; its failure must not hide the conversation
+        dropped = conversation.turns[: use.dropped_turns]
+        return use, sum(len(turn.images) for turn in dropped)
+
+    def _begin(
+        self,
+        owner: str,
+        stored: StoredConversation | None,
+        before: Sequence[Message],
+        text: str,
+        pictures: Sequence[Picture],
+        options: Options,
+    ) -> LiveReply:
+        """The engine is asked first: what it refuses never becomes part of the conversation."""
+        earlier = self._conversation(stored, before, options)
+        turns = (*earlier.turns, Turn("user", text, tuple(pictures)))
+        conversation = replace(earlier, turns=turns)
+        stream = self._stream(conversation, options.generation)
+        try:
+            settings = asdict(options.generation)
+            if stored is None:
+                stored = self.store.create(
+                    owner, system=options.system, template=options.template, settings=settings
+                )
+            else:
+                self.store.set_options(
+                    owner, stored.id, options.system, options.template, settings
+                )
+            parent_id = before[-1].id if before else None
+            message = self.store.add_user(owner, stored.id, text, pictures, parent_id=parent_id)
+        except LlavaChatError:
+            stream.cancel()
+            raise
+        return self._start(
+            owner, stored.id, message.id, conversation, stream, options.generation
+        )
+
+    def _start(
+        self,
+        owner: str,
+        conversation_id: str,
+        message_id: str,
+        conversation: Conversation,
+        stream: Stream,
+        generation: GenerationSettings,
+    ) -> LiveReply:
+        def keep(done: Done) -> None:
+            record = self._record(conversation, generation, done)
+            self.store.add_reply(
+                owner, conversation_id, message_id, done.text, done.token_ids, done.finish, record
+            )
+
+        return self.replies.start(conversation_id, stream, keep)
+
+    def _record(
+        self, conversation: Conversation, generation: GenerationSettings, done: Done
+    ) -> ReplyRecord:
+        model = self.engine.model
+        return ReplyRecord(
+            model_id=model.id,
+            revision=model.revision,
+            template=conversation.template or model.template,
+            system=conversation.system,
+            settings=asdict(generation),
+            prompt_tokens=done.prompt_tokens,
+            generated_tokens=len(done.token_ids),
+            first_token_s=done.first_token_s,
+            total_s=done.total_s,
+            app_version=__version__,
+            seed=done.seed,
+            picture_ids=tuple(p.id for turn in conversation.turns for p in turn.images),
+        )
+
+    def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
+        return cast(Stream, self.engine.stream(conversation, generation))
+
+    def _conversation(
+        self, stored: StoredConversation | None, path: Sequence[Message], options: Options
+    ) -> Conversation:
+        turns: tuple[Turn, ...] = ()
+        if stored is not None:
+            turns = replace(stored, path=tuple(path)).conversation(self.store.picture).turns
+        return Conversation(turns, system=options.system, template=options.template)
+
+    def _pictures(self, message: Message) -> list[Picture]:
+        return [self.store.picture(picture_id) for picture_id in message.picture_ids]
+
+    def _checked(self, text: str, pictures: int) -> str:
+        text = text.strip()
+        if not text:
+            wanted = "about the picture " if pictures else ""
+            raise MessageError(f"The message is empty. Write a question {wanted}first.")
+        if len(text) > self.limits.max_message_chars:
+            raise MessageError(
+                f"The message has {len(text):,} characters; "
+                f"at most {self.limits.max_message_chars:,} are read. Shorten it."
+            )
+        if pictures > self.limits.max_pictures:
+            raise PictureError(
+                f"{pictures} pictures came; at most {self.limits.max_pictures} go with a message."
+            )
+        return text
+
+
+def _find(stored: StoredConversation, message_id: str, role: str) -> tuple[int, Message]:
+    for index, message in enumerate(stored.path):
+        if message.id == message_id and message.role == role:
+            return index, message
+    raise NotFoundError("That message is no longer shown here. Reload the page.")
+
+
+def _lively(generation: GenerationSettings) -> GenerationSettings:
+    """Sampling warm enough that another reply can differ from the one before."""
+    return replace(
+        generation,
+        temperature=max(generation.temperature, LIVELY_TEMPERATURE),
+        top_p=max(generation.top_p, LIVELY_TOP_P),
+    )

@@ -1,0 +1,139 @@
+"""Starting and ending the server: model, database, page, and an orderly way out.
+
+Gradio's own `launch` serves the page, with our routes and middleware handed to it, because a page
+mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from llava_chat.engine.base import ChatEngine
+from llava_chat.errors import LlavaChatError
+from llava_chat.settings import Settings, flag, signing_key
+from llava_chat.store import ConversationStore
+from llava_chat.web import page
+from llava_chat.web.chat.examples import example_routes
+from llava_chat.web.chat.replies import Replies
+from llava_chat.web.export import export_routes
+from llava_chat.web.guard import RequestGuard
+from llava_chat.web.security import SecurityHeaders
+from llava_chat.web.session import SessionMiddleware, Sessions
+from llava_chat.web.thumbnails import Thumbnails, picture_routes
+
+# Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
+# stopped, and the engine and the server close.
+REPLIES_GRACE_S = 5.0
+ENGINE_GRACE_S = 1.0
+JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
+CALL_OVERHEAD_BYTES = 256 * 1024
+
+
+def serve(settings: Settings) -> None:
+    """Serve the page until Ctrl-C or SIGTERM. Raises LlavaChatError when it cannot start."""
+    # The engine brings torch, whose import takes seconds: a wrong port is told before.
+    check_port(settings.host, settings.port)
+    from llava_chat.engine.local import open_engine
+
+    engine = open_engine(settings)
+    try:
+        run(engine, settings)
+    finally:
+        engine.close(ENGINE_GRACE_S)
+
+
+def run(engine: ChatEngine, settings: Settings) -> None:
+    """Serve `engine` until Ctrl-C or SIGTERM; then replies end or are kept as stopped."""
+    told_to_stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_stop.set())
+    store = ConversationStore.open(settings.database, settings.data_dir)
+    replies = Replies()
+    try:
+        blocks = launch(engine, store, replies, settings)
+        address = f"http://{_shown_host(settings.host)}:{settings.port}"
+        print(f"{engine.model.id} answers at {address} (Ctrl-C stops it)", flush=True)
+        told_to_stop.wait()
+        print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
+        replies.close(REPLIES_GRACE_S)
+        blocks.close(verbose=False)
+    finally:
+        store.close()
+
+
+def launch(
+    engine: ChatEngine, store: ConversationStore, replies: Replies, settings: Settings
+) -> gr.Blocks:
+    """Start the server in threads of its own and return."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # what Blocks and launch would send home
+    check_port(settings.host, settings.port)
+    sessions = Sessions(signing_key(settings))
+    blocks = page.build(engine, store, replies, settings, sessions.owner_of)
+    script = page.SCRIPT.read_text(encoding="utf-8")
+    blocks.queue(default_concurrency_limit=None)
+    blocks.launch(
+        server_name=settings.host,
+        server_port=settings.port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inbrowser=False,
+        ssr_mode=False,
+        run_history=False,
+        footer_links=[],
+        max_file_size=settings.max_picture_bytes,
+        theme=page.theme(),
+        css_paths=page.STYLE_SHEETS,
+        head=f"<script>{script}</script>",
+        app_kwargs={
+            "routes": [
+                *picture_routes(sessions, store, Thumbnails(settings.data_dir / "thumbnails")),
+                *export_routes(sessions, store),
+                *example_routes(),
+            ],
+            "middleware": _middleware(sessions, settings, script),
+        },
+    )
+    return blocks
+
+
+def _middleware(sessions: Sessions, settings: Settings, script: str) -> list[Middleware]:
+    on_space = "SPACE_ID" in os.environ
+    upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
+    options: dict[str, Any] = {
+        "max_json_bytes": (
+            CALL_OVERHEAD_BYTES + JSON_BYTES_PER_CHARACTER * settings.max_message_chars
+        ),
+        "max_upload_bytes": upload_bytes,
+    }
+    return [
+        Middleware(SecurityHeaders, on_space=on_space, scripts=(script,)),
+        Middleware(SessionMiddleware, sessions=sessions, embedded=on_space),
+        Middleware(RequestGuard, sessions=sessions, **options),
+    ]
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise LlavaChatError when something else listens there, or the address is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise LlavaChatError(
+                f"Port {port} of {host} cannot be used ({error.strerror}); "
+                f"choose another one with {flag('port')}."
+            ) from error
+
+
+def _shown_host(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host

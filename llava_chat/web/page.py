@@ -1,0 +1,101 @@
+"""The page: its tabs, and what they share. A tab is one package with a function that adds it.
+
+Imports the tabs; `launch` imports this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import gradio as gr
+
+from llava_chat.conversation import TEMPLATES
+from llava_chat.engine.base import ChatEngine, GenerationSettings
+from llava_chat.image import PictureLimits
+from llava_chat.settings import Settings
+from llava_chat.store import ConversationStore
+from llava_chat.web.chat import layout
+from llava_chat.web.chat.examples import load_examples
+from llava_chat.web.chat.handlers import ChatHandlers
+from llava_chat.web.chat.replies import Replies
+from llava_chat.web.chat.showing import Showing
+from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.icons import sprite
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+# In the order in which their rules count.
+STYLE_SHEETS = [
+    ASSETS / "css" / f"{name}.css"
+    for name in ("tokens", "page", "sidebar", "thread", "composer", "panel")
+]
+SCRIPT = ASSETS / "js" / "page.js"
+# Every system has these; a page that loads no fonts also tells nobody that it was read.
+TEXT_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+def build(
+    engine: ChatEngine,
+    store: ConversationStore,
+    replies: Replies,
+    settings: Settings,
+    owner_of: Callable[[gr.Request], str],
+) -> gr.Blocks:
+    """The page as gr.Blocks, ready to launch. owner_of: who sends a request."""
+    page = gr.Blocks(
+        title="llava_chat", fill_width=True, fill_height=True, analytics_enabled=False
+    )
+    with page:
+        gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
+            _add_chat(page, engine, store, replies, settings, owner_of)
+    return page
+
+
+def theme() -> gr.themes.Base:
+    """Gradio's plain theme without web fonts; the style sheets do the rest."""
+    return gr.themes.Base(font=TEXT_FONTS, font_mono=CODE_FONTS)
+
+
+def _add_chat(
+    page: gr.Blocks,
+    engine: ChatEngine,
+    store: ConversationStore,
+    replies: Replies,
+    settings: Settings,
+    owner_of: Callable[[gr.Request], str],
+) -> None:
+    examples = load_examples()
+    defaults = default_options(settings)
+    turns = Turns(engine, store, replies, limits(settings))
+    parts = layout.build(
+        engine.model, defaults, tuple(TEMPLATES), examples, settings.max_message_chars
+    )
+    showing = Showing(parts, turns, defaults, examples)
+    ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
+
+
+def default_options(settings: Settings) -> Options:
+    """What a new chat starts with."""
+    generation = GenerationSettings(
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        repetition_penalty=settings.repetition_penalty,
+        max_new_tokens=settings.max_new_tokens,
+        seed=settings.seed,
+        deadline_s=settings.deadline_s,
+    )
+    return Options(settings.system, settings.template, generation)
+
+
+def limits(settings: Settings) -> Limits:
+    """What one message may bring."""
+    picture = PictureLimits(
+        max_bytes=settings.max_picture_bytes,
+        max_pixels=settings.max_picture_pixels,
+        max_side_px=settings.max_picture_side,
+    )
+    return Limits(
+        picture, settings.max_pictures, settings.max_message_chars, settings.deadline_s
+    )
