@@ -43,9 +43,9 @@ class _Request(Protocol):
 
 
 class Sessions:
-    """Makes and checks the tokens of one server, with its signing key (`settings.signing_key`).
+    """Makes and checks the tokens of one server. key: secret bytes, the same at every start.
 
-    >>> sessions = Sessions("a key of 32 characters or more...")
+    >>> sessions = Sessions(b"a key of 32 bytes or more........")
     >>> cookie = sessions.new_cookie()
     >>> sessions.owner_of_cookie(cookie) == sessions.owner_of_cookie(cookie)
     True
@@ -55,8 +55,8 @@ class Sessions:
     True
     """
 
-    def __init__(self, signing_key: str) -> None:
-        self._key = signing_key.encode()
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
     def new_cookie(self) -> str:
         """A fresh token with its signature, as the cookie's value."""
