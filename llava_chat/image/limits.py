@@ -15,8 +15,8 @@ class PictureLimits:
     max_pixels: width x height; the default is the most that telephones take.
     max_side_px: the longer side; the default is what WebP can hold and panoramas need.
     decode_memory_bytes: address space of the child that decodes. The dearest picture within the
-    other defaults (50 megapixels, progressive or transparent) needs 0.7 GB.
-    decode_timeout_s: seconds to decode it and hand it over; the dearest took two on busy cores.
+    other defaults (a transparent WebP of 50 megapixels) needs 0.82 GB.
+    decode_timeout_s: seconds to decode it and hand it over; the dearest took 4.5 on busy cores.
     Raises SettingError naming the field.
     """
 
