@@ -121,7 +121,8 @@ def tokenize(
             new = encoder.text(part, wording, apart)
             if given and given[-len(new) :] == new:
                 new = ()  # the reply was generated with the space that its end begins with
-        apart = part.picture is not None or single is not None
+        if part.text or new:
+            apart = part.picture is not None or single is not None
         given = part.token_ids
         ids += new
         labels += new if part.learned else (IGNORED,) * len(new)
@@ -133,9 +134,10 @@ def end_ids(tokenizer: Tokenizer, template: str) -> frozenset[int]:
 
     A template that ends turns with ordinary text (`###`) adds none: look for `Template.end`.
     """
-    end = template_named(template).end.strip(" ")
-    ids = (tokenizer.eos_token_id, tokenizer.backend_tokenizer.token_to_id(end))
-    return frozenset(each for each in ids if each is not None)
+    wording = template_named(template)
+    end = wording.end.strip(" ")
+    own = tokenizer.backend_tokenizer.token_to_id(end) if end in wording.special else None
+    return frozenset(each for each in (tokenizer.eos_token_id, own) if each is not None)
 
 
 def _placed(parts: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -143,10 +143,10 @@ def _words(text: str, template: Template) -> str:
 
 
 def _merged(parts: Iterator[Segment]) -> tuple[Segment, ...]:
-    """Without empty segments, and with neighbours of template text joined."""
+    """Without empty template text, and with neighbours of template text joined."""
     merged: list[Segment] = []
     for part in parts:
-        if not part.text and part.token_ids is None:
+        if not part.text and part.kind in ("template", "special"):
             continue
         last = merged[-1] if merged else None
         if last and last.kind == part.kind == "template" and last.learned == part.learned:

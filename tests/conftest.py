@@ -1,0 +1,115 @@
+"""Small tokenizers of the two kinds that models come with, and pictures to talk about.
+
+They are real: trained here with the `tokenizers` library, wrapped by transformers as a checkpoint's
+tokenizer.json is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
+
+from llava_chat.image import Picture, picture_from_image
+
+IMAGE_TOKEN = "<image>"
+CHATML = ["<|im_start|>", "<|im_end|>"]
+LLAMA_3 = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+TEXT = [
+    "A chat between a curious user and an artificial intelligence assistant.",
+    "The assistant gives helpful, detailed, and polite answers to the user's questions.",
+    "You are a helpful language and vision assistant.",
+    "USER: What is in the picture? ASSISTANT: A large red circle. USER: And its colour?",
+    "Human: Where is the star? Assistant: Below the square. a### b### ###",
+    "[INST] <<SYS>>\nYou are here.\n<</SYS>>\n\nHow many? [/INST] Three. [INST] Why? [/INST]",
+    "system\n user\n assistant\n Question\n Answer\n <Image> </Image>",
+] * 3
+
+
+def llama_tokenizer(prepend_scheme: str, adds_bos: bool) -> Tokenizer:
+    """BPE with byte fallback and a mark at the start of words, `<s>` 1, `</s>` 2."""
+    trained = Tokenizer(BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=True)
+    trained.train_from_iterator(TEXT, BpeTrainer(vocab_size=400, show_progress=False))
+    learned = json.loads(trained.to_str())["model"]
+    # "\n" is a byte token there, as in LLaMA: no longer token holds it.
+    merges = [pair for pair in learned["merges"] if "\n" not in "".join(pair)]
+    pieces = [piece for piece in learned["vocab"] if "\n" not in piece]
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocab = {piece: place for place, piece in enumerate([*first, *pieces])}
+    tokenizer = Tokenizer(
+        BPE(vocab, [tuple(m) for m in merges], byte_fallback=True, unk_token="<unk>", fuse_unk=True)
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend_scheme, split=False)
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+         decoders.Strip(" ", 1, 0)]
+    )  # fmt: skip
+    if adds_bos:
+        tokenizer.post_processor = processors.TemplateProcessing("<s> $A", None, [("<s>", 1)])
+    return tokenizer
+
+
+def byte_level_tokenizer() -> Tokenizer:
+    """BPE on bytes, as Qwen's and Llama 3's, with the special tokens of both."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(
+        vocab_size=500,
+        initial_alphabet=alphabet,
+        special_tokens=["<|endoftext|>", *CHATML, *LLAMA_3],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def make_llama_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
+    """Build a tokenizer of LLaMA's kind, with `<image>` as an added special token."""
+
+    def make(prepend_scheme: str = "always", adds_bos: bool = False) -> PreTrainedTokenizerFast:
+        return PreTrainedTokenizerFast(
+            tokenizer_object=llama_tokenizer(prepend_scheme, adds_bos),
+            bos_token="<s>",
+            eos_token="</s>",
+            unk_token="<unk>",
+            additional_special_tokens=[IMAGE_TOKEN],
+            clean_up_tokenization_spaces=False,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def llama_like(
+    make_llama_tokenizer: Callable[..., PreTrainedTokenizerFast],
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of LLaMA's kind."""
+    return make_llama_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def byte_level() -> PreTrainedTokenizerFast:
+    """A tokenizer of Qwen's and Llama 3's kind."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=byte_level_tokenizer(),
+        bos_token="<|begin_of_text|>",
+        eos_token="<|endoftext|>",
+        additional_special_tokens=[IMAGE_TOKEN, *CHATML, *LLAMA_3],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[Picture, ...]:
+    """Three different pictures, of different sizes."""
+    return tuple(picture_from_image(Image.new("RGB", (n, 1))) for n in (1, 2, 3))

@@ -1,0 +1,259 @@
+"""Ids, picture spans and labels: against the reference's rule, and against one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast
+
+from llava_chat.conversation import TEMPLATES, Conversation, Turn, prompt
+from llava_chat.errors import CheckpointError
+from llava_chat.image import Picture
+from llava_chat.tokens import IGNORED, Prompt, end_ids, tokenize
+
+IMAGE_ID = 7
+LLAMA_KIND = (
+    "llava_v0",
+    "v0_mmtag",
+    "llava_v1",
+    "vicuna_v1",
+    "llava_llama_2",
+    "mistral_instruct",
+    "plain",
+)
+BYTE_LEVEL = ("mpt", "chatml_direct", "qwen_1_5", "llava_llama_3")
+KIND = [*((name, "llama_like") for name in LLAMA_KIND), *((n, "byte_level") for n in BYTE_LEVEL)]
+
+
+def tokens(
+    conversation: Conversation,
+    tokenizer: PreTrainedTokenizerFast,
+    template: str,
+    cue: bool = True,
+    rows: Callable[[Picture], int] = lambda picture: picture.width,
+) -> Prompt:
+    return tokenize(
+        conversation,
+        tokenizer,
+        template=template,
+        picture_tokens=rows,
+        image_token_id=IMAGE_ID,
+        cue=cue,
+    )
+
+
+def talk(pictures: tuple[Picture, ...] = ()) -> Conversation:
+    return Conversation(
+        (
+            Turn("user", "What is in the picture?", pictures[:2]),
+            Turn("assistant", "A large red circle.\nAnd a star."),
+            Turn("user", "And its colour?", pictures[2:]),
+            Turn("assistant", "Red é 🦩."),
+            Turn("user", "Where?"),
+        )
+    )
+
+
+# Against what is known from outside
+
+
+def excerpt_of_llama() -> PreTrainedTokenizerFast:
+    """The few entries of LLaMA's vocabulary, with their ids there, that the facts below use."""
+    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2, "<0x0A>": 13, "▁": 29871, ":": 29901}
+    vocab |= {"A": 29909, "U": 29965, "S": 29903, "E": 29923, "R": 29934, "I": 29902, "T": 29911}
+    vocab |= {"N": 29940, "h": 29882, "i": 29875, "W": 29956, "a": 29874, "t": 29873}
+    vocab |= {"▁A": 319, "US": 3308, "▁US": 3148, "ER": 1001, "hi": 2918, "▁hi": 7251}
+    vocab |= {"SS": 1799, "IS": 3235, "IST": 9047, "AN": 2190, "ANT": 13566}
+    vocab |= {"at": 271, "hat": 2455, "What": 5618}
+    merges = ["h i", "a t", "E R", "▁ A", "U S", "A N", "S S", "I S", "h at", "▁ US", "▁ hi"]
+    merges += ["W hat", "IS T", "AN T"]
+    model = BPE(
+        vocab, [(a, b) for a, b in map(str.split, merges)], byte_fallback=True, unk_token="<unk>"
+    )
+    backend = Tokenizer(model)
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def test_ids_of_the_reference(pictures: tuple[Picture, ...]) -> None:
+    tokenizer = excerpt_of_llama()
+    asked = Conversation((Turn("user", "What", pictures[:1]),), system="A")
+    assert tokens(asked, tokenizer, "vicuna_v1").ids == (
+        *(1, 319, 3148, 1001, 29901, 29871),  # "A USER: "
+        IMAGE_ID,
+        *(29871, 13, 5618),  # "\nWhat"
+        *(319, 1799, 9047, 13566, 29901),  # " ASSISTANT:"
+    )
+    answered = (Turn("user", "hi"), Turn("assistant", "hi"), Turn("user", "hi"))
+    assert tokens(Conversation(answered, system=""), tokenizer, "vicuna_v1").ids[-11:] == (
+        *(7251, 2),
+        *(3148, 1001, 29901, 7251),  # "USER: hi" after "</s>"
+        *(319, 1799, 9047, 13566, 29901),
+    )
+
+
+def by_the_references_rule(text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Split at pictures and special tokens, tokenise each piece, strip every BOS but the first."""
+    ids = [tokenizer.bos_token_id]
+    for piece in re.split(r"(<image>|</s>|<s>)", text):
+        if piece == "<image>":
+            ids.append(IMAGE_ID)
+        elif piece in ("</s>", "<s>"):
+            ids.append(tokenizer.convert_tokens_to_ids(piece))
+        elif piece:
+            ids += tokenizer(piece, add_special_tokens=False).input_ids
+    return ids
+
+
+@pytest.mark.parametrize("scheme", ["always", "first"])
+@pytest.mark.parametrize("name", LLAMA_KIND)
+def test_ids_are_those_of_whole_pieces(
+    name: str,
+    scheme: str,
+    make_llama_tokenizer: Callable[..., PreTrainedTokenizerFast],
+    pictures: tuple[Picture, ...],
+) -> None:
+    tokenizer = make_llama_tokenizer(scheme)
+    conversation = talk(pictures)
+    found = tokens(conversation, tokenizer, name, rows=lambda picture: 1)
+    assert list(found.ids) == by_the_references_rule(prompt(conversation, name), tokenizer)
+
+
+@pytest.mark.parametrize("name", BYTE_LEVEL)
+def test_ids_are_transformers_own(name: str, byte_level: PreTrainedTokenizerFast) -> None:
+    text = prompt(talk(), name)
+    expected = byte_level(text, add_special_tokens=False).input_ids
+    assert list(tokens(talk(), byte_level, name).ids) == expected
+
+
+# Labels, spans, and what was generated
+
+
+@pytest.mark.parametrize(("name", "kind"), KIND)
+def test_labels_are_the_replies_and_their_ends(
+    name: str, kind: str, pictures: tuple[Picture, ...], request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    found = tokens(talk(pictures), tokenizer, name)
+    assert len(found.ids) == len(found.labels)
+    pairs = zip(found.ids, found.labels, strict=True)
+    assert all(label in (IGNORED, token) for token, label in pairs)
+    learned = re.findall(r"(?:\d+ )+", " ".join(map(str, found.labels)).replace("-100", ";") + " ")
+    texts = [tokenizer.decode([int(each) for each in run.split()]) for run in learned]
+    end = TEMPLATES[name].end
+    expected = ["A large red circle.\nAnd a star." + end, "Red é 🦩." + end]
+    assert [text.strip(" ") for text in texts] == [each.strip(" ") for each in expected]
+
+
+def test_plain_learns_everything_but_the_picture(
+    llama_like: PreTrainedTokenizerFast, pictures: tuple[Picture, ...]
+) -> None:
+    caption = Conversation((Turn("user", "Describe.", pictures[1:2]), Turn("assistant", "A star.")))
+    found = tokens(caption, llama_like, "plain")
+    assert found.ids[:3] == (llama_like.bos_token_id, IMAGE_ID, IMAGE_ID)
+    assert found.labels == (IGNORED,) * 3 + found.ids[3:]
+    assert llama_like.decode(list(found.ids[3:])) == "A star.\n"
+
+
+def test_spans_lie_where_the_placeholders_are(
+    llama_like: PreTrainedTokenizerFast, pictures: tuple[Picture, ...]
+) -> None:
+    found = tokens(talk(pictures), llama_like, "vicuna_v1", rows=lambda picture: 10 * picture.width)
+    assert [span.picture for span in found.spans] == list(pictures)
+    assert [span.length for span in found.spans] == [10, 20, 30]
+    places = [i for i, token in enumerate(found.ids) if token == IMAGE_ID]
+    assert places == [i for s in found.spans for i in range(s.start, s.start + s.length)]
+
+
+@pytest.mark.parametrize(("name", "kind"), KIND)
+def test_a_prompt_begins_what_is_trained_on(
+    name: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    for reply in ("Yes.", "\nYes", " Yes", "#1", ""):
+        asked = talk().turns[:3]
+        trained = tokens(Conversation((*asked, Turn("assistant", reply))), tokenizer, name)
+        cue = tokens(Conversation(asked), tokenizer, name)
+        assert trained.ids[: len(cue.ids)] == cue.ids
+
+
+@pytest.mark.parametrize(("name", "kind"), KIND)
+def test_generated_ids_are_kept(name: str, kind: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    generated = tuple(range(40, 50))  # not what their text would be tokenised as
+    asked = talk().turns[:3]
+    cue = tokens(Conversation(asked), tokenizer, name)
+    reply = Turn("assistant", tokenizer.decode(generated), token_ids=generated)
+    followed = tokens(Conversation((*asked, reply, Turn("user", "Why?"))), tokenizer, name)
+    assert followed.ids[: len(cue.ids) + 10] == cue.ids + generated
+    assert followed.labels[len(cue.ids) :][:10] == generated
+
+
+def test_the_space_before_an_end_is_not_doubled(llama_like: PreTrainedTokenizerFast) -> None:
+    whole = tokens(Conversation(talk().turns[:2]), llama_like, "llava_llama_2")
+    cue = tokens(Conversation(talk().turns[:1]), llama_like, "llava_llama_2")
+    generated = whole.ids[len(cue.ids) : -1]  # as it was learned: with the space, without </s>
+    reply = Turn("assistant", talk().turns[1].text, token_ids=generated)
+    again = tokens(Conversation((talk().turns[0], reply)), llama_like, "llava_llama_2")
+    assert again == whole
+
+
+# Tokenizers differ
+
+
+@pytest.mark.parametrize("adds_bos", [False, True])
+def test_one_bos_whether_or_not_the_tokenizer_adds_it(
+    adds_bos: bool, make_llama_tokenizer: Callable[..., PreTrainedTokenizerFast]
+) -> None:
+    tokenizer = make_llama_tokenizer("always", adds_bos)
+    ids = tokens(talk(), tokenizer, "vicuna_v1").ids
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids.count(tokenizer.bos_token_id) == 1
+    chatml = tokens(talk(), tokenizer, "mpt").ids
+    assert chatml.count(tokenizer.bos_token_id) == adds_bos
+
+
+def test_llama_3_has_one_bos(byte_level: PreTrainedTokenizerFast) -> None:
+    ids = tokens(talk(), byte_level, "llava_llama_3").ids
+    assert ids[0] == byte_level.bos_token_id
+    assert ids.count(byte_level.bos_token_id) == 1
+
+
+def test_end_ids(llama_like: PreTrainedTokenizerFast, byte_level: PreTrainedTokenizerFast) -> None:
+    assert end_ids(llama_like, "vicuna_v1") == end_ids(llama_like, "llava_llama_2") == {2}
+    assert end_ids(llama_like, "llava_v0") == {2}
+    ends = {byte_level.eos_token_id, byte_level.convert_tokens_to_ids("<|im_end|>")}
+    assert end_ids(byte_level, "qwen_1_5") == ends
+
+
+def test_eos_ends_a_reply_where_there_is_no_such_token(byte_level: PreTrainedTokenizerFast) -> None:
+    found = tokens(Conversation(talk().turns[:2]), byte_level, "vicuna_v1")
+    assert found.labels[-1] == byte_level.eos_token_id
+
+
+def test_a_tokenizer_of_another_kind_is_refused() -> None:
+    class Slow:
+        bos_token_id, eos_token_id, backend_tokenizer = 1, 2, None
+
+    with pytest.raises(CheckpointError, match=r"a Slow without a tokenizer.json"):
+        tokens(talk(), Slow(), "vicuna_v1")  # type: ignore[arg-type]
+
+
+def test_threads_may_share_a_tokenizer(llama_like: PreTrainedTokenizerFast) -> None:
+    talks = [Conversation((Turn("user", f"What is {n}?" * 20),)) for n in range(200)]
+    alone = [tokens(each, llama_like, "vicuna_v1") for each in talks]
+
+    def both(place: int) -> Prompt:
+        llama_like("</s>", split_special_tokens=bool(place % 2))  # switches the tokenizer itself
+        return tokens(talks[place], llama_like, "llava_v1" if place % 3 else "vicuna_v1")
+
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(both, range(200)))
+    assert together[::3] == alone[::3]
