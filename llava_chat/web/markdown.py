@@ -18,6 +18,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _SAFE_LINK = re.compile(r"^(?:https?://|mailto:)", re.IGNORECASE)
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _BACKTICKS = re.compile(r"`+")
 # Many renderers draw these fences, and a diagram may name pictures on other hosts.
 _DRAWN_FENCE = re.compile(r"^([\s>*+\-\d.)]*(?:`{3,}|~{3,})\s*)mermaid\b", re.IGNORECASE)
@@ -25,6 +26,16 @@ _DRAWN_FENCE = re.compile(r"^([\s>*+\-\d.)]*(?:`{3,}|~{3,})\s*)mermaid\b", re.IG
 # anywhere, and those that it reads so only where a line begins.
 _MARKUP = re.compile(r"[\\`*\[\]|~$@]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.")
 _LINE_MARKUP = re.compile(r"^(\s*)(?:([#>+=-])|(\d{1,9})([.)]))")
+
+
+def printable(text: str) -> str:
+    r"""Lines end in newlines; what is no character (lone surrogates, controls) is shown as such.
+
+    >>> printable("a\r\nb\x00\ud800")
+    'a\nb��'
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return _NO_CHARACTER.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def safe_markdown(text: str) -> str:
@@ -39,7 +50,7 @@ def safe_markdown(text: str) -> str:
     >>> safe_markdown("[go](javascript:alert(1))")
     '\\[go\\](javascript:alert(1))'
     """
-    text = _printable(text)
+    text = printable(text)
     environment: dict[str, dict[str, dict[str, str]]] = {}
     tokens = _parser(html=False).parse(text, environment)
     links_are_safe = all(_SAFE_LINK.match(link) for link in _links(tokens, environment))
@@ -60,19 +71,13 @@ def literal(text: str) -> str:
     >>> literal("**not bold** <image>")
     '\\*\\*not bold\\*\\* &lt;image>'
     """
-    return "\n".join(_literal_line(line) for line in _printable(text).split("\n"))
+    return "\n".join(_literal_line(line) for line in printable(text).split("\n"))
 
 
 def _parser(*, html: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": html}).enable(["table", "strikethrough"])
     parser.validateLink = lambda url: True  # type: ignore[method-assign]  # judged here instead
     return parser
-
-
-def _printable(text: str) -> str:
-    """Lines end in newlines; what is no character (lone surrogates, controls) is shown as such."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _links(tokens: list[Token], environment: dict[str, dict[str, dict[str, str]]]) -> Iterator[str]:

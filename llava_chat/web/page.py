@@ -15,6 +15,7 @@ from llava_chat.engine.base import ChatEngine, GenerationSettings
 from llava_chat.image import PictureLimits
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
+from llava_chat.web.api import ChatApi
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.examples import load_examples
 from llava_chat.web.chat.handlers import ChatHandlers
@@ -74,6 +75,7 @@ def _add_chat(
     )
     showing = Showing(parts, turns, defaults, examples)
     ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
+    ChatApi(turns, defaults, owner_of).register()
 
 
 def default_options(settings: Settings) -> Options:

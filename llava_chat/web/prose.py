@@ -4,7 +4,7 @@ Two gates, one behind the other: markdown-it-py renders CommonMark with tables a
 the text it is, then nh3 lets through only the tags named here. No picture is ever loaded: `![](…)`
 becomes its own description, because a picture on another host tells that host who reads what.
 Unfinished Markdown renders as CommonMark says (a half-open code block is one to its end), so a
-reply that is still being written does not flicker. Imports nothing of this project.
+reply that is still being written does not flicker. Imports web.markdown.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
+
+from llava_chat.web.markdown import printable
 
 _TAGS = frozenset(
     "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr "
@@ -40,12 +42,13 @@ def prose(text: str) -> str:
     >>> prose("[go](javascript:alert(1))")
     '<p>[go](javascript:alert(1))</p>\\n'
     """
-    html = _parser().render(text[:MAX_RENDERED_CHARACTERS])
+    html = _parser().render(printable(text[:MAX_RENDERED_CHARACTERS]))
     return nh3.clean(
         html,
         tags=set(_TAGS),
         attributes={tag: set(names) for tag, names in _ATTRIBUTES.items()},
         url_schemes=set(_SCHEMES),
+        url_relative="deny",  # a link to this server could act for whoever clicks it
         link_rel="noopener noreferrer nofollow",
         set_tag_attribute_values={"a": {"target": "_blank"}},
     )
