@@ -7,8 +7,9 @@ packages are loaded when one is opened, so that a wrong option is told at once.
 from __future__ import annotations
 
 from llava_chat.engine.base import ChatEngine, GenerationSettings
+from llava_chat.errors import SettingError
 from llava_chat.image import PictureLimits
-from llava_chat.settings import GENERATION_FIELDS, Settings
+from llava_chat.settings import GENERATION_FIELDS, Settings, flag
 from llava_chat.templates import template_named
 
 
@@ -29,17 +30,21 @@ def picture_limits(settings: Settings) -> PictureLimits:
 def open_engine(settings: Settings) -> ChatEngine:
     """Load the model and start the engine that answers with it.
 
-    Raises CheckpointError when the model cannot be loaded, UsageError for an unknown template.
+    Raises CheckpointError when the model cannot be loaded, UsageError for an unknown template,
+    SettingError for a device that is not there.
     """
     if settings.template is not None:
         template_named(settings.template)
     from llava_chat.engine import local
 
-    return local.open_engine(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        template=settings.template,
-        cache_bytes=settings.cache_bytes,
-        max_waiting=settings.max_waiting,
-    )
+    try:
+        return local.open_engine(
+            settings.model,
+            device=settings.device,
+            dtype=settings.dtype,
+            template=settings.template,
+            cache_bytes=settings.cache_bytes,
+            max_waiting=settings.max_waiting,
+        )
+    except SettingError as error:  # the engine knows a setting by its name, a person by its flag
+        raise SettingError(flag(error.field), error.problem) from error

@@ -242,6 +242,17 @@ def signing_key(settings: Settings) -> str:
         ) from error
 
 
+def on_space() -> bool:
+    """Whether this is a Hugging Face Space, whose page stands in a frame of huggingface.co."""
+    return "SPACE_ID" in os.environ
+
+
+def turn_telemetry_off() -> None:
+    """Keep the libraries from reporting to their makers; they look when they are imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
 def _create_once(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as draft:
         draft.write(text)  # mkstemp made the file with mode 0600

@@ -24,6 +24,7 @@ from llava_chat.settings import (
     add_arguments,
     flag,
     load_settings,
+    on_space,
     signing_key,
     variables,
 )
@@ -55,6 +56,13 @@ def test_the_defaults_are_those_of_the_engine() -> None:
     settings, generation = load_settings(), GenerationSettings()
     for name in GENERATION_FIELDS:
         assert getattr(settings, name) == getattr(generation, name), name
+
+
+def test_a_space_is_known_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert not on_space()
+    monkeypatch.setenv("SPACE_ID", "somebody/llava_chat")
+    assert on_space()
 
 
 def test_the_help_shows_flag_default_and_variable() -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llava_chat.assembly import generation_settings, open_engine, picture_limits
-from llava_chat.conversation import Conversation, Turn
+from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import ChatEngine, Done, Failed, GenerationSettings, ModelInfo, Token
-from llava_chat.errors import EngineError, MessageError, PictureError
+from llava_chat.errors import EngineError, PictureError
 from llava_chat.image import Picture, read_picture
 from llava_chat.settings import (
     CONVERSATION_FIELDS,
@@ -59,14 +59,12 @@ def run(args: argparse.Namespace) -> int:
     """Print the replies; as they come, or all together as JSON."""
     settings = load_settings(args)
     generation = generation_settings(settings)
-    check_messages(args.message, settings)
+    messages = checked(args.message, len(args.image), settings)
     pictures = read_pictures(args.image, settings)
     engine = open_engine(settings)
     try:
         conversation = Conversation(system=settings.system, template=settings.template)
-        replies = converse(
-            engine, conversation, pictures, args.message, generation, show=not args.json
-        )
+        replies = converse(engine, conversation, pictures, messages, generation, show=not args.json)
         if args.json:
             print(json.dumps(as_json(engine.model, settings.template, list(replies))))
         else:
@@ -77,16 +75,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_messages(messages: list[str], settings: Settings) -> None:
-    """Refuse an empty or an overlong message before a model is loaded. Raises MessageError."""
-    for place, message in enumerate(messages, start=1):
-        if not message.strip():
-            raise MessageError(f"Message {place} is empty: write something after --message.")
-        if len(message) > settings.max_message_chars:
-            raise MessageError(
-                f"Message {place} has {len(message)} characters, more than the "
-                f"{settings.max_message_chars} of {flag('max_message_chars')}."
-            )
+def checked(messages: list[str], pictures: int, settings: Settings) -> list[str]:
+    """The messages as they are kept, checked before a model is loaded. Raises MessageError."""
+    longest = settings.max_message_chars
+    return [
+        check_message(message, max_chars=longest, has_picture=place == 0 and pictures > 0)
+        for place, message in enumerate(messages)
+    ]
 
 
 def read_pictures(paths: list[Path], settings: Settings) -> tuple[Picture, ...]:
