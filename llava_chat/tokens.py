@@ -185,6 +185,7 @@ class _Encoder:
         self._bare = Backend.from_str(json.dumps(bare))
         self._marks_words = self._bare.encode("a").tokens[0].startswith(_WORD_START_MARKS)
         self._kept = lru_cache(maxsize=_PIECES_KEPT)(self._ids)
+        self._spelled = lru_cache(maxsize=64)(self._characters)
         self._marker_ids = lru_cache(maxsize=64)(self._marker_ids_unkept)
 
     def begin(self, wording: Template) -> int | None:
@@ -217,15 +218,15 @@ class _Encoder:
             return self._plain(text, apart)
         pattern = "|".join(re.escape(each) for each in sorted(markers, key=len, reverse=True))
         found = re.split(f"({pattern})", text)
-        ids: Ids = ()
-        for spell in (self._characters, self._bytes):
-            ids = ()
+        ids: list[int] = []
+        for spell in (self._spelled, self._bytes):
+            ids = []
             for place, part in enumerate(found):
                 encode = spell if place % 2 else self._plain
                 ids += encode(part, apart and not ids) if part else ()
             if not any(_within(marker, ids) for marker in self._marker_ids(markers)):
                 break
-        return ids
+        return tuple(ids)
 
     def _plain(self, text: str, apart: bool) -> Ids:
         if apart or not self._marks_words:
@@ -253,10 +254,11 @@ class _Encoder:
         return frozenset(self._plain(*way) for group in (*ways, spaced) for way in group)
 
 
-def _within(part: Ids, whole: Ids) -> bool:
+def _within(part: Ids, whole: list[int]) -> bool:
     """Whether `part` occurs in `whole` without a gap.
 
-    >>> _within((2, 3), (1, 2, 3)), _within((1, 3), (1, 2, 3))
+    >>> _within((2, 3), [1, 2, 3]), _within((1, 3), [1, 2, 3])
     (True, False)
     """
-    return any(whole[i : i + len(part)] == part for i, x in enumerate(whole) if x == part[0])
+    first, length, wanted = part[0], len(part), list(part)
+    return any(whole[i : i + length] == wanted for i, each in enumerate(whole) if each == first)
