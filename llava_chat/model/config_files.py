@@ -50,7 +50,7 @@ def read_config(folder: Path) -> tuple[LlavaConfig, dict[str, Any]]:
         raise CheckpointError(f"The field {OWN_FIELD} in {path} must be an object.")
     try:
         theirs = TransformersConfig(**content)
-        config = _converted(theirs, own, _padded(folder))
+        config = _converted(theirs, own)
         used_layers(config.vision.num_hidden_layers, config.select_layer)
         tokens_per_picture(config.vision, config.select_feature)
     except CheckpointError as error:
@@ -87,12 +87,6 @@ def _check_family(content: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _padded(folder: Path) -> bool | None:
-    """What the processor's own settings say of padding, None when they say nothing."""
-    settings = read_processor_settings(folder)
-    return settings.get("do_pad")
-
-
 def read_processor_settings(folder: Path) -> dict[str, Any]:
     """preprocessor_config.json, or the image processor in processor_config.json, or nothing."""
     if (folder / "preprocessor_config.json").is_file():
@@ -103,9 +97,7 @@ def read_processor_settings(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _converted(
-    theirs: TransformersConfig, own: Mapping[str, Any], padded: bool | None
-) -> LlavaConfig:
+def _converted(theirs: TransformersConfig, own: Mapping[str, Any]) -> LlavaConfig:
     vision, text = theirs.vision_config, theirs.text_config
     if not isinstance(vision, CLIPVisionConfig) or not isinstance(text, LlamaConfig):
         raise CheckpointError("its parts are no CLIP vision tower and LLaMA.")
@@ -117,8 +109,9 @@ def _converted(
             "the projector must have a bias and the activation gelu or linear, not "
             f"{theirs.projector_hidden_act}."
         )
-    # A checkpoint that says nothing of padding was trained with it: LLaVA-1.5 (arXiv 2310.03744).
-    aspect = own.get("image_aspect", "square" if padded is False and own else "pad")
+    # LLaVA-1.5 was trained on padded pictures (arXiv 2310.03744), though the processors that its
+    # converted checkpoints come with crop; ours say what they want.
+    aspect = own.get("image_aspect", "pad")
     template = own.get("template", DEFAULT_TEMPLATE)
     if aspect not in get_args(ImageAspect):
         raise CheckpointError(f"image_aspect is pad or square, not {aspect!r}.")

@@ -1,6 +1,7 @@
 """A LLaVA of a few thousand random weights, and transformers' own class holding the same."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from transformers import (
     LlamaConfig,
     LlavaConfig as TransformersConfig,
     LlavaForConditionalGeneration as TransformersLlava,
+    PreTrainedTokenizerFast,
 )
 
+from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
 
 VOCABULARY = 70
 IMAGE_TOKEN = 64
@@ -97,3 +101,35 @@ def make_twin() -> Callable[[LlavaModel], TransformersLlava]:
 def tiny(make_llava: Callable[..., LlavaModel]) -> LlavaModel:
     """The tiny random model with LLaVA-1.5's settings."""
     return make_llava()
+
+
+def checkpoint_for(tokenizer: PreTrainedTokenizerFast, tied: bool, **changes: Any) -> Checkpoint:
+    """A random model for a tokenizer, its table of words a few rows longer than that needs."""
+    text = tiny_config().text
+    text.vocab_size = len(tokenizer) + 5
+    text.max_position_embeddings = 512
+    text.tie_word_embeddings = tied
+    image_token_id = tokenizer.convert_tokens_to_ids("<image>")
+    model = random_llava(tiny_config(text=text, image_token_id=image_token_id, **changes))
+    pixels = Preprocessing.of(model.config)
+    template = model.config.template
+    return Checkpoint(model, tokenizer, "tiny", "0", template, "a tiny model", pixels)
+
+
+@pytest.fixture
+def make_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Checkpoint]:
+    """Build a tiny checkpoint; keyword arguments change its LlavaConfig, its tokenizer, its tie."""
+
+    def make(
+        tokenizer: PreTrainedTokenizerFast = llama_like, tied: bool = False, **changes: Any
+    ) -> Checkpoint:
+        return checkpoint_for(tokenizer, tied, **changes)
+
+    return make
+
+
+@pytest.fixture
+def saved(make_checkpoint: Callable[..., Checkpoint], tmp_path: Path) -> Path:
+    """A folder with a tiny checkpoint in several shards."""
+    save_checkpoint(make_checkpoint(), tmp_path / "tiny", max_shard_bytes=200_000)
+    return tmp_path / "tiny"
