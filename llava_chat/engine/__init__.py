@@ -1,0 +1,1 @@
+"""Engines: something that turns a conversation into a stream of events."""

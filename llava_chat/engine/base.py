@@ -1,0 +1,172 @@
+"""What every engine promises: settings in, events out.
+
+The web page, the command line and the API know this module and nothing of how replies are made.
+It imports neither torch nor gradio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from llava_chat.conversation import Conversation
+from llava_chat.errors import LlavaChatError, SettingError
+
+FinishReason = Literal["stop", "length", "cancelled", "deadline"]
+
+MAX_NEW_TOKENS_LIMIT = 4096
+MAX_DEADLINE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How one reply is sampled.
+
+    temperature: 0 is greedy, at most 2. top_p: nucleus mass in (0, 1] (arXiv 1904.09751).
+    repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858). max_new_tokens: tokens.
+    seed: None draws one. deadline_s: seconds from arrival until the reply is cut.
+    Raises SettingError naming the field.
+
+    >>> GenerationSettings(temperature=-1)
+    Traceback (most recent call last):
+    llava_chat.errors.SettingError: temperature must be between 0 and 2, not -1
+    """
+
+    temperature: float = 0.2
+    top_p: float = 0.7
+    repetition_penalty: float = 1.0
+    max_new_tokens: int = 512
+    seed: int | None = None
+    deadline_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        _check_number("temperature", self.temperature, 0, 2)
+        _check_number("top_p", self.top_p, 0, 1, low_open=True)
+        _check_number("repetition_penalty", self.repetition_penalty, 1, 2)
+        _check_number("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS_LIMIT, whole=True)
+        _check_number("deadline_s", self.deadline_s, 0, MAX_DEADLINE_S, low_open=True)
+        if self.seed is not None:
+            _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
+
+    @property
+    def greedy(self) -> bool:
+        """True when the most likely token is always taken."""
+        return self.temperature == 0
+
+
+def _check_number(
+    field: str,
+    value: float,
+    low: float,
+    high: float,
+    *,
+    low_open: bool = False,
+    whole: bool = False,
+) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or (whole and value != int(value)):
+        raise SettingError(field, f"must be a {'whole ' if whole else ''}number, not {value!r}")
+    if value > high or value < low or (low_open and value == low):
+        between = f"above {low} and at most {high}" if low_open else f"between {low} and {high}"
+        raise SettingError(field, f"must be {between}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Waiting for the engine. `place` 1 is next."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Looking:
+    """The prompt is being read: `pictures` of them had to be encoded, `prompt_tokens` in all."""
+
+    pictures: int
+    prompt_tokens: int
+    reused_tokens: int
+
+
+@dataclass(frozen=True)
+class Token:
+    """One more token. `text` is what it added to the reply ('' inside a multi-byte character)."""
+
+    text: str
+    token_id: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The reply is complete, or was cut for the reason in `finish`.
+
+    token_ids are the generated ids without the end token; text decoded again may not give them.
+    dropped_turns counts the oldest turns that did not fit the context. Times in seconds from
+    arrival; first_token_s is None when not a single token came.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: FinishReason
+    prompt_tokens: int
+    reused_tokens: int
+    dropped_turns: int
+    seed: int | None
+    first_token_s: float | None
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The reply failed; `error` carries the sentence for the user. The engine goes on."""
+
+    error: LlavaChatError
+
+
+Event = Queued | Looking | Token | Done | Failed
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a user and a record need to know of the model that answers."""
+
+    id: str
+    revision: str
+    template: str
+    context_tokens: int
+    parameters: int
+    description: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ContextUse:
+    """How full the context is: tokens of the prompt after truncation, the limit, turns left out."""
+
+    prompt_tokens: int
+    context_tokens: int
+    dropped_turns: int
+
+
+class ChatEngine(Protocol):
+    """Makes replies. All methods may be called from any thread."""
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+
+    def stream(self, conversation: Conversation, settings: GenerationSettings) -> Iterator[Event]:
+        """Yield Queued*, Looking, Token*, then one Done or Failed.
+
+        The conversation's last turn is the user's. Closing the iterator frees the engine within
+        one token; nothing is yielded after that. Raises EngineBusyError or EngineClosedError
+        before the first event, never later.
+        """
+
+    def context_use(self, conversation: Conversation) -> ContextUse:
+        """Count the prompt of `conversation` without running the model."""
+
+    def close(self, grace_s: float = 10.0) -> None:
+        """Take no new work; let running replies end for `grace_s` seconds, then cancel them."""

@@ -1,0 +1,79 @@
+"""From a conversation to a request: what fits the context, as ids, and what will end the reply.
+
+Runs in the asking thread, so that the inference thread only infers.
+Imports `conversation`, `tokens`, `engine.base` and `model`'s Checkpoint.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+
+from llava_chat.conversation import Conversation, Fitted, fit, template_of
+from llava_chat.engine.base import GenerationSettings
+from llava_chat.engine.local.job import Request
+from llava_chat.errors import ContextFullError, UsageError
+from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.tokens import Prompt, end_ids, tokenize
+
+# History gives way to the reply, but a reply that may be long does not take all of it.
+_MOST_RESERVED_SHARE = 4
+# A message that leaves less room than this for its reply is refused.
+_LEAST_REPLY_TOKENS = 16
+
+
+class Asker:
+    """Prepares requests for one checkpoint. Any thread may call any method."""
+
+    def __init__(self, checkpoint: Checkpoint, context_tokens: int) -> None:
+        self._checkpoint = checkpoint
+        self._context_tokens = context_tokens
+        rows = range(checkpoint.model.config.text.vocab_size)
+        self._words = frozenset(rows).difference(checkpoint.suppressed_ids)
+
+    def request(self, conversation: Conversation, settings: GenerationSettings) -> Request:
+        """What to feed the model. Raises UsageError, InputError."""
+        if not conversation.turns or conversation.turns[-1].role != "user":
+            raise UsageError("A reply can only be made to a conversation that ends with a message.")
+        fitted, prompt = self.fitted_prompt(conversation, settings.max_new_tokens)
+        template = template_of(conversation, self._checkpoint.template)
+        return Request(
+            prompt,
+            fitted.dropped_turns,
+            end_ids(self._checkpoint.tokenizer, template.name),
+            "" if template.end.strip(" ") in template.special else template.end,
+            settings,
+            secrets.randbits(32) if settings.seed is None else settings.seed,
+        )
+
+    def fitted_prompt(self, conversation: Conversation, reply_tokens: int) -> tuple[Fitted, Prompt]:
+        """The newest part of a conversation that leaves room for a reply. Raises InputError."""
+        conversation = self._readable(conversation)
+        reserve = min(reply_tokens, self._context_tokens // _MOST_RESERVED_SHARE)
+        try:
+            fitted = fit(conversation, self._context_tokens, reserve, self._count)
+        except ContextFullError:
+            least = min(reserve, _LEAST_REPLY_TOKENS)
+            fitted = fit(conversation, self._context_tokens, least, self._count)
+        return fitted, self._tokenize(fitted.conversation)
+
+    def _readable(self, conversation: Conversation) -> Conversation:
+        """Without the ids of replies that another model must have made; their text remains."""
+        turns = (
+            turn if self._words.issuperset(turn.token_ids or ()) else replace(turn, token_ids=None)
+            for turn in conversation.turns
+        )
+        return replace(conversation, turns=tuple(turns))
+
+    def _count(self, conversation: Conversation) -> int:
+        return len(self._tokenize(conversation).ids)
+
+    def _tokenize(self, conversation: Conversation) -> Prompt:
+        model = self._checkpoint.model
+        return tokenize(
+            conversation,
+            self._checkpoint.tokenizer,
+            template=self._checkpoint.template,
+            picture_tokens=lambda _: model.tokens_per_picture,
+            image_token_id=model.config.image_token_id,
+        )

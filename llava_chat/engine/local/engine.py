@@ -1,0 +1,167 @@
+"""One model in this process, answering one request after the other in a thread of its own.
+
+Imports torch, `model`, `engine.base` and the modules beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+import torch
+
+from llava_chat.conversation import Conversation
+from llava_chat.engine.base import ContextUse, Done, Failed, GenerationSettings, ModelInfo
+from llava_chat.engine.local.asking import Asker
+from llava_chat.engine.local.job import Job
+from llava_chat.engine.local.line import Line
+from llava_chat.engine.local.stream import Mailbox, ReplyStream
+from llava_chat.engine.local.writer import Writer
+from llava_chat.errors import EngineError, LlavaChatError
+from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
+from llava_chat.model.llava import parameter_count
+
+DEFAULT_CACHE_BYTES = 512 * 2**20
+DEFAULT_MAX_WAITING = 32
+
+_NO_MEMORY = (
+    "There was not enough memory for this reply. Please try again, with fewer pictures or a "
+    "shorter conversation if it happens again."
+)
+_MODEL_FAILED = (
+    "The model failed at this reply ({}). Please try again; what went wrong is in the server's log."
+)
+
+_log = logging.getLogger(__name__)
+
+
+class LocalEngine:
+    """A ChatEngine around one checkpoint.
+
+    cache_bytes: what earlier pictures and turns may keep in the model's memory. max_waiting: how
+    many requests may wait while one is answered. context_tokens: None is the model's own.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        max_waiting: int = DEFAULT_MAX_WAITING,
+        context_tokens: int | None = None,
+    ) -> None:
+        longest = int(checkpoint.model.config.text.max_position_embeddings)
+        context_tokens = min(context_tokens or longest, longest)
+        self._model = _describe(checkpoint, context_tokens)
+        self._asker = Asker(checkpoint, context_tokens)
+        self._line = Line(max_waiting)
+        self._writer = Writer(
+            checkpoint,
+            context_tokens=context_tokens,
+            cache_bytes=cache_bytes,
+            pause=self._line.drop_interrupted,
+        )
+        self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
+        self._thread.start()
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model that answers."""
+        return self._model
+
+    def stream(self, conversation: Conversation, settings: GenerationSettings) -> ReplyStream:
+        """Yield Queued*, Looking, Token*, then one Done or Failed; see ChatEngine.
+
+        The iterator can also be cancelled, which keeps the partial reply. Raises EngineBusyError
+        or EngineClosedError; what is wrong with the conversation comes as Failed.
+        """
+        arrival_s = time.monotonic()
+        self._line.check_open()
+        try:
+            request = self._asker.request(conversation, settings)
+        except LlavaChatError as error:
+            return _failed(error)
+        job = Job(request, arrival_s)
+        self._line.join(job)
+        return ReplyStream(job.mailbox, self._line.drop_interrupted)
+
+    def context_use(self, conversation: Conversation) -> ContextUse:
+        """Count the prompt without running the model. Raises ContextFullError, UsageError."""
+        expected = GenerationSettings().max_new_tokens
+        fitted, prompt = self._asker.fitted_prompt(conversation, expected)
+        return ContextUse(len(prompt.ids), self._model.context_tokens, fitted.dropped_turns)
+
+    def close(self, grace_s: float = 10.0) -> None:
+        """Take no new work; let replies end for `grace_s` seconds, then cancel them."""
+        self._line.close(grace_s)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while (job := self._line.next()) is not None:
+            finish = job.interruption()
+            last = job.done(finish) if finish else self._answer(job)
+            self._line.served()
+            job.ends(last)
+
+    def _answer(self, job: Job) -> Done | Failed:
+        try:
+            return self._writer.write(job)
+        except LlavaChatError as error:
+            # The traceback's frames would keep the reply's tensors for as long as the event.
+            return Failed(error.with_traceback(None))
+        except Exception as error:
+            if _out_of_memory(error):
+                _log.warning("out of memory, so the caches are emptied: %s", error)
+                self._writer.forget()
+                return Failed(EngineError(_NO_MEMORY))
+            _log.exception("a reply failed")
+            return Failed(EngineError(_MODEL_FAILED.format(type(error).__name__)))
+
+
+def open_engine(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    template: str | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    max_waiting: int = DEFAULT_MAX_WAITING,
+) -> LocalEngine:
+    """Load a model by name, folder or Hub id and start an engine; template None is the model's own.
+
+    Raises CheckpointError, SettingError.
+    """
+    checkpoint = load_checkpoint(name, device=device, dtype=dtype)
+    if template is not None:
+        checkpoint = replace(checkpoint, template=template)
+    return LocalEngine(checkpoint, cache_bytes=cache_bytes, max_waiting=max_waiting)
+
+
+def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
+    weight = next(checkpoint.model.language_model.parameters())
+    return ModelInfo(
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        template=checkpoint.template,
+        context_tokens=context_tokens,
+        parameters=parameter_count(checkpoint.model),
+        description=checkpoint.description,
+        device=str(weight.device),
+        dtype=str(weight.dtype).removeprefix("torch."),
+    )
+
+
+def _failed(error: LlavaChatError) -> ReplyStream:
+    """The reply to a request that never reached the model."""
+    mailbox = Mailbox()
+    mailbox.put(Failed(error))
+    return ReplyStream(mailbox, lambda: None)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch says it in a class of its own on a GPU, in a plain RuntimeError on a CPU."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)

@@ -1,0 +1,93 @@
+"""One request on its way through the engine: what to answer, since when, and what came of it.
+
+Imports `engine.base`, `tokens`, `errors` and `stream`; no torch.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from llava_chat.engine.base import (
+    Done,
+    Failed,
+    FinishReason,
+    GenerationSettings,
+    Looking,
+    Queued,
+    Token,
+)
+from llava_chat.engine.local.stream import Mailbox
+from llava_chat.tokens import Prompt
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to answer, and how. end_ids, end_text: what ends the reply; '' is no text."""
+
+    prompt: Prompt
+    dropped_turns: int
+    end_ids: frozenset[int]
+    end_text: str
+    settings: GenerationSettings
+    seed: int
+
+
+class Job:
+    """A request and its mailbox. The engine tells here what happens; the reader is told.
+
+    arrival_s: time.monotonic() when the request came; its deadline counts from there.
+    """
+
+    def __init__(self, request: Request, arrival_s: float) -> None:
+        self.request = request
+        self.mailbox = Mailbox()
+        self._arrival_s = arrival_s
+        self._first_token_s: float | None = None
+        self._reused_tokens = 0
+        self._pieces: list[str] = []
+
+    def interruption(self) -> FinishReason | None:
+        """Why the reply may not go on, if it may not."""
+        if self.mailbox.cancelled:
+            return "cancelled"
+        if self._elapsed_s() >= self.request.settings.deadline_s:
+            return "deadline"
+        return None
+
+    def waits(self, place: int) -> None:
+        """It waits at `place`; 1 is next."""
+        self.mailbox.put(Queued(place))
+
+    def looks(self, pictures: int, reused_tokens: int) -> None:
+        """The prompt is being read, and `pictures` have to be encoded for it."""
+        self._reused_tokens = reused_tokens
+        self.mailbox.put(Looking(pictures, len(self.request.prompt.ids), reused_tokens))
+
+    def writes(self, token_id: int, text: str) -> None:
+        """One more token of the reply, and the text that it completed."""
+        if self._first_token_s is None:
+            self._first_token_s = self._elapsed_s()
+        self._pieces.append(text)
+        self.mailbox.put(Token(text, token_id))
+
+    def done(self, finish: FinishReason, token_ids: tuple[int, ...] = ()) -> Done:
+        """What is to be told when the reply is over."""
+        return Done(
+            text="".join(self._pieces),
+            token_ids=token_ids,
+            finish=finish,
+            prompt_tokens=len(self.request.prompt.ids),
+            reused_tokens=self._reused_tokens,
+            dropped_turns=self.request.dropped_turns,
+            seed=self.request.seed,
+            first_token_s=self._first_token_s,
+            total_s=self._elapsed_s(),
+        )
+
+    def ends(self, last: Done | Failed) -> None:
+        """The reply is over."""
+        self.mailbox.put(last)
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._arrival_s
