@@ -8,6 +8,9 @@
   const $ = (selector, root = document) => root.querySelector(selector);
   const closest = (event, selector) => event.target.closest?.(selector);
   const phone = matchMedia("(max-width: 860px)");
+  // Gradio puts its own container in front of every selector of the style sheets, so whatever they
+  // are to see has to live inside it: the state of the drawers, dialogs, fields.
+  const frame = () => $("#tabs") ?? document.body;
 
   /** Hand an action to the server through the component that contains `from`. */
   function act(from, detail) {
@@ -32,7 +35,7 @@
   // ---- drawers: the list of conversations and the settings ----------------------------------
   const drawerOf = { sidebar: "#sidebar", panel: "#panel" };
   function setDrawer(name, open, focus = false) {
-    document.documentElement.dataset[name] = open ? "open" : "closed";
+    frame().dataset[name] = open ? "open" : "closed";
     for (const button of document.querySelectorAll(`[data-toggle="${name}"]`)) {
       button.setAttribute("aria-expanded", String(open));
     }
@@ -42,7 +45,7 @@
       : $(`#topbar [data-toggle="${name}"]`);
     target?.focus();
   }
-  const isOpen = (name) => document.documentElement.dataset[name] === "open";
+  const isOpen = (name) => frame().dataset[name] === "open";
 
   // ---- the composer -------------------------------------------------------------------------
   const composerText = () => $("#composer textarea");
@@ -78,7 +81,7 @@
   let dragDepth = 0;
   const bringsFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   function showDrop(on) {
-    document.documentElement.toggleAttribute("data-dropping", on);
+    frame().toggleAttribute("data-dropping", on);
   }
   addEventListener("dragenter", (event) => {
     if (bringsFiles(event)) { dragDepth += 1; showDrop(true); }
@@ -107,7 +110,7 @@
     box.setAttribute("aria-label", label);
     box.addEventListener("close", () => box.remove());
     box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
-    document.body.append(box);
+    frame().append(box);
     return box;
   }
   function element(tag, attributes, ...children) {
@@ -143,7 +146,7 @@
       await navigator.clipboard.writeText(text);
     } catch {
       const area = element("textarea", { value: text, className: "offscreen" });
-      document.body.append(area); // pages without https have no clipboard interface
+      frame().append(area); // pages without https have no clipboard interface
       area.select();
       document.execCommand("copy");
       area.remove();
@@ -214,7 +217,7 @@
       const { action, message, conversation, value } = button.dataset;
       if (phone.matches && (action === "open" || action === "new")) setDrawer("sidebar", false);
       act(button, { action, message, conversation, value });
-      if (action === "new" || action === "open") composerText()?.focus();
+      if (!phone.matches && (action === "new" || action === "open")) composerText()?.focus();
     },
   };
   document.addEventListener("click", (event) => {
@@ -262,7 +265,7 @@
   document.addEventListener("scroll", (event) => {
     if (event.target.id !== "scroller") return;
     following = atEnd(event.target);
-    document.documentElement.toggleAttribute("data-behind", !following);
+    frame().toggleAttribute("data-behind", !following);
   }, true);
 
   let shownConversation = null;
@@ -294,6 +297,7 @@
   }
 
   function start() {
+    document.documentElement.style.overflow = "hidden"; // the thread scrolls, never the page
     showTheme(currentTheme());
     setDrawer("sidebar", !phone.matches);
     setDrawer("panel", false);

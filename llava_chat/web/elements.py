@@ -14,7 +14,9 @@ def attributes(values: dict[str, str | None]) -> str:
     >>> attributes({"data-id": 'a"b', "title": None})
     ' data-id="a&quot;b"'
     """
-    return "".join(f' {name}="{escape(value)}"' for name, value in values.items() if value is not None)
+    return "".join(
+        f' {name}="{escape(value)}"' for name, value in values.items() if value is not None
+    )
 
 
 def icon_button(

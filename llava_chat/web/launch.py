@@ -16,6 +16,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
 from llava_chat.settings import Settings, flag, signing_key
@@ -39,10 +40,7 @@ CALL_OVERHEAD_BYTES = 256 * 1024
 
 def serve(settings: Settings) -> None:
     """Serve the page until Ctrl-C or SIGTERM. Raises LlavaChatError when it cannot start."""
-    # The engine brings torch, whose import takes seconds: a wrong port is told before.
-    check_port(settings.host, settings.port)
-    from llava_chat.engine.local import open_engine
-
+    check_port(settings.host, settings.port)  # told before the model has loaded
     engine = open_engine(settings)
     try:
         run(engine, settings)
@@ -75,7 +73,7 @@ def launch(
     """Start the server in threads of its own and return."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # what Blocks and launch would send home
     check_port(settings.host, settings.port)
-    sessions = Sessions(signing_key(settings))
+    sessions = Sessions(signing_key(settings).encode())
     blocks = page.build(engine, store, replies, settings, sessions.owner_of)
     script = page.SCRIPT.read_text(encoding="utf-8")
     blocks.queue(default_concurrency_limit=None)

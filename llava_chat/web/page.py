@@ -10,9 +10,9 @@ from pathlib import Path
 
 import gradio as gr
 
+from llava_chat.assembly import generation_settings, picture_limits
 from llava_chat.conversation import TEMPLATES
-from llava_chat.engine.base import ChatEngine, GenerationSettings
-from llava_chat.image import PictureLimits
+from llava_chat.engine.base import ChatEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.api import ChatApi
@@ -44,9 +44,7 @@ def build(
     owner_of: Callable[[gr.Request], str],
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch. owner_of: who sends a request."""
-    page = gr.Blocks(
-        title="llava_chat", fill_width=True, fill_height=True, analytics_enabled=False
-    )
+    page = gr.Blocks(title="llava_chat", fill_width=True, fill_height=True, analytics_enabled=False)
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
@@ -56,7 +54,14 @@ def build(
 
 def theme() -> gr.themes.Base:
     """Gradio's plain theme without web fonts; the style sheets do the rest."""
-    return gr.themes.Base(font=TEXT_FONTS, font_mono=CODE_FONTS)
+    plain = gr.themes.Base(font=TEXT_FONTS, font_mono=CODE_FONTS)
+    # Known before the style sheets are, so that a dark page does not begin with a light flash.
+    return plain.set(
+        body_background_fill="#faf9f6",
+        body_background_fill_dark="#141816",
+        body_text_color="#1d2320",
+        body_text_color_dark="#e9ece9",
+    )
 
 
 def _add_chat(
@@ -68,36 +73,18 @@ def _add_chat(
     owner_of: Callable[[gr.Request], str],
 ) -> None:
     examples = load_examples()
-    defaults = default_options(settings)
-    turns = Turns(engine, store, replies, limits(settings))
+    defaults = Options(settings.system, settings.template, generation_settings(settings))
+    limits = Limits(
+        picture_limits(settings),
+        settings.max_pictures,
+        settings.max_message_chars,
+        settings.deadline_s,
+    )
+    turns = Turns(engine, store, replies, limits)
     parts = layout.build(
         engine.model, defaults, tuple(TEMPLATES), examples, settings.max_message_chars
     )
     showing = Showing(parts, turns, defaults, examples)
     ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
     ChatApi(turns, defaults, owner_of).register()
-
-
-def default_options(settings: Settings) -> Options:
-    """What a new chat starts with."""
-    generation = GenerationSettings(
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        repetition_penalty=settings.repetition_penalty,
-        max_new_tokens=settings.max_new_tokens,
-        seed=settings.seed,
-        deadline_s=settings.deadline_s,
-    )
-    return Options(settings.system, settings.template, generation)
-
-
-def limits(settings: Settings) -> Limits:
-    """What one message may bring."""
-    picture = PictureLimits(
-        max_bytes=settings.max_picture_bytes,
-        max_pixels=settings.max_picture_pixels,
-        max_side_px=settings.max_picture_side,
-    )
-    return Limits(
-        picture, settings.max_pictures, settings.max_message_chars, settings.deadline_s
-    )
+    ChatApi(turns, defaults, owner_of).register()

@@ -8,7 +8,7 @@ only shows their progress, and stops showing it when the page goes on to another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -24,11 +24,11 @@ from llava_chat.web.security import refuse_foreign_paths
 
 FRAME_S = 1 / 12  # a person sees no gain from more, and each frame costs every browser a redraw
 SECOND_PICTURE = (
-    "This model reads a chat’s first picture best. For another picture, a new chat answers better."
+    "This model reads a chat's first picture best. For another picture, a new chat answers better."
 )
 
 Values = Mapping[Any, Any]
-Steps = AsyncIterator[Updates]
+Steps = AsyncGenerator[Updates, None]
 
 
 class ChatHandlers:
@@ -101,7 +101,7 @@ class ChatHandlers:
                 self.turns.stop(self.owner_of(request), view.conversation_id)
         except LlavaChatError as error:
             return self.showing.sentence(str(error))
-        return {}
+        return self.showing.told("")
 
     def reset(self, values: Values) -> Updates:
         """Put the settings panel back to the server's defaults."""

@@ -88,9 +88,7 @@ def build(
                     meter = gr.HTML(status.meter(None), elem_id="meter", apply_default_css=False)
                     gr.HTML(_hint(), elem_id="hint", apply_default_css=False)
         settings = panel.build(model, defaults, templates)
-    return ChatParts(
-        side, conversations, shown, live, notice, composer, meter, export, settings
-    )
+    return ChatParts(side, conversations, shown, live, notice, composer, meter, export, settings)
 
 
 def export_links(conversation_id: str) -> str:
@@ -105,12 +103,11 @@ def export_links(conversation_id: str) -> str:
 
 
 def _brand(model: ModelInfo) -> str:
-    toggle = icon_button(
-        "sidebar", "Conversations", "toggle", toggle="sidebar", controls="sidebar"
-    )
+    toggle = icon_button("sidebar", "Conversations", "toggle", toggle="sidebar", controls="sidebar")
     return (
         f'<div class="brand">{toggle}<span class="mark">{icon("mark")}</span>'
-        f'<p><strong>{escape(model.id)}</strong><span class="purpose">'
+        f'<p title="{escape(model.description)}"><strong>{escape(model.id)}</strong>'
+        '<span class="purpose">'
         f"{escape(model.description)}</span></p></div>"
     )
 

@@ -43,7 +43,7 @@ class SettingsParts:
             temperature=values[self.temperature],
             top_p=values[self.top_p],
             repetition_penalty=values[self.repetition_penalty],
-            max_new_tokens=values[self.max_new_tokens],
+            max_new_tokens=_whole("max_new_tokens", values[self.max_new_tokens]),
             seed=None if seed is None else _whole("seed", seed),
             deadline_s=deadline_s,
         )
@@ -84,7 +84,7 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
         )
         system = gr.Textbox(
             label="System message",
-            info="What the model is told before the chat. Empty: the template’s own.",
+            info="What the model is told before the chat. Empty: the template's own.",
             value=defaults.system or "",
             lines=3,
             max_lines=8,
@@ -92,7 +92,7 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
         template = gr.Dropdown(
             label="Conversation template",
             info="How the chat is written down for the model.",
-            choices=[(f"The model’s own ({model.template})", ""), *((n, n) for n in templates)],
+            choices=[(f"The model's own ({model.template})", ""), *((n, n) for n in templates)],
             value=defaults.template or "",
         )
         temperature = gr.Slider(
@@ -120,6 +120,8 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
 
 
 def _whole(field: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    """A browser sends 512.0 for 512; NaN and infinity are no whole numbers."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or value % 1 != 0:
         raise SettingError(field, f"must be a whole number, not {value!r}")
     return int(value)

@@ -69,7 +69,11 @@ class Showing:
         own = parts.settings.stored_options(stored, self._defaults)
         use, dropped_pictures = self._turns.context(stored, options or own)
         updates |= {
-            parts.thread: thread.thread(stored, self._notices(stored)),
+            parts.thread: thread.thread(
+                stored,
+                self._notices(stored),
+                replying=self._turns.replies.running(stored.id) is not None,
+            ),
             parts.meter: status.meter(use, dropped_pictures),
             parts.export: export_links(stored.id),
         }
@@ -94,8 +98,8 @@ class Showing:
 
     def given_back(self, text: str, pictures: Sequence[Picture]) -> Updates:
         """What was said, in the composer again."""
-        files = [str(_as_upload(picture)) for picture in pictures]
-        value = {"text": text, "files": files}
+        files: list[Any] = [str(_as_upload(picture)) for picture in pictures]
+        value: dict[str, str | list[Any]] = {"text": text, "files": files}
         return {self._parts.composer: gr.MultimodalTextbox(value=value)}
 
     def sentence(self, text: str) -> Updates:

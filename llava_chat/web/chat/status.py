@@ -16,7 +16,7 @@ def live_reply(progress: Progress) -> str:
     Only the state is a live region: a screen reader is told of a new state once, not of each word.
     """
     words, figure = _state(progress)
-    text = f'<div class="text prose">{prose(progress.text)}</div>' if progress.text else ""
+    text = f'<div class="text md">{prose(progress.text)}</div>' if progress.text else ""
     shown = f' <span aria-hidden="true">{escape(figure)}</span>' if figure else ""
     return (
         f'<div class="message reply live" aria-busy="true">{text}<div class="state">'

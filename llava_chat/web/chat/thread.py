@@ -20,16 +20,13 @@ _FINISH_NOTES = {
     "length": "Cut at the longest reply that the settings allow.",
     "deadline": "Cut: the reply took longer than the server allows.",
 }
-_EMPTY_NOTES = {
-    "cancelled": "Stopped before the first word.",
-    "deadline": "No word came in the time that the server allows.",
-}
 
 
-def thread(conversation: StoredConversation, notices: Mapping[str, str]) -> str:
+def thread(conversation: StoredConversation, notices: Mapping[str, str], *, replying: bool) -> str:
     """All messages on the conversation's active path.
 
-    notices: by picture id, what a person should know of how the picture was read.
+    notices: by picture id, what a person should know of how the picture was read. replying: a
+    reply to the last message is being written.
     """
     path = conversation.path
     last = path[-1].id if path else None
@@ -37,6 +34,8 @@ def thread(conversation: StoredConversation, notices: Mapping[str, str]) -> str:
         _user(message, notices) if message.role == "user" else _reply(message, message.id == last)
         for message in path
     )
+    if path and path[-1].role == "user" and not replying:
+        messages += _unanswered()
     return (
         f'<ol class="thread" data-conversation="{conversation.id}" '
         f'aria-label="{escape(conversation.title)}">{messages}</ol>'
@@ -48,7 +47,7 @@ def welcome(examples: Sequence[Example]) -> str:
     cards = "".join(
         '<li><button type="button" class="example" data-click="act" data-action="example" '
         f'data-value="{index}"><img src="{example.url}" alt="{escape(example.alt)}" '
-        f'width="96" height="96" loading="lazy"><span>{escape(example.question)}</span></button></li>'
+        f'width="96" height="96"><span>{escape(example.question)}</span></button></li>'
         for index, example in enumerate(examples)
     )
     listed = f'<ul class="examples" aria-label="Examples">{cards}</ul>' if cards else ""
@@ -80,17 +79,24 @@ def _user(message: Message, notices: Mapping[str, str]) -> str:
 
 
 def _reply(message: Message, is_last: bool) -> str:
-    notes = _FINISH_NOTES if message.text else _EMPTY_NOTES
-    note = notes.get(message.finish or "", "")
+    note = _FINISH_NOTES.get(message.finish or "", "")
     tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
     if is_last:
         tools += icon_button("again", "Write another reply", "act", action="regenerate")
         tools += icon_button("undo", "Take back the last question", "act", action="undo")
     return (
         f'<li class="message reply" data-id="{message.id}" aria-label="Reply">'
-        f'<div class="text prose" data-raw="{escape(message.text)}">{prose(message.text)}'
+        f'<div class="text md" data-raw="{escape(message.text)}">{prose(message.text)}'
         f"</div>{_note(note) if note else ''}"
         f'<div class="tools">{tools}{_facts(message)}</div></li>'
+    )
+
+
+def _unanswered() -> str:
+    return (
+        '<li class="message reply"><p class="note">This message got no reply.</p>'
+        '<button type="button" class="button retry" data-click="act" data-action="regenerate">'
+        f"{icon('again')}<span>Try again</span></button></li>"
     )
 
 

@@ -159,17 +159,13 @@ class Turns:
                     owner, system=options.system, template=options.template, settings=settings
                 )
             else:
-                self.store.set_options(
-                    owner, stored.id, options.system, options.template, settings
-                )
+                self.store.set_options(owner, stored.id, options.system, options.template, settings)
             parent_id = before[-1].id if before else None
             message = self.store.add_user(owner, stored.id, text, pictures, parent_id=parent_id)
         except LlavaChatError:
             stream.cancel()
             raise
-        return self._start(
-            owner, stored.id, message.id, conversation, stream, options.generation
-        )
+        return self._start(owner, stored.id, message.id, conversation, stream, options.generation)
 
     def _start(
         self,
