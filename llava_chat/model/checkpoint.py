@@ -47,8 +47,9 @@ MAX_SHARD_BYTES = 15_000_000
 class Checkpoint:
     """A model with all that is needed to use it.
 
-    id: the name it was loaded by. revision: the Hub's commit, or a fingerprint of the files.
-    template: the conversation template it was trained with. pixels: from a picture to (3, H, W).
+    id: `scenes`, the Hub id or the folder's name. revision: the Hub's commit, or a fingerprint of
+    the files. template: the conversation template it was trained with. pixels: call it with a
+    picture for the encoder's (3, H, W).
     """
 
     model: LlavaModel
@@ -148,8 +149,12 @@ def save_checkpoint(
 def _write_companions(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
     """Everything beside the weights: configuration, tokenizer, processor, chat template."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
-    text = config_json(model, checkpoint.description, dtype)
-    (folder / CONFIG_NAME).write_text(text, encoding="utf-8")
+    own = {
+        "template": checkpoint.template,
+        "image_aspect": checkpoint.pixels.aspect,
+        "description": checkpoint.description,
+    }
+    (folder / CONFIG_NAME).write_text(config_json(model, own, dtype), encoding="utf-8")
     GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -56,34 +56,36 @@ def read_config(folder: Path) -> tuple[LlavaConfig, dict[str, Any]]:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # transformers checks types with exceptions of many kinds
-        raise CheckpointError(f"{path} cannot be used: {_first_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be used: {_one_line(error)}") from error
     return config, own
 
 
-def _first_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
 def _check_family(content: Mapping[str, Any], path: Path) -> None:
-    parts = [content, content.get("vision_config") or {}, content.get("text_config") or {}]
-    if not all(isinstance(part, dict) for part in parts):
+    vision, text = (content.get(part) or {} for part in ("vision_config", "text_config"))
+    if not isinstance(vision, dict) or not isinstance(text, dict):
         raise CheckpointError(f"vision_config and text_config in {path} must be objects.")
-    if any("auto_map" in part for part in parts):
+    if any("auto_map" in part for part in (content, vision, text)):
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     if "mm_vision_tower" in content or content.get("model_type") == "llava_llama":
         raise CheckpointError(
             f"{path} is of the original LLaVA layout, which is not read yet; use the same model in "
             "the llava-hf layout, such as llava-hf/llava-1.5-7b-hf."
         )
-    family, text, vision = (
-        part.get("model_type", default)
-        for part, default in zip(parts, ("none", "llama", "clip_vision_model"), strict=True)
+    if "quantization_config" in content:
+        raise CheckpointError(f"{path} is of quantised weights; use the model they were made of.")
+    family = (
+        content.get("model_type"),
+        vision.get("model_type", "clip_vision_model"),
+        text.get("model_type", "llama"),
     )
-    # Order of `parts`: the whole, the vision tower, the language model.
-    if (family, text, vision) != ("llava", "clip_vision_model", "llama"):
+    if family != ("llava", "clip_vision_model", "llama"):
         raise CheckpointError(
-            f"{path} describes a {family} of {text} and {vision}; only llava of clip_vision_model "
-            "and llama can be run."
+            "{} describes a {} of {} and {}; only llava of clip_vision_model and llama can be "
+            "run.".format(path, *family)
         )
 
 
@@ -129,8 +131,8 @@ def _converted(theirs: TransformersConfig, own: Mapping[str, Any]) -> LlavaConfi
     )
 
 
-def config_json(model: LlavaModel, description: str, dtype: torch.dtype) -> str:
-    """The text of config.json for the layers that are there.
+def config_json(model: LlavaModel, own: Mapping[str, str], dtype: torch.dtype) -> str:
+    """The text of config.json for the layers that are there; `own` are the fields of our own.
 
     The tower is written as it is, cut after the layer that is read: so `vision_feature_layer` is
     its last (-1), and no weight is kept that nobody reads.
@@ -150,14 +152,5 @@ def config_json(model: LlavaModel, description: str, dtype: torch.dtype) -> str:
         architectures=["LlavaForConditionalGeneration"],
         dtype=str(dtype).removeprefix("torch."),
     )
-    setattr(
-        theirs,
-        OWN_FIELD,
-        {
-            "template": config.template,
-            "image_aspect": config.image_aspect,
-            "projector": config.projector,
-            "description": description,
-        },
-    )
+    setattr(theirs, OWN_FIELD, {"projector": config.projector, **own})
     return theirs.to_json_string()

@@ -1,6 +1,6 @@
 """What a checkpoint is, from its configuration and the headers of its files alone.
 
-Reads no weights and downloads nothing. Imports the modules beside it, torch and errors.
+Reads no weights and downloads nothing. Imports the modules beside it, huggingface_hub and errors.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from huggingface_hub import try_to_load_from_cache
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.config_files import read_config
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.key_names import model_name
-from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.location import BUNDLED_NAME, Located, locate
 from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader, read_headers, weight_files
-from llava_chat.model.weights import compare_weights
+from llava_chat.model.weights import compare_weights, empty_model
 
 # Quantised weights keep a scale for every block of 64 (QLoRA, arXiv 2305.14314, section 3), or one
 # a row (LLM.int8, arXiv 2208.07339), which is next to nothing.
@@ -93,7 +92,7 @@ def inspect_checkpoint(name: str) -> dict[str, Any]:
     headers: dict[str, WeightHeader] = {}
     try:
         headers = read_headers(weight_files(located.folder))
-        problems = compare_weights(_without_weights(config, headers), headers)
+        problems = compare_weights(empty_model(config, headers), headers)
     except CheckpointError as error:
         problems.append(str(error))
     if not any((located.folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
@@ -112,14 +111,6 @@ def inspect_checkpoint(name: str) -> dict[str, Any]:
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
     }
-
-
-def _without_weights(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> LlavaModel:
-    layers = max(config.text.num_hidden_layers, config.vision.num_hidden_layers)
-    if layers > len(headers):
-        raise CheckpointError(f"There are {len(headers)} weights, fewer than the {layers} layers.")
-    with torch.device("meta"):
-        return LlavaModel(config)
 
 
 def _origin(located: Located) -> dict[str, str]:

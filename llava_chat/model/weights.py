@@ -33,10 +33,7 @@ def load_model(
 ) -> LlavaModel:
     """The weights of a folder in a model that never held others. Raises CheckpointError."""
     headers = read_headers(weight_files(folder))
-    if max(config.text.num_hidden_layers, config.vision.num_hidden_layers) > len(headers):
-        raise CheckpointError(f"{folder} has {len(headers)} weights, fewer than layers.")
-    with torch.device("meta"):
-        model = LlavaModel(config)
+    model = empty_model(config, headers)
     problems = compare_weights(model, headers)
     if problems:
         raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
@@ -52,6 +49,21 @@ def load_model(
         language.lm_head.weight = language.model.embed_tokens.weight
     _fill_buffers(model, device)
     return model.eval()
+
+
+def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> LlavaModel:
+    """A model of shapes alone, without memory for its weights.
+
+    Raises CheckpointError when there cannot be weights for all its layers: a configuration may
+    claim any number of them, and each would be built.
+    """
+    layers = max(config.text.num_hidden_layers, config.vision.num_hidden_layers)
+    if layers > len(headers):
+        raise CheckpointError(
+            f"config.json speaks of {layers} layers, but the files hold {len(headers)} weights."
+        )
+    with torch.device("meta"):
+        return LlavaModel(config)
 
 
 def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> list[str]:
@@ -77,7 +89,7 @@ def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> l
             ("missing", missing),
             ("unexpected", unexpected),
             ("wrong shape:", shapes),
-            ("no floating-point numbers:", odd),
+            ("stored in a format that is not read:", odd),
             ("two names of one weight, such as", [] if len(found) == len(wanted) else [*found]),
         )
         if names

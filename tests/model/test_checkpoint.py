@@ -1,6 +1,8 @@
 """What is saved is loaded again, the same; and older names of the weights are read."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,7 @@ def test_saved_and_loaded_is_the_same(
     make_checkpoint: Make, tmp_path: Path, projector: str, tied: bool, max_shard_bytes: int
 ) -> None:
     made = make_checkpoint(projector=projector, tied=tied, image_aspect="square")
+    made = replace(made, template="llava_v1")
     save_checkpoint(made, tmp_path, max_shard_bytes=max_shard_bytes)
     shards = list(tmp_path.glob("model-*.safetensors"))
     assert bool(shards) == (max_shard_bytes == 200_000)
@@ -45,7 +48,7 @@ def test_saved_and_loaded_is_the_same(
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(logits(made.model), logits(loaded.model))
     assert parameter_count(loaded.model) == parameter_count(made.model)
-    assert (loaded.template, loaded.description) == ("vicuna_v1", "a tiny model")
+    assert (loaded.template, loaded.description) == ("llava_v1", "a tiny model")
     assert loaded.pixels == made.pixels
     assert loaded.model.config.projector == projector
     assert not loaded.model.training
@@ -136,6 +139,16 @@ def test_what_transformers_saves_is_read(
     loaded = load_checkpoint(str(saved))
     assert loaded.model.config.select_layer == -2
     assert torch.equal(logits(loaded.model), logits(made.model))
+
+
+def test_what_llava_hf_leaves_out_of_its_configuration_is_the_default(saved: Path) -> None:
+    path = saved / "config.json"
+    content = json.loads(path.read_text())
+    del content["llava_chat"], content["vision_config"]["model_type"], content["architectures"]
+    del content["text_config"]["model_type"]
+    path.write_text(json.dumps(content))
+    loaded = load_checkpoint(str(saved))
+    assert (loaded.template, loaded.pixels.aspect, loaded.description) == ("vicuna_v1", "pad", "")
 
 
 def test_rows_that_are_no_words_are_suppressed(make_checkpoint: Make) -> None:

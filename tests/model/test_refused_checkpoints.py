@@ -69,6 +69,7 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
     ("change", "expected"),
     [
         ({"model_type": "blip"}, "describes a blip"),
+        ({"quantization_config": {"bits": 4}}, "quantised weights"),
         ({"model_type": "llava_llama"}, "original LLaVA layout"),
         ({"mm_vision_tower": "openai/clip"}, "original LLaVA layout"),
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map"),
@@ -84,7 +85,7 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
         ({"projector_hidden_act": "relu"}, "relu"),
         ({"image_token_index": "many"}, "image_token_index"),
         ({"text_config": {"model_type": "llama", "hidden_size": "big"}}, "hidden_size"),
-        ({"text_config": {"model_type": "llama", "num_hidden_layers": 10**9}}, "fewer than layers"),
+        ({"text_config": {"model_type": "llama", "num_hidden_layers": 10**9}}, "1000000000 layers"),
     ],
 )
 def test_configurations(saved: Path, change: dict[str, Any], expected: str) -> None:
