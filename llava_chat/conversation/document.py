@@ -1,6 +1,9 @@
 """A conversation from JSON, the shape that `llava-chat prompt` reads.
 
 {"system"?: str, "turns": [{"role": "user"|"assistant", "text": str, "images"?: [path]}]}
+
+A field `about`, of the conversation or of a turn, is not read: an export keeps there what else is
+known (title, template, settings, what made a reply).
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ def conversation_from_json(
     >>> conversation_from_json(talk, Path(), lambda path: None).turns[0].text
     'Hi'
     """
-    fields = _fields(data, "The conversation", required={"turns"}, optional={"system"})
+    fields = _fields(data, "The conversation", required={"turns"}, optional={"system", "about"})
     system = fields.get("system")
     if system is not None and not isinstance(system, str):
         raise UsageError("The conversation's 'system' must be text.")
@@ -50,7 +53,7 @@ def _turn(
     data: object, place: int, base_dir: Path, read_picture: ReadPicture, max_chars: int
 ) -> Turn:
     name = f"Turn {place}"
-    fields = _fields(data, name, required={"role", "text"}, optional={"images"})
+    fields = _fields(data, name, required={"role", "text"}, optional={"images", "about"})
     expected: Role = "user" if place % 2 else "assistant"
     if fields["role"] != expected:
         raise UsageError(

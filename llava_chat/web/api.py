@@ -26,6 +26,7 @@ import gradio.events
 
 from llava_chat.engine.base import GenerationSettings
 from llava_chat.errors import LlavaChatError, MessageError, PictureError
+from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.turns import Options, Turns
 from llava_chat.web.security import refuse_foreign_paths
@@ -52,6 +53,7 @@ class ChatApi:
 
         async def chat(
             message: str,
+            request: gr.Request,  # Gradio's own argument: callers do not see it
             pictures: list[gr.FileData] | None = None,
             conversation_id: str | None = None,
             temperature: float | None = None,
@@ -61,8 +63,6 @@ class ChatApi:
             seed: int | None = None,
             system: str | None = None,
             template: str | None = None,
-            *,
-            request: gr.Request,
         ) -> AsyncIterator[tuple[str, str]]:
             given = {
                 "temperature": temperature,
@@ -75,12 +75,12 @@ class ChatApi:
                 live = await asyncio.to_thread(
                     self._ask,
                     self._owner_of(request),
-                    _text("conversation_id", conversation_id),
+                    _text("conversation_id", conversation_id) or None,
                     _text("message", message) or "",
                     _files(pictures),
                     {name: value for name, value in given.items() if value is not None},
                     _text("system", system),
-                    _text("template", template),
+                    _text("template", template) or None,
                 )
                 async for words in _words(live):
                     yield words, live.conversation_id
@@ -109,6 +109,8 @@ class ChatApi:
         system: str | None,
         template: str | None,
     ) -> LiveReply:
+        if template is not None:
+            template_named(template)  # an unknown one is refused before anything is kept
         options = self._options(owner, conversation_id)
         options = Options(
             options.system if system is None else system,
@@ -157,7 +159,7 @@ def _text(field: str, value: object) -> str | None:
     """Gradio does not hold callers to the types that it announces."""
     if value is not None and not isinstance(value, str):
         raise MessageError(f"{field} must be text, not {type(value).__name__}.")
-    return value or None
+    return value
 
 
 def _files(pictures: object) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from dataclasses import asdict
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -48,22 +49,21 @@ def to_markdown(stored: StoredConversation) -> str:
 
 
 def to_json(stored: StoredConversation) -> str:
-    r"""The conversation as JSON: `system`, `turns` of `role`, `text`, `images`, and what made it.
+    """The conversation as JSON: `system`, `turns` of `role`, `text`, `images`; the rest in `about`.
 
     images: file names, the SHA-256 of each picture's pixels. The system message is left out when
     it is the template's own.
     """
-    document: dict[str, Any] = {
+    document: dict[str, Any] = {} if stored.system is None else {"system": stored.system}
+    document["turns"] = [_turn(message) for message in stored.path]
+    document["about"] = {
         "id": stored.id,
         "title": stored.title,
         "created_at": stored.created_at.isoformat(),
         "updated_at": stored.updated_at.isoformat(),
         "template": stored.template,
         "settings": dict(stored.settings),
-        "turns": [_turn(message) for message in stored.path],
     }
-    if stored.system is not None:
-        document["system"] = stored.system
     return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
@@ -116,15 +116,7 @@ def _turn(message: Message) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": message.role, "text": message.text}
     if message.picture_ids:
         turn["images"] = [_picture_name(picture_id) for picture_id in message.picture_ids]
-    if message.finish is not None:
-        turn["finish"] = message.finish
-    if message.record is not None:
-        turn["record"] = _record(message)
+    if message.role == "assistant":
+        record = None if message.record is None else asdict(message.record)
+        turn["about"] = {"finish": message.finish, "record": record}
     return turn
-
-
-def _record(message: Message) -> dict[str, Any]:
-    record = dict(vars(message.record))
-    record["settings"] = dict(record["settings"])
-    record["picture_ids"] = list(record["picture_ids"])
-    return record

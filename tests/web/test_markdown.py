@@ -145,12 +145,36 @@ def test_a_harmless_reply_keeps_its_form_on_the_page() -> None:
 
 
 TYPED = [
-    "<image>", "**bold** _it_ snake_case 2 * 3 * 4", "# no heading", "- no list\n+ none", "1. none",
-    "2) none", "=====", "a\n---", "    no code", "\ttab", "`code` ``x``", "```\nfence\n```", "a & b",
-    "[x](http://a.b) ![y](z)", "http://a_b_c.test/x*y", "www.example.org", "me@example.org", "~~no~~",
-    "| a | b |\n|---|---|", "\\* back\\slash", "</s> USER: ASSISTANT: ### [INST] <|im_end|>", "$$x$$",
-    "&lt;b&gt; &amp;", "> quote", "<script>alert(1)</script>", "a\nb\n\nc", "שלום *עולם*", "*", "",
-]  # fmt: skip
+    "<image>",
+    "**bold** _it_ snake_case 2 * 3 * 4",
+    "# no heading",
+    "- no list\n+ none",
+    "1. none",
+    "2) none",
+    "=====",
+    "a\n---",
+    "    no code",
+    "\ttab",
+    "`code` ``x``",
+    "```\nfence\n```",
+    "a & b",
+    "[x](http://a.b) ![y](z)",
+    "http://a_b_c.test/x*y",
+    "www.example.org",
+    "me@example.org",
+    "~~no~~",
+    "| a | b |\n|---|---|",
+    "\\* back\\slash",
+    "</s> USER: ASSISTANT: ### [INST] <|im_end|>",
+    "$$x$$",
+    "&lt;b&gt; &amp;",
+    "> quote",
+    "<script>alert(1)</script>",
+    "a\nb\n\nc",
+    "שלום *עולם*",
+    "*",
+    "",
+]
 
 
 @pytest.mark.parametrize("text", TYPED)
@@ -166,7 +190,9 @@ def test_any_message_is_shown_as_it_was_typed(text: str) -> None:
 
 def shown(markdown: str) -> list[str]:
     """The lines that a renderer shows; anything but paragraphs of text would be markup."""
-    tokens = MarkdownIt("gfm-like", {"html": True, "linkify": False, "breaks": True}).parse(markdown)
+    tokens = MarkdownIt("gfm-like", {"html": True, "linkify": False, "breaks": True}).parse(
+        markdown
+    )
     assert {token.type for token in tokens} <= {"paragraph_open", "inline", "paragraph_close"}
     lines: list[str] = []
     for token in tokens:

@@ -1,0 +1,132 @@
+"""The whole server on a checkpoint of random weights: page, database, queue, routes are real."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
+
+from llava_chat.engine.base import ChatEngine
+from llava_chat.engine.local import LocalEngine
+from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.settings import Settings
+from llava_chat.store import ConversationStore
+from llava_chat.web.chat.replies import Replies
+from llava_chat.web.launch import launch
+from llava_chat.web.session import COOKIE_NAME, Sessions
+
+MAX_PICTURE_BYTES = 200_000
+OwnerOf = Callable[[Mapping[str, str]], str | None]
+SECRET = "a key that only these tests know"
+
+
+@pytest.fixture(scope="session")
+def owner_of() -> OwnerOf:
+    """The owner whom the server sees behind a client's cookies."""
+    sessions = Sessions(SECRET.encode())
+    return lambda cookies: sessions.owner_of_cookie(cookies.get(COOKIE_NAME))
+
+
+@pytest.fixture(scope="session")
+def engine(llama_like: PreTrainedTokenizerFast) -> Iterator[ChatEngine]:
+    """A LLaVA of some ten thousand random weights, context 1024 tokens."""
+    config = LlavaConfig(
+        vision=CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=24,
+            patch_size=8,
+        ),
+        text=LlamaConfig(
+            vocab_size=len(llama_like),
+            hidden_size=48,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            max_position_embeddings=1024,
+            bos_token_id=llama_like.bos_token_id,
+            eos_token_id=llama_like.eos_token_id,
+        ),
+        image_token_id=llama_like.convert_tokens_to_ids("<image>"),
+    )
+    torch.manual_seed(0)
+    engine = LocalEngine(
+        Checkpoint(
+            model=LlavaModel(config).eval(),
+            tokenizer=llama_like,
+            id="tiny",
+            revision="0",
+            template="vicuna_v1",
+            description="random weights",
+            pixels=Preprocessing.of(config),
+        )
+    )
+    yield engine
+    engine.close(grace_s=0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConversationStore]:
+    """The server's database, to look at what it kept."""
+    folder = tmp_path_factory.mktemp("data")
+    store = ConversationStore.open(f"sqlite:///{folder / 'chat.db'}", folder)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def server(
+    engine: ChatEngine, store: ConversationStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of a running server, with a slash at its end."""
+    with pytest.MonkeyPatch.context() as environment, socket.socket() as free:
+        environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        free.bind(("127.0.0.1", 0))
+        settings = Settings(
+            port=free.getsockname()[1],
+            secret=SECRET,
+            data_dir=tmp_path_factory.mktemp("server"),
+            temperature=0,
+            max_new_tokens=8,
+            max_picture_bytes=MAX_PICTURE_BYTES,
+            max_message_chars=1000,
+            max_pictures=2,
+        )
+        free.close()
+        replies = Replies()
+        blocks = launch(engine, store, replies, settings)
+        yield f"http://127.0.0.1:{settings.port}/"
+        replies.close(grace_s=5)
+        blocks.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Draw a small picture of one colour, and save it with a position in its EXIF."""
+
+    def draw(colour: str) -> Path:
+        path = tmp_path_factory.mktemp("drawn") / f"{colour}.jpg"
+        image = Image.new("RGB", (80, 60), colour)
+        exif = Image.Exif()
+        exif[0x8825] = {1: "N", 2: (52.0, 31.0, 0.0)}
+        exif[0x010F] = "Secret Camera"
+        image.save(path, exif=exif)
+        return path
+
+    return draw
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gradio's own code warns of pandas' deprecations in the server's threads."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.filterwarnings("default"))
