@@ -276,7 +276,7 @@ def test_rgba_on_white(format_name: str) -> None:
 
 
 def test_transparent_picture_of_several_strips() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (700, 2000, 4), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 2000, 4), dtype=np.uint8)
     alpha = pixels[..., 3:].astype(float) / 255
     expected = pixels[..., :3] * alpha + 255 * (1 - alpha)
     picture = read_picture(encode(Image.fromarray(pixels), "PNG", compress_level=1))

@@ -31,14 +31,10 @@ MAX_WAIT_S = 30.0
 MAX_ANSWER_BYTES = 4096
 
 
-Decoded = tuple[int, int, bytearray, str | None]
-
-
 def decode_in_child(data: bytes, limits: PictureLimits) -> Picture:
     """Decode a file's bytes within these limits. Raises Refused."""
     with _pool().worker() as worker:
-        width, height, pixels, notice = worker.decode(data, limits)
-    return picture_from_pixels(width, height, pixels, notice=notice)
+        return worker.decode(data, limits)
 
 
 def _request(data: bytes, limits: PictureLimits) -> bytes:
@@ -75,8 +71,8 @@ class Worker:
         """False when the child ended, for whatever reason."""
         return self._process.poll() is None
 
-    def decode(self, data: bytes, limits: PictureLimits) -> Decoded:
-        """Exchange one file for its width, height, RGB bytes and notice. Raises Refused."""
+    def decode(self, data: bytes, limits: PictureLimits) -> Picture:
+        """Have the child decode one file. Raises Refused; the child may then be dead."""
         # Killing the child ends any read from it and any write to it.
         clock = threading.Timer(limits.decode_timeout_s, self._time_is_up)
         clock.daemon = True
@@ -89,13 +85,15 @@ class Worker:
             raise Refused(self._why_it_ended(limits)) from error
         finally:
             clock.cancel()
-            if not answered:  # also when interrupted: the next file must not get this one's answer
+            clock.join()
+            # Also when interrupted, or else the next file would get the answer to this one.
+            if self._timed_out or not answered:
                 self.kill()
         if isinstance(answer, str):
             raise Refused(answer)
         return answer
 
-    def _exchange(self, data: bytes, limits: PictureLimits) -> Decoded | str:
+    def _exchange(self, data: bytes, limits: PictureLimits) -> Picture | str:
         """Send the file; give back what the child decoded, or why it refused."""
         requests, answers = self._process.stdin, self._process.stdout
         if requests is None or answers is None:
@@ -112,7 +110,7 @@ class Worker:
         pixels = bytearray(3 * width * height)
         if answers.readinto(pixels) != len(pixels):  # type: ignore[attr-defined]
             raise EOFError
-        return width, height, pixels, answer["notice"]
+        return picture_from_pixels(width, height, pixels, answer["notice"])
 
     def _why_it_ended(self, limits: PictureLimits) -> str:
         if self._timed_out:
@@ -179,6 +177,8 @@ class WorkerPool:
             self._lent.discard(worker)
             if worker.alive:
                 self._idle.append(worker)
+            else:
+                worker.kill()
 
     def close(self) -> None:
         """Kill every child. Pictures being decoded are refused; later ones start new children."""
