@@ -43,10 +43,10 @@ class KnownModel:
     present: bool
 
 
-# (Hub id, description, parameters: the sum over the headers of its files.)
+# (Hub id, description, parameters: counted on transformers' model of that configuration.)
 _ON_THE_HUB = (
     ("llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 on Vicuna 7B (arXiv 2310.03744)", 7_063_427_072),
-    ("llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 on Vicuna 13B (arXiv 2310.03744)", 13_350_839_296),
+    ("llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 on Vicuna 13B (arXiv 2310.03744)", 13_351_494_656),
 )
 
 
