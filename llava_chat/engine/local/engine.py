@@ -82,7 +82,9 @@ class LocalEngine:
         try:
             request = self._asker.request(conversation, settings)
         except LlavaChatError as error:
-            return _failed(error)
+            mailbox = Mailbox()
+            mailbox.put(_failed(error))
+            return ReplyStream(mailbox, lambda: None)
         job = Job(request, arrival_s)
         self._line.join(job)
         return ReplyStream(job.mailbox, self._line.drop_interrupted)
@@ -109,8 +111,7 @@ class LocalEngine:
         try:
             return self._writer.write(job)
         except LlavaChatError as error:
-            # The traceback's frames would keep the reply's tensors for as long as the event.
-            return Failed(error.with_traceback(None))
+            return _failed(error)
         except Exception as error:
             if _out_of_memory(error):
                 _log.warning("out of memory, so the caches are emptied: %s", error)
@@ -153,11 +154,9 @@ def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
     )
 
 
-def _failed(error: LlavaChatError) -> ReplyStream:
-    """The reply to a request that never reached the model."""
-    mailbox = Mailbox()
-    mailbox.put(Failed(error))
-    return ReplyStream(mailbox, lambda: None)
+def _failed(error: LlavaChatError) -> Failed:
+    # The traceback's frames would keep the reply's tensors for as long as the event.
+    return Failed(error.with_traceback(None))
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -299,7 +299,7 @@ ACTIONS = st.lists(
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(actions=ACTIONS, cache_bytes=st.sampled_from([40_000, 200_000, 2**29]))
 def test_any_schedule_gives_the_tokens_of_a_fresh_start(

@@ -1,0 +1,95 @@
+import pytest
+from hypothesis import given, settings, strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from llava_chat.engine.local.detokenizer import Detokenizer, StopText
+
+TEXTS = [
+    "A red circle, two stars.",
+    " leading and  double  spaces ",
+    "naïve café — ½ of 日本語",
+    "flags 🇩🇪 family 👨‍👩‍👧 one\u200b\n\n\ttab",
+    "a real \ufffd stays",
+    "",
+]
+
+
+@pytest.fixture(params=["llama_like", "byte_level"])
+def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
+    found: PreTrainedTokenizerFast = request.getfixturevalue(request.param)
+    return found
+
+
+def pieces(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[str]:
+    backend = tokenizer.backend_tokenizer
+    detokenizer = Detokenizer(lambda window: str(backend.decode(window, skip_special_tokens=True)))
+    return [detokenizer.push(each) for each in ids]
+
+
+def whole(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> str:
+    return str(tokenizer.backend_tokenizer.decode(ids, skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_pieces_joined_are_the_text(tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert "".join(pieces(tokenizer, ids)) == whole(tokenizer, ids)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(max_size=40))
+def test_pieces_of_any_text_joined_are_the_text(
+    llama_like: PreTrainedTokenizerFast, byte_level: PreTrainedTokenizerFast, text: str
+) -> None:
+    for tokenizer in (llama_like, byte_level):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert "".join(pieces(tokenizer, ids)) == whole(tokenizer, ids).rstrip("\ufffd")
+
+
+def test_half_a_character_is_never_shown(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = tokenizer.encode("é🦩", add_special_tokens=False)
+    shown = pieces(tokenizer, ids)
+    assert len(ids) > len("é🦩")
+    assert "\ufffd" not in "".join(shown)
+    assert "".join(pieces(tokenizer, ids[:-1])).strip() == "é"
+
+
+def test_special_tokens_leave_no_trace(llama_like: PreTrainedTokenizerFast) -> None:
+    words = llama_like.encode("the star", add_special_tokens=False)
+    picture = llama_like.convert_tokens_to_ids("<image>")
+    shown = pieces(llama_like, [1, *words, 1, picture, *words, 2])
+    assert "".join(shown) == "the star the star"
+
+
+def test_bytes_that_are_no_character_do_not_stop_what_follows(
+    llama_like: PreTrainedTokenizerFast,
+) -> None:
+    broken = llama_like.convert_tokens_to_ids(["<0xFF>", "<0xE2>", "<0x82>"])
+    words = llama_like.encode("the star", add_special_tokens=False)
+    assert "".join(pieces(llama_like, [*words, *broken, *words])).endswith(" the star")
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown", "found"),
+    [
+        (["No", "###", "more"], "No", True),
+        (["a # b", "## c", "##"], "a # b## c", False),
+        (["##", "##"], "", True),
+        (["#", "##"], "", True),
+        (["x#", "#y#", "z"], "x##y#z", False),
+    ],
+)
+def test_stop_text_is_held_back_until_it_is_sure(typed: list[str], shown: str, found: bool) -> None:
+    watch = StopText("###")
+    text = ""
+    for piece in typed:
+        text += watch.push(piece)
+        if watch.found:
+            break
+    assert (text, watch.found) == (shown, found)
+
+
+def test_without_a_stop_text_nothing_is_held_back() -> None:
+    watch = StopText("")
+    assert [watch.push("a#"), watch.push("#")] == ["a#", "#"]
+    assert not watch.found
