@@ -227,7 +227,7 @@
       if (button.dataset.click !== "toggle") closeMenus();
       return;
     }
-    if (!closest(event, "details.menu")) closeMenus();
+    if (!closest(event, "details.menu") || closest(event, "a")) closeMenus();
     if (phone.matches && event.target.id === "scrim") { setDrawer("sidebar", false); setDrawer("panel", false); }
   });
   function closeMenus() {

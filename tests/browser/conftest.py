@@ -1,0 +1,286 @@
+"""A server in a process of its own with a small random model, and a real Chromium that uses it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
+
+from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_S = 240  # a guard against waiting for ever; nothing here is a measurement
+PATIENCE_MS = 45_000
+CONTEXT_TOKENS = 8192  # room for a reply that is long enough to be stopped
+REPLY_TOKENS = 12
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    tmp_path_factory: pytest.TempPathFactory, llama_like: PreTrainedTokenizerFast
+) -> Path:
+    """A LLaVA of random weights: what it says means nothing, and it says it by the real engine."""
+    config = LlavaConfig(
+        vision=CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=24,
+            patch_size=8,
+        ),
+        text=LlamaConfig(
+            vocab_size=len(llama_like),
+            hidden_size=48,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            max_position_embeddings=CONTEXT_TOKENS,
+            bos_token_id=llama_like.bos_token_id,
+            eos_token_id=llama_like.eos_token_id,
+        ),
+        image_token_id=llama_like.get_vocab()["<image>"],
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint = Checkpoint(
+        model=LlavaModel(config).eval(),
+        tokenizer=llama_like,
+        id="tiny",
+        revision="0",
+        template="vicuna_v1",
+        description="Random weights, for tests.",
+        pixels=Preprocessing.of(config),
+    )
+    save_checkpoint(checkpoint, folder)
+    return folder
+
+
+@dataclass
+class Server:
+    """`llava-chat serve` with a data folder that outlives it."""
+
+    model: Path
+    folder: Path
+    port: int
+    process: subprocess.Popen[str] | None = field(default=None, init=False)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start it and wait until the page answers."""
+        # Greedy, random weights go on for ever: a reply ends at its limit, or is stopped.
+        self.process = self.run("--max-new-tokens", str(REPLY_TOKENS), "--temperature", "0")
+        until = time.monotonic() + START_S
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(self.url, timeout=START_S).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        self.process.kill()
+        raise AssertionError(f"the server did not start: {self.process.communicate()}")
+
+    def run(self, *options: str) -> subprocess.Popen[str]:
+        """Run the command with these options besides its own."""
+        command = [sys.executable, "-m", "llava_chat", "serve", "--model", str(self.model)]
+        command += ["--port", str(self.port), "--data-dir", str(self.folder / "data"), *options]
+        variables = {
+            **os.environ,
+            "GRADIO_TEMP_DIR": str(self.folder / "uploads"),
+            "LLAVA_CHAT_SECRET": "a key that only these tests know",
+        }
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def stop(self) -> int:
+        """Send SIGTERM and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=START_S)
+        return self.process.returncode
+
+
+@pytest.fixture(scope="session")
+def server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server; a test that stops it starts it again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Server(model_folder, tmp_path_factory.mktemp("server"), port)
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """The browser that the system brings."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Chat:
+    """What a person does with the page, and what they see."""
+
+    page: Page
+    server: Server
+
+    def open(self, query: str = "") -> None:
+        """Open the page and wait until it can be used."""
+        self.page.goto(self.server.url + query)
+        expect(self.box).to_be_visible()
+        expect(self.page.locator("#thread .thread")).to_be_attached()
+
+    @property
+    def box(self) -> Locator:
+        """Where a person writes."""
+        return self.page.locator("#composer textarea")
+
+    @property
+    def messages(self) -> Locator:
+        """What the person said."""
+        return self.page.locator("#thread .message.user .text")
+
+    @property
+    def replies(self) -> Locator:
+        """Replies that are finished."""
+        return self.page.locator("#thread .message.reply > .text")
+
+    @property
+    def listed(self) -> Locator:
+        """The sidebar's conversations."""
+        return self.page.locator("#conversations .open")
+
+    def attach(self, *pictures: Path) -> None:
+        """Choose files, and wait until they are uploaded."""
+        self.page.set_input_files('#composer input[type="file"]', list(pictures))
+        expect(self.page.locator("#composer .thumbnail-item")).to_have_count(len(pictures))
+
+    def say(self, text: str) -> None:
+        """Write and send."""
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def ask(self, text: str, *pictures: Path) -> None:
+        """Say something and wait for the end of the reply to it."""
+        before = self.replies.count()
+        if pictures:
+            self.attach(*pictures)
+        self.say(text)
+        expect(self.replies).to_have_count(before + 1)
+        self.idle()
+
+    def idle(self) -> None:
+        """Wait until no reply is being written."""
+        expect(self.page.locator("#composer .submit-button")).to_be_visible()
+
+    def allow_long_replies(self) -> None:
+        """Set the longest reply so high that it can be stopped in time."""
+        self.page.get_by_role("button", name="Settings", exact=True).click()
+        longest = self.page.get_by_label("number input for Longest reply")
+        longest.fill("4096")
+        longest.press("Tab")
+        self.page.get_by_role("button", name="Close the settings").click()
+
+    def writing(self) -> None:
+        """Wait until a reply is being written."""
+        expect(self.page.locator("#live .text")).not_to_be_empty()
+
+
+NewChat = Callable[..., Chat]
+
+
+@pytest.fixture
+def new_chat(chromium: Browser, server: Server) -> Iterator[NewChat]:
+    """Open the page in a browser that was never here. Nothing may ask another host for anything."""
+    contexts: list[BrowserContext] = []
+    foreign: list[str] = []
+    problems: list[str] = []
+
+    def note(url: str) -> None:
+        if not url.startswith((server.url, "data:", "blob:")):
+            foreign.append(url)
+
+    def new(query: str = "", **options: object) -> Chat:
+        context = chromium.new_context(**options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.on("request", lambda request: note(request.url))
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        chat = Chat(page, server)
+        chat.open(query)
+        return chat
+
+    yield new
+    for context in contexts:
+        context.close()
+    assert foreign == []
+    assert problems == []
+
+
+@pytest.fixture
+def chat(new_chat: NewChat) -> Chat:
+    """One such page, 1280 x 800."""
+    return new_chat(viewport={"width": 1280, "height": 800})
+
+
+@pytest.fixture(scope="session")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red circle on white."""
+    image = Image.new("RGB", (320, 240), "white")
+    ImageDraw.Draw(image).ellipse((90, 50, 230, 190), fill="red")
+    path = tmp_path_factory.mktemp("drawings") / "circle.png"
+    image.save(path)
+    return path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here drives a browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
