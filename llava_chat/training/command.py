@@ -1,0 +1,107 @@
+"""`train`: align, finetune, or the bundled model from nothing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from llava_chat.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The stages, each with its own options."""
+    stages = parser.add_subparsers(metavar="STAGE", required=True, dest="stage")
+    align = stages.add_parser("align", help="stage 1: the projector learns from descriptions")
+    # Learning rates of LLaVA-1.5 (arXiv 2310.03744, table 9).
+    _stage_arguments(align, lr=1e-3)
+    align.add_argument(
+        "--fresh-projector", action="store_true", help="begin with a projector that knows nothing"
+    )
+    _stage_arguments(stages.add_parser("finetune", help="stage 2: from conversations"), lr=2e-5)
+    scenes = stages.add_parser("scenes", help="the bundled model, from nothing")
+    scenes.add_argument("--recipe", choices=("auto", "cpu", "gpu"), default="auto")
+    scenes.add_argument("--work", type=Path, default=Path("runs/scenes"), help="for resuming")
+    scenes.add_argument("--output", type=Path, default=Path("assets/scenes"))
+    scenes.add_argument("--device", default="auto")
+    scenes.add_argument("--pictures", type=int, default=1000, help="to evaluate on; 0 for none")
+
+
+def _stage_arguments(parser: argparse.ArgumentParser, *, lr: float) -> None:
+    parser.add_argument("--model", required=True, help="the checkpoint to begin with")
+    parser.add_argument("--data", type=Path, required=True, help="LLaVA's instruction JSON")
+    parser.add_argument("--images", type=Path, help="the folder of its pictures")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
+    parser.add_argument("--epochs", type=float, default=1.0)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=lr, help="peak learning rate")
+    parser.add_argument("--max-tokens", type=int, default=2048)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto", help="of the file that is written")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; print where the model went."""
+    if args.stage == "scenes":
+        return _scenes(args)
+    for name in ("epochs", "batch_size", "lr", "max_tokens"):
+        if getattr(args, name) <= 0:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
+    return _stage(args)
+
+
+def _scenes(args: argparse.Namespace) -> int:
+    from llava_chat.engine.local import LocalEngine
+    from llava_chat.evaluation.scenes import evaluate_scenes, table
+    from llava_chat.model.device import choose_device
+    from llava_chat.training.scenes.recipe import RECIPES, train_scenes
+
+    device = choose_device(args.device)
+    name = args.recipe if args.recipe != "auto" else "gpu" if device.type == "cuda" else "cpu"
+    checkpoint = train_scenes(RECIPES[name], work=args.work, output=args.output, device=device)
+    if args.pictures:
+        engine = LocalEngine(checkpoint)
+        print(table(evaluate_scenes(engine, pictures=args.pictures)))
+        engine.close(grace_s=0)
+    return 0
+
+
+def _stage(args: argparse.Namespace) -> int:
+    from llava_chat.image import Picture, read_picture
+    from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
+    from llava_chat.training.instructions import read_instructions
+    from llava_chat.training.loop import LoopOptions
+    from llava_chat.training.stages import StageOptions, in_epochs, run_stage
+
+    rows = read_instructions(args.data, args.images)
+    checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
+    if getattr(args, "fresh_projector", False):
+        for part in checkpoint.model.projector.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+    row_of = in_epochs(len(rows), args.seed)
+
+    def read(path: Path) -> Picture:
+        return read_picture(path)
+
+    steps = max(1, round(len(rows) * args.epochs / args.batch_size))
+    options = StageOptions(
+        loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20))),
+        batch_size=args.batch_size,
+        max_tokens=args.max_tokens,
+        workers=args.workers,
+    )
+    args.output.mkdir(parents=True, exist_ok=True)
+    state = args.output / "training_state.pt"
+    run_stage(
+        args.stage,
+        checkpoint,
+        lambda number: rows[row_of(number)].conversation(read),
+        options,
+        state,
+    )
+    save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
+    state.unlink()
+    print(args.output)
+    return 0

@@ -1,0 +1,121 @@
+"""LLaVA's instruction JSON: read, checked row by row, turned into conversations.
+
+`[{"id", "image"?, "conversations": [{"from": "human" | "gpt", "value"}]}]`, with `<image>` in the
+human value where the picture stands (haotian-liu/LLaVA, docs/Finetune_Custom_Data.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.errors import TrainingDataError
+from llava_chat.image import Picture
+
+PLACEHOLDER = "<image>"
+_ROLES = ("human", "gpt")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One checked row. image: the picture's path, None for text alone. turns: (question, answer)."""
+
+    id: str
+    image: Path | None
+    turns: tuple[tuple[str, str], ...]
+
+    def conversation(self, read: Callable[[Path], Picture]) -> Conversation:
+        """The row as a conversation, its picture with the first turn."""
+        turns: list[Turn] = []
+        for number, (question, answer) in enumerate(self.turns):
+            shown = self.image is not None and number == 0
+            images = (read(self.image),) if shown and self.image is not None else ()
+            turns += [Turn("user", question, images), Turn("assistant", answer)]
+        return Conversation(tuple(turns))
+
+
+def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
+    """Every row of a JSON file. images: the folder that `image` fields are relative to.
+
+    Raises TrainingDataError naming file, row and field at the first thing that is wrong.
+    """
+    try:
+        rows = json.loads(
+            file.read_text(encoding="utf-8"),
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+        )
+    except (OSError, ValueError) as error:
+        raise TrainingDataError(f"{file}: {error}") from error
+    if not isinstance(rows, list) or not rows:
+        raise TrainingDataError(f"{file}: the file must hold a list of at least one row")
+    return [_instruction(row, f"{file}, row {number}", images) for number, row in enumerate(rows)]
+
+
+def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise ValueError(f"the key {sorted(twice)[0]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _instruction(row: Any, where: str, images: Path | None) -> Instruction:
+    if not isinstance(row, dict):
+        raise TrainingDataError(f"{where}: a row must be an object")
+    turns = _turns(row.get("conversations"), where)
+    image = row.get("image")
+    marks = [question.count(PLACEHOLDER) for question, _ in turns]
+    if image is None:
+        if any(marks):
+            raise TrainingDataError(
+                f"{where}, conversations: there is {PLACEHOLDER} but the row has no image"
+            )
+        return Instruction(str(row.get("id", "")), None, turns)
+    if sum(marks) != 1 or marks[0] != 1:
+        raise TrainingDataError(
+            f"{where}, conversations: the first human value must hold {PLACEHOLDER} exactly once"
+        )
+    first = (turns[0][0].replace(PLACEHOLDER, "").strip(), turns[0][1])
+    path = _image_path(image, f"{where}, image", images)
+    return Instruction(str(row.get("id", "")), path, (first, *turns[1:]))
+
+
+def _turns(messages: Any, where: str) -> tuple[tuple[str, str], ...]:
+    where = f"{where}, conversations"
+    if not isinstance(messages, list) or not messages or len(messages) % 2:
+        raise TrainingDataError(f"{where}: it must be a list of human and gpt messages in pairs")
+    values: list[str] = []
+    for number, message in enumerate(messages):
+        wanted = _ROLES[number % 2]
+        if not isinstance(message, dict) or message.get("from") != wanted:
+            raise TrainingDataError(f"{where}: message {number} must be from {wanted!r}")
+        value = message.get("value")
+        if not isinstance(value, str):
+            raise TrainingDataError(f"{where}: message {number} needs a text in `value`")
+        values.append(value)
+    return tuple(zip(values[::2], values[1::2], strict=True))
+
+
+def _image_path(name: Any, where: str, images: Path | None) -> Path:
+    if not isinstance(name, str) or not name:
+        raise TrainingDataError(f"{where}: it must be a path below the folder of pictures")
+    if images is None:
+        raise TrainingDataError(f"{where}: there is a picture, but --images names no folder")
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
+        raise TrainingDataError(f"{where}: {name!r} leaves the folder of pictures")
+    path = images / pure
+    if not path.resolve().is_relative_to(images.resolve()):
+        raise TrainingDataError(f"{where}: {name!r} is a link out of the folder of pictures")
+    if not path.is_file():
+        raise TrainingDataError(f"{where}: there is no file {path}")
+    return path

@@ -1,0 +1,168 @@
+"""One training loop for every stage: AdamW, warm-up and cosine, checkpoints, resume, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llava_chat.errors import LlavaChatError
+
+Losses = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How long and how fast to learn.
+
+    steps: optimiser steps in all. lr: peak learning rate. warmup_share: of the steps, rising
+    linearly (3 % in LLaVA, arXiv 2304.08485). weight_decay: AdamW's. clip_norm: of the gradient.
+    save_every, log_every: steps. bf16: autocast, worth it where the processor multiplies bf16.
+    """
+
+    steps: int
+    lr: float
+    warmup_share: float = 0.03
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    save_every: int = 500
+    log_every: int = 50
+    bf16: bool = True
+
+
+def learning_rate_share(step: int, steps: int, warmup_share: float) -> float:
+    """The share of the peak learning rate at `step`: a linear rise, then a cosine to zero.
+
+    >>> [round(learning_rate_share(s, 100, 0.1), 2) for s in (0, 9, 10, 55, 99)]
+    [0.1, 1.0, 1.0, 0.5, 0.0]
+    """
+    warmup = max(1, round(steps * warmup_share))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def autocast(device: torch.device, enabled: bool) -> contextlib.AbstractContextManager[Any]:
+    """bfloat16 where it is asked for, float32 elsewhere."""
+    if enabled:
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """The module through torch.compile where a compiler is installed, as it is elsewhere.
+
+    Worth it for the decoder: it fuses the many small operations between its matrix products.
+    """
+    if shutil.which("gcc") is None and shutil.which("c++") is None:
+        return module
+    return torch.compile(module, dynamic=False)
+
+
+def train(
+    name: str,
+    modules: nn.Module,
+    loss_of: Callable[[Any], Losses],
+    batches_from: Callable[[int], Iterator[Any]],
+    options: LoopOptions,
+    state_file: Path,
+) -> None:
+    """Train the parameters of `modules` that want a gradient; return when all steps are done.
+
+    loss_of(batch) -> named losses; the one named 'loss' is followed down. batches_from(step) ->
+    the batches from that step on. state_file: written whole or not at all every save_every steps;
+    when it is there already, the run goes on from it. Raises LlavaChatError on a loss that is
+    not a number.
+    """
+    learned = [p for p in modules.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        learned, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
+    )
+    first = _resume(name, modules, optimiser, state_file)
+    device = learned[0].device
+    progress = _Progress(name, first, options)
+    batches = batches_from(first) if first < options.steps else iter(())
+    for step in range(first, options.steps):
+        share = learning_rate_share(step, options.steps, options.warmup_share)
+        for group in optimiser.param_groups:
+            group["lr"] = options.lr * share
+        with autocast(device, options.bf16):
+            losses = loss_of(next(batches))
+        losses["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(learned, options.clip_norm)
+        if not math.isfinite(float(norm)):
+            raise LlavaChatError(f"{name}: the loss is not a number at step {step + 1}")
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        progress.step(step + 1, losses, float(norm))
+        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+            _save(modules, optimiser, step + 1, state_file)
+
+
+class _Progress:
+    """A line to stderr every so often: smoothed losses, speed, time left."""
+
+    def __init__(self, name: str, first: int, options: LoopOptions) -> None:
+        self.name, self.first, self.options = name, first, options
+        self.started = time.monotonic()
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def step(self, done: int, losses: Losses, norm: float) -> None:
+        for key, value in losses.items():
+            self.sums[key] = self.sums.get(key, 0.0) + float(value.detach())
+        self.count += 1
+        if done % self.options.log_every and done != self.options.steps:
+            return
+        speed = (done - self.first) / max(1e-9, time.monotonic() - self.started)
+        left_min = (self.options.steps - done) / speed / 60
+        shown = "  ".join(f"{key} {value / self.count:.4f}" for key, value in self.sums.items())
+        print(
+            f"{self.name} {done}/{self.options.steps}  {shown}  norm {norm:.2f}"
+            f"  {speed:.2f} steps/s  {left_min:.1f} min left",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.sums, self.count = {}, 0
+
+
+def _learned_state(modules: nn.Module) -> dict[str, Tensor]:
+    wanted = {name for name, p in modules.named_parameters() if p.requires_grad}
+    return {name: value for name, value in modules.state_dict().items() if name in wanted}
+
+
+def _save(
+    modules: nn.Module, optimiser: torch.optim.Optimizer, step: int, state_file: Path
+) -> None:
+    state_file.parent.mkdir(parents=True, exist_ok=True)
+    aside = state_file.with_suffix(".partial")
+    state = {"step": step, "modules": _learned_state(modules), "optimiser": optimiser.state_dict()}
+    torch.save(state, aside)
+    os.replace(aside, state_file)
+
+
+def _resume(
+    name: str, modules: nn.Module, optimiser: torch.optim.Optimizer, state_file: Path
+) -> int:
+    if not state_file.exists():
+        return 0
+    state = torch.load(state_file, weights_only=True, map_location="cpu")
+    unknown = set(state["modules"]) ^ set(_learned_state(modules))
+    if unknown:
+        raise LlavaChatError(
+            f"{state_file} was written by another model than this one; delete it to start again"
+        )
+    modules.load_state_dict(state["modules"], strict=False)
+    optimiser.load_state_dict(state["optimiser"])
+    print(f"{name}: going on from step {state['step']}", file=sys.stderr, flush=True)
+    return int(state["step"])

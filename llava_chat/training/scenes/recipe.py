@@ -1,0 +1,245 @@
+"""`train scenes`: the bundled model from nothing, in the papers' order, resumable at every step."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from llava_chat.conversation import Conversation
+from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.training.loop import LoopOptions
+from llava_chat.training.scenes.contrastive import train_encoder
+from llava_chat.training.scenes.dialogue import (
+    captioned_picture,
+    dialogue_conversation,
+    random_dialogue,
+)
+from llava_chat.training.scenes.tokenizer import CONTEXT_TOKENS, IMAGE_TOKEN, learn_tokenizer
+from llava_chat.training.scenes.word_grid import train_language_model
+from llava_chat.training.stages import StageOptions, run_stage
+from llava_chat.training.stream import from_random
+
+DESCRIPTION = (
+    "A small demonstration model. It knows drawings of simple shapes: colours, shapes, sizes, "
+    "numbers and places. Anything else it does not know."
+)
+TEMPLATE = "vicuna_v1"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Shapes of the model, and how long each part learns (steps, batch, peak learning rate)."""
+
+    image_px: int
+    patch_px: int
+    vision_width: int
+    vision_layers: int
+    text_width: int
+    text_layers: int
+    head_width: int
+    vocabulary: int
+    encoder: tuple[int, int, float]
+    language: tuple[int, int, float]
+    align: tuple[int, int, float]
+    finetune: tuple[int, int, float]
+    turns: int
+    max_tokens: int
+    workers: int
+    reuse: int
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_px // self.patch_px
+
+    @property
+    def vision(self) -> CLIPVisionConfig:
+        """The tower's configuration."""
+        return CLIPVisionConfig(
+            hidden_size=self.vision_width,
+            intermediate_size=4 * self.vision_width,
+            num_hidden_layers=self.vision_layers,
+            num_attention_heads=self.vision_width // self.head_width,
+            image_size=self.image_px,
+            patch_size=self.patch_px,
+            # At under a hundred patches of few heads, plain attention is the faster on a CPU.
+            attn_implementation="eager",
+        )
+
+    @property
+    def text(self) -> LlamaConfig:
+        """The decoder's configuration; 8/3 of the width inside, as in LLaMA (arXiv 2302.13971)."""
+        return LlamaConfig(
+            hidden_size=self.text_width,
+            intermediate_size=-(-self.text_width * 11 // 4 // 32) * 32,
+            num_hidden_layers=self.text_layers,
+            num_attention_heads=self.text_width // self.head_width,
+            vocab_size=self.vocabulary,
+            max_position_embeddings=CONTEXT_TOKENS,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+            tie_word_embeddings=False,
+            attn_implementation="sdpa",
+        )
+
+
+RECIPES = {
+    # About three hours on two cores that multiply bfloat16.
+    "cpu": Recipe(
+        image_px=144, patch_px=16, vision_width=192, vision_layers=6,
+        text_width=256, text_layers=6, head_width=64, vocabulary=1024,
+        encoder=(2500, 64, 1e-3), language=(2500, 32, 1.5e-3),
+        align=(300, 32, 2e-3), finetune=(4000, 32, 1e-3),
+        turns=12, max_tokens=288, workers=1, reuse=3,
+    ),
+    # About ten minutes on an H200 with 16 cores that draw.
+    "gpu": Recipe(
+        image_px=224, patch_px=16, vision_width=256, vision_layers=7,
+        text_width=320, text_layers=8, head_width=64, vocabulary=1024,
+        encoder=(4000, 256, 1e-3), language=(4000, 128, 1.5e-3),
+        align=(400, 128, 2e-3), finetune=(8000, 128, 1e-3),
+        turns=14, max_tokens=512, workers=14, reuse=4,
+    ),
+}  # fmt: skip
+
+
+def train_scenes(
+    recipe: Recipe, *, work: Path, output: Path, device: torch.device, seed: int = 1
+) -> Checkpoint:
+    """Run (or go on with) every part of the recipe; write the model to `output` and return it."""
+    work.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    tokenizer = _tokenizer(work, recipe.vocabulary)
+    tower = _encoder(recipe, work, device, seed)
+    decoder = _language_model(recipe, tokenizer, work, device, seed)
+    checkpoint = assemble(recipe, tokenizer, tower, decoder, device)
+    for stage in ("align", "finetune"):
+        run_stage(
+            stage,
+            checkpoint,
+            from_random(conversation_maker(stage, recipe.turns), seed + 100),
+            _stage_options(recipe, stage),
+            work / f"{stage}.pt",
+        )
+    checkpoint.model.to("cpu")
+    save_checkpoint(checkpoint, output, dtype="bfloat16")
+    minutes = (time.monotonic() - started) / 60
+    print(f"scenes: written to {output} after {minutes:.0f} minutes", file=sys.stderr)
+    return checkpoint
+
+
+def conversation_maker(stage: str, turns: int) -> Callable[[random.Random], Conversation]:
+    """What a stage learns from: short descriptions, or conversations of `turns` exchanges."""
+    if stage == "align":
+        return captioned_picture
+    return lambda rng: dialogue_conversation(random_dialogue(rng, turns))
+
+
+def assemble(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    tower: CLIPVisionModel,
+    decoder: LlamaForCausalLM,
+    device: torch.device,
+) -> Checkpoint:
+    """Tower and decoder with a projector that knows nothing yet."""
+    config = LlavaConfig(
+        vision=recipe.vision,
+        text=recipe.text,
+        image_token_id=int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)),
+        projector="mlp2x_gelu",
+        select_layer=-2,
+        image_aspect="pad",
+        template=TEMPLATE,
+    )
+    torch.manual_seed(0)
+    model = LlavaModel(config)
+    used = model.tower.clip.state_dict()
+    trained = tower.state_dict()
+    model.tower.clip.load_state_dict({name: trained[name] for name in used})
+    model.language_model.load_state_dict(decoder.state_dict())
+    return Checkpoint(
+        model.to(device),
+        tokenizer,
+        "scenes",
+        "new",
+        TEMPLATE,
+        DESCRIPTION,
+        Preprocessing.of(config),
+    )
+
+
+def _tokenizer(work: Path, vocabulary: int) -> PreTrainedTokenizerBase:
+    folder = work / "tokenizer"
+    if not folder.exists():
+        learn_tokenizer(vocabulary).save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def _loop(part: tuple[int, int, float], **options: float) -> LoopOptions:
+    steps, _, lr = part
+    return LoopOptions(steps=steps, lr=lr, **options)  # type: ignore[arg-type]
+
+
+def _encoder(recipe: Recipe, work: Path, device: torch.device, seed: int) -> CLIPVisionModel:
+    return train_encoder(
+        recipe.vision,
+        _loop(recipe.encoder, weight_decay=0.02),
+        batch_size=recipe.encoder[1],
+        seed=seed,
+        workers=recipe.workers,
+        reuse=recipe.reuse,
+        device=device,
+        state_file=work / "encoder.pt",
+    )
+
+
+def _language_model(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    work: Path,
+    device: torch.device,
+    seed: int,
+) -> LlamaForCausalLM:
+    return train_language_model(
+        recipe.text,
+        tokenizer,
+        _loop(recipe.language, weight_decay=0.01),
+        grid=recipe.grid,
+        batch_size=recipe.language[1],
+        turns=recipe.turns,
+        max_tokens=recipe.max_tokens,
+        seed=seed + 10,
+        workers=recipe.workers,
+        device=device,
+        state_file=work / "language_model.pt",
+    )
+
+
+def _stage_options(recipe: Recipe, stage: str) -> StageOptions:
+    part = recipe.align if stage == "align" else recipe.finetune
+    return StageOptions(
+        loop=_loop(part, weight_decay=0.0 if stage == "align" else 0.01),
+        batch_size=part[1],
+        max_tokens=recipe.max_tokens if stage == "finetune" else recipe.grid**2 + 100,
+        one_length=True,
+        workers=recipe.workers,
+        reuse=1 if stage == "align" else 2,
+    )

@@ -1,0 +1,164 @@
+"""The language model alone: it learns to talk about a scene before it has ever seen one.
+
+Where a picture's patches will stand, it reads a grid of words: each cell is the mean embedding of
+the words that describe what is there ("large red circle", the row and the column). So it learns
+the language and how to find things in a grid, and stage 1 only has to translate patches into words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from llava_chat.image import picture_from_image
+from llava_chat.training.batch import TokenSample, collate, next_token_loss, token_sample
+from llava_chat.training.loop import LoopOptions, Losses, compiled, train
+from llava_chat.training.scenes.contrastive import near_any, object_patches
+from llava_chat.training.scenes.dialogue import Dialogue, as_conversation, random_dialogue
+from llava_chat.training.scenes.tokenizer import IMAGE_TOKEN, WORD_START
+from llava_chat.training.scenes.world import Scene
+from llava_chat.training.stream import batches, from_random
+
+_EMPTY = -1
+_WORDS_A_CELL = 12
+_WORD_DROPOUT = 0.1
+_NOISE = 0.15
+# Rows and columns are named by byte pieces that only text beyond ASCII uses.
+_ROW_BYTE, _COLUMN_BYTE = 0x80, 0xC0
+
+
+@dataclass(frozen=True)
+class GridSample:
+    """tokens: the conversation. words: int64 (P, 12) ids of each cell's words, -1 empty; or None."""
+
+    tokens: TokenSample
+    words: np.ndarray | None
+
+
+class GridWriter:
+    """Describes a dialogue's picture as a grid of word ids."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, grid: int) -> None:
+        self.grid = grid
+        self.vocabulary = tokenizer.get_vocab()
+
+    def cells(self, dialogue: Dialogue, rng: random.Random) -> np.ndarray | None:
+        """int64 (grid * grid, 12), some words left out by chance; None without a picture."""
+        if dialogue.scene is not None:
+            texts = self._scene_cells(dialogue.scene, rng)
+        elif dialogue.other_kind is not None:
+            texts = [f"{dialogue.other_kind}"] * self.grid**2
+        else:
+            return None
+        table = np.full((self.grid**2, _WORDS_A_CELL), _EMPTY, np.int64)
+        for cell, text in enumerate(texts):
+            row, column = divmod(cell, self.grid)
+            ids = [self._byte(_ROW_BYTE + row), self._byte(_COLUMN_BYTE + column)]
+            words = [w for w in text.split() if rng.random() >= _WORD_DROPOUT]
+            ids += [i for word in words for i in self._ids(word)]
+            table[cell, : len(ids[:_WORDS_A_CELL])] = ids[:_WORDS_A_CELL]
+        return table
+
+    def _scene_cells(self, scene: Scene, rng: random.Random) -> list[str]:
+        texts = ["nothing"] * self.grid**2
+        # Patches that an object only touches read as anything between it and nothing.
+        blurred = near_any(scene, self.grid)
+        for item in scene.objects:
+            inside, central = object_patches(scene, item, self.grid)
+            text = f"{item.size} {item.colour} {item.shape} {scene.place(item)}"
+            for cell in np.flatnonzero(inside):
+                texts[cell] = text
+            texts[central] += " centre"
+            blurred &= ~inside
+        for cell in np.flatnonzero(blurred):
+            texts[cell] = "edge"
+        return texts
+
+    def _ids(self, word: str) -> list[int]:
+        whole = self.vocabulary.get(WORD_START + word)
+        if whole is not None:
+            return [whole]
+        # A word that no answer holds ("centre") is spelled by its first letters' pieces.
+        return [self.vocabulary[letter] for letter in word[:2]]
+
+    def _byte(self, value: int) -> int:
+        return self.vocabulary[f"<0x{value:02X}>"]
+
+
+def cell_embeddings(words: Tensor, embedding: nn.Embedding) -> Tensor:
+    """Word ids (N, P, W), -1 empty -> their mean embeddings (N, P, D), scaled up by sqrt(words)."""
+    known = words != _EMPTY
+    vectors = embedding(words.clamp(min=0)) * known[..., None]
+    return vectors.sum(2) / known.sum(2).clamp(min=1).sqrt()[..., None]
+
+
+def train_language_model(
+    config: LlamaConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    options: LoopOptions,
+    *,
+    grid: int,
+    batch_size: int,
+    turns: int,
+    max_tokens: int,
+    seed: int,
+    workers: int,
+    device: torch.device,
+    state_file: Path,
+) -> LlamaForCausalLM:
+    """Train a decoder from nothing (or from `state_file`) and return it."""
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config).to(device)
+    writer = GridWriter(tokenizer, grid)
+    image_token_id = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+    decoder = compiled(model.model)
+    stand_in = picture_from_image(Image.new("RGB", (1, 1)))
+
+    def make(rng: random.Random) -> GridSample:
+        dialogue = random_dialogue(rng, turns, drawn=False)
+        words = writer.cells(dialogue, rng)
+        tokens = token_sample(
+            as_conversation(dialogue.talk, None if words is None else stand_in),
+            tokenizer,
+            template="vicuna_v1",
+            tokens_per_picture=grid**2,
+            image_token_id=image_token_id,
+            pixels=None,
+            max_tokens=max_tokens,
+        )
+        return GridSample(tokens, words)
+
+    def collated(samples: list[GridSample]) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids (B, T), labels (B, T), words (N, P, 12) of the N samples that show something."""
+        batch = collate([sample.tokens for sample in samples], length=max_tokens)
+        words = [sample.words for sample in samples if sample.words is not None]
+        return batch.ids, batch.labels, torch.from_numpy(np.stack(words))
+
+    def loss_of(batch: tuple[Tensor, Tensor, Tensor]) -> Losses:
+        ids, labels, words = (part.to(device) for part in batch)
+        embedding = model.get_input_embeddings()
+        is_cell = ids == image_token_id
+        embeds = embedding(ids.masked_fill(is_cell, 0))
+        cells = cell_embeddings(words, embedding)
+        spread = embedding.weight.detach().std()
+        cells = cells + torch.randn_like(cells) * _NOISE * spread
+        embeds = embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+        hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return {"loss": next_token_loss(hidden, labels, model.lm_head)}
+
+    def batches_from(step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        first = step * batch_size
+        return batches(
+            from_random(make, seed), collated, batch_size=batch_size, first=first, workers=workers
+        )
+
+    train("language model", model, loss_of, batches_from, options, state_file)
+    return model

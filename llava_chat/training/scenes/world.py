@@ -1,0 +1,203 @@
+"""What a scene holds: shapes with a colour, a size and a place, and how they stand to each other.
+
+Everything that is said about a picture comes from here, never from its pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+SHAPES = (
+    "circle",
+    "square",
+    "triangle",
+    "rectangle",
+    "oval",
+    "star",
+    "heart",
+    "diamond",
+    "hexagon",
+    "cross",
+)
+COLOURS = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "cyan",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+    "black",
+    "white",
+    "gray",
+)
+SIZES = ("small", "medium", "large")
+MAX_OBJECTS = 6
+
+# Diameter as a share of the picture's longer side: the gaps between the ranges keep the three
+# words apart, and the smallest still covers a whole patch of the bundled encoder (1/9).
+SIZE_RANGES = {"small": (0.11, 0.155), "medium": (0.20, 0.255), "large": (0.32, 0.42)}
+# Centres keep this far (share of the side) from the lines between the thirds that name a place.
+PLACE_MARGIN = 0.025
+# Two centres differ by at least this share of the side along an axis that is spoken about.
+ORDER_MARGIN = 0.035
+
+Direction = Literal["left of", "right of", "above", "below"]
+DIRECTIONS: tuple[Direction, ...] = ("left of", "right of", "above", "below")
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One shape. x, y: centre, width, height: its box, all in pixels; tilt in degrees."""
+
+    shape: str
+    colour: str
+    size: str
+    x: float
+    y: float
+    width: float
+    height: float
+    tilt: float = 0.0
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels."""
+        half_w, half_h = self.width / 2, self.height / 2
+        return self.x - half_w, self.y - half_h, self.x + half_w, self.y + half_h
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture's own description. Objects stand from left to right by their centres."""
+
+    width: int
+    height: int
+    objects: tuple[SceneObject, ...]
+
+    def place(self, item: SceneObject) -> str:
+        """The third of the picture that holds the centre, in words.
+
+        >>> dot = SceneObject("circle", "red", "small", 10, 50, 8, 8)
+        >>> Scene(100, 100, (dot,)).place(dot)
+        'on the left'
+        """
+        column = min(2, int(3 * item.x / self.width))
+        row = min(2, int(3 * item.y / self.height))
+        return PLACES[row][column]
+
+    def related(self, item: SceneObject, direction: Direction) -> tuple[SceneObject, ...] | None:
+        """The objects whose centres lie in `direction` of the item's, from left to right.
+
+        None when one of them is so nearly level with the item that people would differ.
+        """
+        found = []
+        for other in self.objects:
+            if other is item:
+                continue
+            lead = self.lead(other, item, direction)
+            if abs(lead) < ORDER_MARGIN:
+                return None
+            if lead > 0:
+                found.append(other)
+        return tuple(found)
+
+    def lead(self, one: SceneObject, other: SceneObject, direction: Direction) -> float:
+        """How far `one` lies in `direction` of `other`, as a share of the side; negative behind.
+
+        >>> a = SceneObject("circle", "red", "small", 10, 50, 8, 8)
+        >>> b = SceneObject("star", "blue", "small", 60, 55, 8, 8)
+        >>> Scene(100, 100, (a, b)).lead(a, b, "left of")
+        0.5
+        """
+        if direction in ("left of", "right of"):
+            lead = (other.x - one.x) / self.width
+        else:
+            lead = (other.y - one.y) / self.height
+        return lead if direction in ("left of", "above") else -lead
+
+    def nearest(self, item: SceneObject) -> SceneObject | None:
+        """The object whose centre is nearest, if it is nearer than the next by a fifth."""
+        others = sorted((o for o in self.objects if o is not item), key=lambda o: distance(o, item))
+        if not others:
+            return None
+        if len(others) > 1 and distance(others[1], item) < 1.2 * distance(others[0], item):
+            return None
+        return others[0]
+
+
+PLACES = (
+    ("at the top left", "at the top", "at the top right"),
+    ("on the left", "in the middle", "on the right"),
+    ("at the bottom left", "at the bottom", "at the bottom right"),
+)
+
+
+def distance(one: SceneObject, other: SceneObject) -> float:
+    """Pixels between the centres."""
+    return math.hypot(one.x - other.x, one.y - other.y)
+
+
+def random_scene(rng: random.Random) -> Scene:
+    """A scene of 0 to 6 objects that touch neither each other nor the edge."""
+    width, height = _random_canvas(rng)
+    wanted = rng.choices(range(MAX_OBJECTS + 1), weights=(2, 8, 12, 14, 12, 10, 8))[0]
+    colours = COLOURS if rng.random() < 0.7 else tuple(rng.sample(COLOURS, 3))
+    shapes = SHAPES if rng.random() < 0.7 else tuple(rng.sample(SHAPES, 3))
+    objects: list[SceneObject] = []
+    for _ in range(60):
+        if len(objects) == wanted:
+            break
+        item = _random_object(rng, width, height, colours, shapes)
+        if item and _fits(item, objects, width, height):
+            objects.append(item)
+    return Scene(width, height, tuple(sorted(objects, key=lambda o: o.x)))
+
+
+def _random_canvas(rng: random.Random) -> tuple[int, int]:
+    longer = rng.randint(144, 320)
+    if rng.random() < 0.35:
+        return longer, longer
+    shorter = max(80, round(longer * rng.uniform(0.52, 1.0)))
+    return (longer, shorter) if rng.random() < 0.6 else (shorter, longer)
+
+
+def _random_object(
+    rng: random.Random, width: int, height: int, colours: tuple[str, ...], shapes: tuple[str, ...]
+) -> SceneObject | None:
+    shape, size = rng.choice(shapes), rng.choice(SIZES)
+    diameter = rng.uniform(*SIZE_RANGES[size]) * max(width, height)
+    box_w = box_h = diameter
+    if shape in ("rectangle", "oval"):
+        narrow = diameter * rng.uniform(0.48, 0.68)
+        box_w, box_h = (diameter, narrow) if rng.random() < 0.6 else (narrow, diameter)
+    elif shape in ("diamond", "heart", "triangle"):
+        box_w = diameter * rng.uniform(0.8, 1.0)
+    edge = 0.02 * max(width, height)
+    if box_w + 2 * edge >= width or box_h + 2 * edge >= height:
+        return None
+    x = rng.uniform(edge + box_w / 2, width - edge - box_w / 2)
+    y = rng.uniform(edge + box_h / 2, height - edge - box_h / 2)
+    tilt = rng.uniform(-10, 10) if rng.random() < 0.3 else 0.0
+    return SceneObject(shape, rng.choice(colours), size, x, y, box_w, box_h, tilt)
+
+
+def _fits(item: SceneObject, placed: list[SceneObject], width: int, height: int) -> bool:
+    for share in (item.x / width, item.y / height):
+        if min(abs(share - 1 / 3), abs(share - 2 / 3)) < PLACE_MARGIN:
+            return False
+    gap = 0.015 * max(width, height)
+    left, top, right, bottom = item.box
+    for other in placed:
+        if abs(item.x - other.x) < ORDER_MARGIN * width:
+            return False
+        o_left, o_top, o_right, o_bottom = other.box
+        apart_x = left > o_right + gap or right < o_left - gap
+        apart_y = top > o_bottom + gap or bottom < o_top - gap
+        if not (apart_x or apart_y):
+            return False
+    return True

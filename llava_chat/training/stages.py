@@ -1,0 +1,127 @@
+"""The two stages of LLaVA's recipe (arXiv 2304.08485, section 4.2; 2310.03744, table 9).
+
+Stage 1, `align`: encoder and language model frozen, the projector learns from short descriptions.
+Stage 2, `finetune`: projector and language model learn from conversations. The encoder never moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from llava_chat.conversation import Conversation
+from llava_chat.image import Picture
+from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.training.batch import (
+    TokenBatch,
+    TokenSample,
+    collate,
+    next_token_loss,
+    token_sample,
+)
+from llava_chat.training.loop import LoopOptions, Losses, compiled, train
+from llava_chat.training.stream import batches, reused
+
+Stage = Literal["align", "finetune"]
+# LLaVA trains stage 1 on the bare picture and its caption.
+TEMPLATES_OF_STAGES: dict[Stage, str | None] = {"align": "plain", "finetune": None}
+
+
+@dataclass(frozen=True)
+class StageOptions:
+    """The loop's options, and the shape of a batch.
+
+    batch_size: conversations a step. max_tokens: longer ones are cut. workers: processes that
+    prepare batches. reuse: how often each batch is used, where drawing costs more than learning. one_length: pad every
+    batch to max_tokens and compile the decoder for it.
+    """
+
+    loop: LoopOptions
+    batch_size: int
+    max_tokens: int = 2048
+    workers: int = 1
+    reuse: int = 1
+    one_length: bool = False
+
+
+def run_stage(
+    stage: Stage,
+    checkpoint: Checkpoint,
+    conversation_of: Callable[[int], Conversation],
+    options: StageOptions,
+    state_file: Path,
+) -> None:
+    """Train `checkpoint.model` in place, from `state_file` where one is.
+
+    conversation_of: sample number -> a whole conversation with its pictures. Raises
+    TrainingDataError for a sample of which nothing can be learned.
+    """
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
+    model.language_model.requires_grad_(stage == "finetune")
+    model.projector.requires_grad_(True)
+    model.float()
+    inner = model.language_model.model
+    decoder = compiled(inner) if options.one_length else inner
+    device = next(model.projector.parameters()).device
+
+    def pixels(picture: Picture) -> np.ndarray:
+        return checkpoint.pixels(picture).numpy()
+
+    def make(number: int) -> TokenSample:
+        return token_sample(
+            conversation_of(number),
+            tokenizer,
+            template=template,
+            tokens_per_picture=model.tokens_per_picture,
+            image_token_id=model.config.image_token_id,
+            pixels=pixels,
+            max_tokens=options.max_tokens,
+            name=f"sample {number}",
+        )
+
+    def collated(samples: list[TokenSample]) -> TokenBatch:
+        return collate(samples, length=options.max_tokens if options.one_length else None)
+
+    def batches_from(step: int) -> Iterator[TokenBatch]:
+        first = step * options.batch_size // options.reuse
+        fresh = batches(
+            make, collated, batch_size=options.batch_size, first=first, workers=options.workers
+        )
+        return reused(fresh, options.reuse)
+
+    def loss_of(batch: TokenBatch) -> Losses:
+        moved = batch.to(device)
+        features = None if moved.pixels is None else model.image_features(moved.pixels)
+        embeds = model.embed(moved.ids, features)
+        hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
+
+    model.train()
+    train(stage, model, loss_of, batches_from, options.loop, state_file)
+    model.eval().requires_grad_(False)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def in_epochs(count: int, seed: int) -> Callable[[int], int]:
+    """Sample number -> row: every row once an epoch, each epoch in another order.
+
+    >>> row_of = in_epochs(3, seed=0)
+    >>> sorted(row_of(n) for n in range(3)), sorted(row_of(n) for n in range(3, 6))
+    ([0, 1, 2], [0, 1, 2])
+    """
+    orders: dict[int, np.ndarray] = {}
+
+    def row_of(number: int) -> int:
+        epoch, place = divmod(number, count)
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng((seed, epoch)).permutation(count)
+        return int(orders[epoch][place])
+
+    return row_of

@@ -1,0 +1,86 @@
+"""Endless training samples by number, so that a run resumes where it stopped.
+
+Sample k of a stream is made from its number alone: the same whichever worker makes it, and however
+often the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+Sample = TypeVar("Sample")
+Batch = TypeVar("Batch")
+
+
+class SampleStream(IterableDataset[Sample], Generic[Sample]):
+    """make(number) for first, first + 1, ... shared out over the loader's workers."""
+
+    def __init__(self, make: Callable[[int], Sample], first: int) -> None:
+        self.make = make
+        self.first = first
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
+        step = worker.num_workers if worker else 1
+        # The loader takes whole batches from each worker in turn: another number of workers deals
+        # the same samples out to other batches.
+        number = self.first + (worker.id if worker else 0)
+        while True:
+            yield self.make(number)
+            number += step
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def from_random(make: Callable[[random.Random], Sample], seed: int) -> Callable[[int], Sample]:
+    """make(rng) as a function of the sample's number."""
+    return lambda number: make(random.Random(f"{seed}:{number}"))
+
+
+def batches(
+    make: Callable[[int], Sample],
+    collate: Callable[[list[Sample]], Batch],
+    *,
+    batch_size: int,
+    first: int = 0,
+    workers: int = 1,
+) -> Iterator[Batch]:
+    """Batches of samples without end. workers: processes that make them ahead; 0 makes them here."""
+    stream = SampleStream(make, first)
+    loader: DataLoader[Sample] = DataLoader(
+        stream,
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        persistent_workers=workers > 0,
+    )
+    return iter(loader)
+
+
+def reused(fresh: Iterator[Batch], times: int, apart: int = 40) -> Iterator[Batch]:
+    """Each batch `times` times, about `apart` batches between, where making one costs the most.
+
+    >>> list(reused(iter("abcd"), times=2, apart=1))
+    ['a', 'b', 'a', 'c', 'b', 'd', 'c']
+    """
+    waiting: deque[tuple[Batch, int]] = deque()
+    for batch in fresh:
+        yield batch
+        waiting.append((batch, times - 1))
+        if len(waiting) <= apart:
+            continue
+        for _ in range(times - 1):
+            again, left = waiting.popleft()
+            yield again
+            if left > 1:
+                waiting.append((again, left - 1))
