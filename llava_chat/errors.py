@@ -1,0 +1,88 @@
+"""Every way llava_chat can refuse or fail, as one tree.
+
+The text of an exception is the sentence that a user reads: it names the thing and the way out.
+This module imports nothing, so any other may raise from it.
+
+    LlavaChatError                 anything below; exit code 1 on the command line
+    +-- UsageError                 a wrong option, field or argument; exit code 2
+    |   +-- SettingError           one setting is out of its range: names the field
+    +-- InputError                 what a person sent cannot be used; the conversation is unchanged
+    |   +-- PictureError           the bytes are no picture that is accepted here
+    |   +-- MessageError           the text is empty, too long or not text
+    |   +-- ContextFullError       the message and its picture alone exceed the model's context
+    +-- CheckpointError            a model cannot be loaded: missing, incomplete, wrong shape, unsafe
+    +-- EngineError                a reply could not be made
+    |   +-- EngineBusyError        too many people are waiting
+    |   +-- EngineClosedError      the engine is shutting down
+    +-- StoreError                 the database cannot be read or written
+    |   +-- NotFoundError          no such conversation, or it is somebody else's
+    +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
+"""
+
+
+class LlavaChatError(Exception):
+    """Base of everything that llava_chat raises on purpose. `str(error)` is fit for a user."""
+
+    exit_code = 1
+
+
+class UsageError(LlavaChatError):
+    """The command line, a setting or a request is wrong."""
+
+    exit_code = 2
+
+
+class SettingError(UsageError):
+    """One setting is out of its range.
+
+    `field` is its name as the user wrote it, `problem` what is wrong with the value.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class InputError(LlavaChatError):
+    """Something a person sent cannot be used. The conversation stays as it was."""
+
+
+class PictureError(InputError):
+    """The bytes are not a picture that is accepted here."""
+
+
+class MessageError(InputError):
+    """The message's text is empty, too long, or not text."""
+
+
+class ContextFullError(InputError):
+    """The newest message does not fit the model's context even with nothing before it."""
+
+
+class CheckpointError(LlavaChatError):
+    """A model cannot be loaded; the sentence names the file or the weight."""
+
+
+class EngineError(LlavaChatError):
+    """A reply could not be made. The next one may well be."""
+
+
+class EngineBusyError(EngineError):
+    """Too many people are waiting for this engine."""
+
+
+class EngineClosedError(EngineError):
+    """The engine is shutting down and takes no new work."""
+
+
+class StoreError(LlavaChatError):
+    """The database cannot be read or written."""
+
+
+class NotFoundError(StoreError):
+    """There is no such conversation for this owner. Somebody else's looks the same as none."""
+
+
+class TrainingDataError(LlavaChatError):
+    """A row of the training data is wrong; the sentence names file, row and field."""
