@@ -45,6 +45,8 @@ LEAN_AREAS = (
     "engine",
     "training",
     "evaluation",
+    "commands.train",
+    "commands.evaluate",
 )
 LEAN_PACKAGES = {
     "accelerate",
