@@ -59,8 +59,6 @@ class _ReservedLayer(CacheLayerMixin):
     def get_max_length(self) -> int:
         return self._capacity
 
-    get_max_cache_shape = get_max_length  # its name before transformers 5.20
-
 
 class ReservedCache(Cache):
     """A transformers Cache for one reply of at most `capacity` tokens, prompt included.
