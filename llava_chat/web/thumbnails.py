@@ -77,12 +77,22 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def _is_kept(store: _PictureStore, picture_id: str) -> bool:
+    try:
+        store.picture(picture_id)
+    except NotFoundError:
+        return False
+    return True
+
+
 def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
     """`/pictures/HASH` and `/pictures/HASH/thumbnail`, for `launch(app_kwargs={"routes": ...})`.
 
     Who has no session, or never sent this picture, gets the same 404 as for one that does not
     exist: a hash that somebody worked out from a picture of their own tells them nothing.
+    Views whose pictures were deleted since the last start go now.
     """
+    thumbnails.discard_unless(lambda picture_id: _is_kept(store, picture_id))
 
     def find(request: Request, view: View) -> Path:
         picture_id = request.path_params["picture_id"]

@@ -56,7 +56,7 @@ def engine(llama_like: PreTrainedTokenizerFast) -> Iterator[ChatEngine]:
             bos_token_id=llama_like.bos_token_id,
             eos_token_id=llama_like.eos_token_id,
         ),
-        image_token_id=llama_like.convert_tokens_to_ids("<image>"),
+        image_token_id=llama_like.get_vocab()["<image>"],
     )
     torch.manual_seed(0)
     engine = LocalEngine(

@@ -90,7 +90,7 @@ def as_somebody_renders(markdown: str) -> str:
     """Another renderer's view: HTML allowed, tables, bare links, no judgement of addresses."""
     parser = MarkdownIt("gfm-like", {"html": True, "linkify": False})
     parser.validateLink = lambda url: True  # type: ignore[method-assign]
-    return parser.render(markdown)
+    return str(parser.render(markdown))
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())

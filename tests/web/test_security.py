@@ -79,8 +79,17 @@ def test_the_pages_text_is_untouched() -> None:
     assert answers().get("/").text == text
 
 
-REMOTE = ["http://169.254.169.254/", "HTTPS://example.org/x", "file:///etc/passwd", " http://a/",
-          "//169.254.169.254/x", "\\\\host\\share", "ftp://a/b", "data:,x", "gopher://a"]  # fmt: skip
+REMOTE = [
+    "http://169.254.169.254/",
+    "HTTPS://example.org/x",
+    "file:///etc/passwd",
+    " http://a/",
+    "//169.254.169.254/x",
+    "\\\\host\\share",
+    "ftp://a/b",
+    "data:,x",
+    "gopher://a",
+]
 
 
 @pytest.mark.parametrize("path", REMOTE)
