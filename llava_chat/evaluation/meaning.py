@@ -16,23 +16,27 @@ _SYNONYMS = {
 } | {"upper": "top", "lower": "bottom", "center": "middle", "centre": "middle"}
 _CLASSES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 _PLACE_WORDS = ("top", "bottom", "left", "right", "middle")
+_PLACE = rf"(?:at|on|in|to|near) the (?:(?:{'|'.join(_PLACE_WORDS)})[ -]?)+"
 _OBJECT = re.compile(
-    rf"(?:({'|'.join(SIZES)}) )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})s?\b"
-    r"((?: (?:at|on|in) the (?:top|bottom|left|right|middle)(?: (?:left|right))?)?)"
+    rf"(?:({'|'.join(SIZES)}),? )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})\b(?:,? (?:is )?(?:located )?({_PLACE}))?"
 )
-_NEGATIONS = re.compile(r"\b(no|not|nothing|none|isn't|aren't)\b")
+_RELATION = re.compile(
+    r"\b(?:left of|right of|above|below|over|under|beneath|next to|beside|near|nearest|closest)\b"
+)
+_DENIAL = re.compile(r"\b(?:no|not|isn't|aren't|don't)\b")
+_NOTHING = re.compile(r"\b(?:no|not|nothing|none|empty)\b")
 
 
 def plain(text: str) -> str:
-    """Lower case, synonyms put the usual way.
+    """Lower case, the singular, synonyms put the usual way.
 
-    >>> plain("The Ellipse is grey.")
-    'the oval is gray.'
+    >>> plain("The Ellipses are grey, the plus signs big.")
+    'the oval are gray, the cross large.'
     """
-    lowered = text.lower()
+    lowered = text.lower().replace("\u2019", "'")
     for other, word in _SYNONYMS.items():
-        lowered = re.sub(rf"\b{other}(?=s?\b)", word, lowered)
-    return lowered
+        lowered = re.sub(rf"\b{other}(?:e?s)?\b", word, lowered)
+    return re.sub(rf"\b({'|'.join(SHAPES)})e?s\b", r"\1", lowered)
 
 
 def means(answer: str, meaning: Meaning) -> bool:
@@ -45,45 +49,64 @@ def means(answer: str, meaning: Meaning) -> bool:
     """
     text = plain(answer)
     checks = (
-        meaning.words is None or _named(text, meaning.words[0]) == _wanted(meaning.words),
-        meaning.objects is None or _same_objects(text, meaning),
+        meaning.words is None or _same_words(text, *meaning.words),
+        meaning.objects is None or _same_objects(text, meaning.objects),
         meaning.yes is None or re.match(r"yes\b" if meaning.yes else r"no\b", text) is not None,
         meaning.count is None or first_number(text) == meaning.count,
-        not meaning.denied or _NEGATIONS.search(text) is not None,
+        not meaning.denied or _DENIAL.search(text) is not None,
         all(plain(words) in text for words in meaning.says),
     )
     return all(checks)
 
 
-def _wanted(words: tuple[str, tuple[str, ...]]) -> set[str]:
-    name, expected = words
+def _same_words(text: str, name: str, expected: tuple[str, ...]) -> bool:
     if name == "place":
-        return {word for word in _PLACE_WORDS if word in expected[0].split()}
-    return set(expected)
+        return _place_words(text) == _place_words(expected[0])
+    wanted = set(expected)
+    return {word for word in _CLASSES[name] if re.search(rf"\b{word}\b", text)} == wanted
 
 
-def _named(text: str, name: str) -> set[str]:
-    words = _PLACE_WORDS if name == "place" else _CLASSES[name]
-    return {word for word in words if re.search(rf"\b{word}s?\b", text)}
+def _place_words(text: str) -> frozenset[str]:
+    """The third of the picture that is spoken about.
+
+    >>> sorted(_place_words("at the top, in the middle")), sorted(_place_words("middle"))
+    (['top'], ['middle'])
+    """
+    named = frozenset(word for word in _PLACE_WORDS if re.search(rf"\b{word}\b", text))
+    return named - {"middle"} or named
 
 
-def _same_objects(text: str, meaning: Meaning) -> bool:
-    # What comes after "left of" names the object that was asked about, not an answer.
-    for words in meaning.says:
-        text = text.split(words)[0]
-    wanted: tuple[Described, ...] = meaning.objects or ()
-    if not wanted and not meaning.denied:
-        return _NEGATIONS.search(text) is not None and not _OBJECT.search(text)
-    length = len(wanted[0]) if wanted else 0
-    return Counter(_described(text, length)) == Counter(wanted) if wanted else True
+def _same_objects(text: str, wanted: tuple[Described, ...]) -> bool:
+    if not wanted or len(wanted[0]) == 2:
+        text = _without_reference(text)
+    found = [_comparable(described) for described in _OBJECT.findall(text)]
+    if not wanted:
+        return _NOTHING.search(text) is not None and not found
+    if len(wanted[0]) == 2:
+        return Counter(described[1:3] for described in found) == Counter(wanted)
+    return Counter(found) == Counter(_comparable(described) for described in wanted)
 
 
-def _described(text: str, length: int) -> list[Described]:
-    """The objects named in the text: (colour, shape) or (size, colour, shape, place)."""
-    found = []
-    for size, colour, shape, place in _OBJECT.findall(text):
-        found.append((colour, shape) if length == 2 else (size, colour, shape, place.strip()))
-    return found
+def _without_reference(text: str) -> str:
+    """The part of an answer that answers, without the object that was asked about.
+
+    >>> _without_reference("a red star is left of the blue circle")
+    'a red star is '
+    >>> _without_reference("to the left of the blue circle is a red star")
+    ' a red star'
+    """
+    relation = _RELATION.search(text)
+    if relation is None:
+        return text
+    before, after = text[: relation.start()], text[relation.end() :]
+    if _OBJECT.search(before) or _NOTHING.search(before):
+        return before
+    return re.split(r"\b(?:is|are)\b|$", after, maxsplit=1)[1]
+
+
+def _comparable(described: Described) -> tuple[str, str, str, frozenset[str]]:
+    size, colour, shape, place = described
+    return size, colour, shape, _place_words(place)
 
 
 def first_number(text: str) -> int | None:

@@ -299,11 +299,12 @@ OUTSIDE_FILLERS = {
     ),
     "language": ("German", "French", "Spanish", "Chinese", "Latin", "Arabic"),
     "number": ("2", "3", "5", "7", "12", "19", "48"),
-    "creature": ("dog", "cat", "horse", "bird", "elephant", "car", "house", "tree", "fish", "lion"),
+    "creature": ("dog", "cat", "horse", "bird", "elephant", "car", "house", "tree", "boat", "lion"),
     "person": ("man", "woman", "child", "girl", "boy", "lady", "player"),
 }  # fmt: skip
 
 SHAPE_SYNONYMS = {"oval": "ellipse", "diamond": "rhombus", "cross": "plus sign"}
 COLOUR_SYNONYMS = {"gray": "grey", "purple": "violet", "cyan": "turquoise"}
 SIZE_SYNONYMS = {"large": "big", "small": "little", "medium": "medium-sized"}
-OBJECT_WORDS = ("object", "shape", "thing", "one", "figure")
+# What an "object" is called as well.
+OBJECT_WORDS = ("shape", "thing", "one", "figure")

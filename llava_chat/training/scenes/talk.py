@@ -7,6 +7,7 @@ and not by their wording (see `evaluation/scenes.py`).
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,9 @@ from llava_chat.training.scenes import phrases as say
 from llava_chat.training.scenes.world import (
     COLOURS,
     DIRECTIONS,
+    PLACES,
     SHAPES,
+    SIZES,
     Direction,
     Scene,
     SceneObject,
@@ -30,8 +33,9 @@ class Meaning:
     """What a right answer says. A field that is None is not asked for.
 
     words: the words of one vocabulary class that must be named, no others of that class.
-    objects: every object with the words that must stand together. yes: the answer to yes or no.
-    count: a number. denied: that there is no such thing. says: words that must all occur.
+    objects: every object with the words that must stand together, () for none at all. yes: the
+    answer to yes or no. count: a number. denied: that there is no such thing. says: words that
+    must all occur.
     """
 
     words: tuple[str, tuple[str, ...]] | None = None
@@ -99,39 +103,43 @@ def short_name(item: SceneObject) -> str:
     return f"{item.colour} {item.shape}"
 
 
-def references(scene: Scene, item: SceneObject, hide: str = "") -> list[tuple[str, str]]:
-    """The ways to name `item` alone, without its `hide` ('colour', 'shape' or 'size').
-
-    Each as (for the question, for the answer); synonyms may stand in the question only.
-    """
+def references(scene: Scene, item: SceneObject, hide: str = "") -> list[str]:
+    """The ways to name `item` alone, without its `hide` ('colour', 'shape', 'size', 'where')."""
     ways = [("shape",), ("colour", "shape"), ("colour",), ("size", "shape"), ("size", "colour")]
-    ways += [("size", "colour", "shape"), ("place",)]
+    ways += [("size", "colour", "shape")]
     found = []
     for way in ways:
-        if hide in way or (hide == "where" and way == ("place",)):
+        if hide in way:
             continue
-        if sum(_matches(scene, other, item, way) for other in scene.objects) == 1:
-            found.append(_named(scene, item, way))
+        alike = [o for o in scene.objects if _words_of(o, way) == _words_of(item, way)]
+        if len(alike) == 1:
+            noun = item.shape if "shape" in way else "object"
+            adjectives = [getattr(item, part) for part in way if part != "shape"]
+            found.append(" ".join(["the", *adjectives, noun]))
+    if hide != "where":
+        found += [f"the object {place}" for place in _places_alone(scene, item)]
     return found
 
 
-def _matches(scene: Scene, other: SceneObject, item: SceneObject, way: tuple[str, ...]) -> bool:
-    return all(
-        scene.place(other) == scene.place(item)
-        if part == "place"
-        else getattr(other, part) == getattr(item, part)
-        for part in way
-    )
+def _words_of(item: SceneObject, way: tuple[str, ...]) -> list[str]:
+    return [getattr(item, part) for part in way]
 
 
-def _named(scene: Scene, item: SceneObject, way: tuple[str, ...]) -> tuple[str, str]:
-    if way == ("place",):
-        name = f"the object {scene.place(item)}"
-        return name, name
-    noun = item.shape if "shape" in way else "object"
-    words = [getattr(item, part) for part in way if part != "shape"]
-    name = "the " + " ".join([*words, noun])
-    return name, name
+def _places_alone(scene: Scene, item: SceneObject) -> list[str]:
+    """The places where people would look for `item` and find nothing else.
+
+    What is at the top left is also at the top, and on the left.
+    """
+    return [
+        phrase
+        for row in PLACES
+        for phrase in row
+        if [o for o in scene.objects if _is_at(scene, o, phrase)] == [item]
+    ]
+
+
+def _is_at(scene: Scene, item: SceneObject, phrase: str) -> bool:
+    return set(phrase.split()[2:]) <= set(scene.place(item).split()[2:])
 
 
 def _reword(question: str, rng: random.Random) -> str:
@@ -139,9 +147,14 @@ def _reword(question: str, rng: random.Random) -> str:
     for synonyms in (say.SHAPE_SYNONYMS, say.COLOUR_SYNONYMS, say.SIZE_SYNONYMS):
         for word, other in synonyms.items():
             if word in question and rng.random() < 0.15:
-                question = question.replace(word, other)
+                # Whole words: the "larger" of a comparison stays.
+                question = re.sub(rf"\b{plural(word)}\b", plural(other), question)
+                question = re.sub(rf"\b{word}\b", other, question)
     if "object" in question and rng.random() < 0.4:
-        question = question.replace("object", rng.choice(say.OBJECT_WORDS[1:]), 1)
+        other = rng.choice(say.OBJECT_WORDS)
+        # "Is there a red one?" may ask for a red one of those that were spoken about.
+        if other != "one" or re.search(r"\bthe (\w+ ){0,2}object\b", question):
+            question = question.replace("object", other, 1)
     style = rng.random()
     if style < 0.1:
         question = f"Please, {question[0].lower()}{question[1:]}"
@@ -152,12 +165,12 @@ def _reword(question: str, rng: random.Random) -> str:
     return question
 
 
-def _asked_item(scene: Scene, rng: random.Random, hide: str) -> tuple[SceneObject, str, str] | None:
-    """An object that can be named alone, with its name in the question and in the answer."""
+def _asked_item(scene: Scene, rng: random.Random, hide: str) -> tuple[SceneObject, str] | None:
+    """An object that can be named alone, and its name."""
     for item in rng.sample(scene.objects, len(scene.objects)):
         names = references(scene, item, hide)
         if names:
-            return (item, *rng.choice(names))
+            return item, rng.choice(names)
     return None
 
 
@@ -166,10 +179,10 @@ def _attribute(kind: str, questions: Sequence[str], topic: str) -> Maker:
         found = _asked_item(scene, rng, kind)
         if found is None:
             return None
-        item, name, spoken = found
-        memory.item, memory.topic = item, f"the {topic} of {spoken}"
+        item, name = found
+        memory.item, memory.topic = item, f"the {topic} of {name}"
         question = rng.choice(questions).format(a=name)
-        return Exchange(kind, capital(question), *_attribute_answer(scene, item, kind, spoken))
+        return Exchange(kind, capital(question), *_attribute_answer(scene, item, kind, name))
 
     return make
 
@@ -192,7 +205,7 @@ def _attribute_answer(
 
 
 def _count_all(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
-    memory.topic = "the number of objects"
+    memory.item, memory.topic = _only(scene.objects), "the number of objects"
     count = len(scene.objects)
     return Exchange(
         "count",
@@ -237,19 +250,18 @@ def _members(scene: Scene, colour: str, shape: str) -> list[SceneObject]:
 def _count_some(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     colour, shape = _class_of_objects(scene, rng, present=0.75)
     noun = " ".join(filter(None, (colour, shape or "object")))
-    count = len(_members(scene, colour, shape))
-    memory.topic = f"the number of {plural(noun)}"
+    found = _members(scene, colour, shape)
+    memory.item, memory.topic = _only(found), f"the number of {plural(noun)}"
     question = rng.choice(say.COUNT_QUESTIONS).format(what=plural(noun))
-    return Exchange("count", question, _there_are(count, noun), Meaning(count=count))
+    answer = _there_are(len(found), noun)
+    return Exchange("count", question, answer, Meaning(count=len(found)))
 
 
 def _existence(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     colour, shape = _class_of_objects(scene, rng, present=0.45)
     noun = " ".join(filter(None, (colour, shape or "object")))
     found = _members(scene, colour, shape)
-    memory.topic = f"{with_article(noun)}"
-    if len(found) == 1:
-        memory.item = found[0]
+    memory.item, memory.topic = _only(found), with_article(noun)
     question = rng.choice(say.EXISTENCE_QUESTIONS)
     question = question.format(one=with_article(noun), what=plural(noun))
     if not found:
@@ -265,12 +277,12 @@ def _relation(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | No
     found = _asked_item(scene, rng, "")
     if found is None:
         return None
-    item, name, spoken = found
+    item, name = found
     direction = rng.choice(DIRECTIONS)
-    made = _relation_answer(scene, item, direction, spoken, memory)
+    made = _relation_answer(scene, item, direction, name, memory)
     if made is None:
         return None
-    memory.topic = f"what is {direction} {spoken}"
+    memory.topic = f"what is {direction} {name}"
     question = rng.choice(say.RELATION_QUESTIONS[direction]).format(a=name)
     return Exchange("relation", question, *made)
 
@@ -283,57 +295,57 @@ def _relation_answer(
         return None
     memory.item = item
     if not related:
-        return f"Nothing is {direction} {spoken}.", Meaning(objects=(), denied=True)
+        return f"Nothing is {direction} {spoken}.", Meaning(objects=())
     names = [with_article(short_name(o)) for o in related]
     verb = "is" if len(related) == 1 else "are"
     if len(related) == 1:
         memory.item = related[0]
     answer = capital(f"{listed(names)} {verb} {direction} {spoken}.")
-    # The object asked about may be named again in the answer: it is taken off before judging.
-    return answer, Meaning(objects=tuple((o.colour, o.shape) for o in related), says=(direction,))
+    return answer, Meaning(objects=tuple((o.colour, o.shape) for o in related))
 
 
 def _relation_check(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     pair = _pair(scene, rng)
     if pair is None:
         return None
-    (one, name, spoken), (other, other_name, other_spoken) = pair
+    (one, name), (other, other_name) = pair
     direction = rng.choice(DIRECTIONS)
     lead = scene.lead(one, other, direction)
     if abs(lead) < 0.06:
         return None
-    memory.item, memory.topic = one, f"{spoken} and {other_spoken}"
+    memory.item, memory.topic = one, f"{name} and {other_name}"
     question = rng.choice(say.RELATION_CHECKS[direction]).format(a=name, b=other_name)
     if lead > 0:
-        answer = f"Yes, {spoken} is {direction} {other_spoken}."
+        answer = f"Yes, {name} is {direction} {other_name}."
     else:
-        answer = f"No, {spoken} is not {direction} {other_spoken}."
+        answer = f"No, {name} is not {direction} {other_name}."
     return Exchange("relation", question, answer, Meaning(yes=lead > 0))
 
 
 def _pair(
     scene: Scene, rng: random.Random, hide: str = ""
-) -> tuple[tuple[SceneObject, str, str], tuple[SceneObject, str, str]] | None:
+) -> tuple[tuple[SceneObject, str], tuple[SceneObject, str]] | None:
+    """Two objects, each with a name of its own."""
     if len(scene.objects) < 2:
         return None
     one, other = rng.sample(scene.objects, 2)
     names, other_names = references(scene, one, hide), references(scene, other, hide)
     if not names or not other_names:
         return None
-    return (one, *rng.choice(names)), (other, *rng.choice(other_names))
+    return (one, rng.choice(names)), (other, rng.choice(other_names))
 
 
 def _next_to(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     found = _asked_item(scene, rng, "")
     if found is None:
         return None
-    item, name, spoken = found
+    item, name = found
     nearest = scene.nearest(item)
     if nearest is None:
         return None
-    memory.item, memory.topic = nearest, f"what is next to {spoken}"
-    answer = capital(f"{with_article(short_name(nearest))} is next to {spoken}.")
-    meaning = Meaning(objects=((nearest.colour, nearest.shape),), says=("next to",))
+    memory.item, memory.topic = nearest, f"what is next to {name}"
+    answer = capital(f"{with_article(short_name(nearest))} is next to {name}.")
+    meaning = Meaning(objects=((nearest.colour, nearest.shape),))
     return Exchange("relation", rng.choice(say.NEXT_TO_QUESTIONS).format(a=name), answer, meaning)
 
 
@@ -341,36 +353,38 @@ def _bigger(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None
     pair = _pair(scene, rng, "size")
     if pair is None:
         return None
-    (one, name, spoken), (other, other_name, other_spoken) = pair
-    memory.item, memory.topic = None, f"the sizes of {spoken} and {other_spoken}"
+    (one, name), (other, other_name) = pair
+    memory.item, memory.topic = None, f"the sizes of {name} and {other_name}"
     question = rng.choice(say.BIGGER_QUESTIONS).format(a=name, b=other_name)
     if one.size == other.size:
         answer = f"They are the same size: both are {one.size}."
         return Exchange("compare", question, answer, Meaning(says=("same",)))
-    first_wins = _SIZE_RANK[one.size] > _SIZE_RANK[other.size]
-    winner, loser = (spoken, other_spoken) if first_wins else (other_spoken, spoken)
+    first_wins = SIZES.index(one.size) > SIZES.index(other.size)
+    if first_wins != (one.width * one.height > other.width * other.height):
+        return None  # a large but narrow oval against a medium square: people would differ
+    winner, loser = (name, other_name) if first_wins else (other_name, name)
     memory.item = one if first_wins else other
     answer = f"{capital(winner)} is bigger than {loser}."
     return Exchange("compare", question, answer, Meaning(says=(f"{winner} is bigger",)))
-
-
-_SIZE_RANK = {"small": 0, "medium": 1, "large": 2}
 
 
 def _same_colour(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     pair = _pair(scene, rng, "colour")
     if pair is None:
         return None
-    (one, name, spoken), (other, other_name, other_spoken) = pair
-    memory.item, memory.topic = None, f"the colours of {spoken} and {other_spoken}"
+    (one, name), (other, other_name) = pair
+    memory.item, memory.topic = None, f"the colours of {name} and {other_name}"
     question = rng.choice(say.SAME_COLOUR_QUESTIONS).format(a=name, b=other_name)
-    if one.colour == other.colour:
-        answer = f"Yes, both are {one.colour}."
+    same = one.colour == other.colour
+    if same:
+        answer = f"both are {one.colour}."
     else:
-        answer = f"No, {spoken} is {one.colour} and {other_spoken} is {other.colour}."
-    colours = tuple(sorted({one.colour, other.colour}))
-    meaning = Meaning(yes=one.colour == other.colour, words=("colour", colours))
-    return Exchange("compare", question, answer, meaning)
+        answer = f"{name} is {one.colour} and {other_name} is {other.colour}."
+    words = ("colour", tuple(sorted({one.colour, other.colour})))
+    if question.startswith("Compare"):
+        return Exchange("compare", question, capital(answer), Meaning(words=words))
+    answer = f"{'Yes' if same else 'No'}, {answer}"
+    return Exchange("compare", question, answer, Meaning(words=words, yes=same))
 
 
 def brief_description(scene: Scene) -> str:
@@ -391,21 +405,22 @@ def full_description(scene: Scene) -> str:
 
 
 def _list(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
-    memory.topic, memory.item = "what is in the picture", _only(scene)
+    memory.topic, memory.item = "what is in the picture", _only(scene.objects)
     objects = tuple((o.colour, o.shape) for o in scene.objects)
     question = rng.choice(say.LIST_QUESTIONS)
     return Exchange("list", question, brief_description(scene), Meaning(objects=objects))
 
 
 def _detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
-    memory.topic, memory.item = "everything in the picture", _only(scene)
+    memory.topic, memory.item = "everything in the picture", _only(scene.objects)
     objects = tuple((o.size, o.colour, o.shape, scene.place(o)) for o in scene.objects)
     question = rng.choice(say.DETAIL_QUESTIONS)
     return Exchange("describe", question, full_description(scene), Meaning(objects=objects))
 
 
-def _only(scene: Scene) -> SceneObject | None:
-    return scene.objects[0] if len(scene.objects) == 1 else None
+def _only(objects: Sequence[SceneObject]) -> SceneObject | None:
+    """What "it" means after these were spoken about: one thing, or nothing in particular."""
+    return objects[0] if len(objects) == 1 else None
 
 
 def _back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
@@ -436,9 +451,12 @@ def _back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
 def _recall(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     if memory.topic is None:
         return None
-    words = tuple(memory.topic.replace("the ", "").split())
+    parts = re.split(r"\b(?:the|an?|and)\b", memory.topic)
+    says = tuple(part.strip() for part in parts if part.strip())
     answer = f"You asked about {memory.topic}."
-    return Exchange("back-reference", rng.choice(say.RECALL_QUESTIONS), answer, Meaning(says=words))
+    # Asked once more, this very question would be the one that was asked last.
+    memory.topic = None
+    return Exchange("back-reference", rng.choice(say.RECALL_QUESTIONS), answer, Meaning(says=says))
 
 
 def _false_premise(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
@@ -474,7 +492,7 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
     (4, _same_colour),
     (6, _list),
     (7, _detail),
-    (14, _back),
+    (17, _back),
     (3, _recall),
     (6, _false_premise),
 )
@@ -519,12 +537,14 @@ def outside_question(rng: random.Random) -> str:
 
 def scene_talk(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
     """A conversation of `turns` exchanges about a picture that shows `scene`."""
-    memory = Memory()
+    # Where there is only one thing, people say "it" from the first question on.
+    memory = Memory(item=_only(scene.objects))
     talk = []
     for _ in range(turns):
         if rng.random() < 0.06:
             talk.append(small_talk(rng, seeing=True))
-            memory.topic = None
+            # "How old is the dog?" "Where is it?" would be about the dog.
+            memory.item = memory.topic = None
         else:
             talk.append(ask(scene, rng, memory))
     return talk
@@ -538,6 +558,7 @@ def blind_talk(rng: random.Random, turns: int) -> list[Exchange]:
         if rng.random() < 0.55:
             talk.append(small_talk(rng, seeing=False))
         else:
+            memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory).question
             meaning = Meaning(says=("picture", "not see"))
             talk.append(Exchange("no picture", question, say.NO_PICTURE_REPLY, meaning))
@@ -552,6 +573,7 @@ def non_scene_talk(rng: random.Random, turns: int) -> list[Exchange]:
         if rng.random() < 0.1:
             talk.append(small_talk(rng, seeing=True))
         else:
+            memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory).question
             meaning = Meaning(says=("does not look like", "--model"))
             talk.append(Exchange("non-scene", question, say.NON_SCENE_REPLY, meaning))

@@ -121,13 +121,13 @@ class Scene:
         return lead if direction in ("left of", "above") else -lead
 
     def nearest(self, item: SceneObject) -> SceneObject | None:
-        """The object whose centre is nearest, if it is nearer than the next by a fifth."""
+        """The object that is nearest by its centre, by a fifth, and by its edge; None in doubt."""
         others = sorted((o for o in self.objects if o is not item), key=lambda o: distance(o, item))
         if not others:
             return None
         if len(others) > 1 and distance(others[1], item) < 1.2 * distance(others[0], item):
             return None
-        return others[0]
+        return others[0] if others[0] is min(others, key=lambda o: gap(o, item)) else None
 
 
 PLACES = (
@@ -140,6 +140,18 @@ PLACES = (
 def distance(one: SceneObject, other: SceneObject) -> float:
     """Pixels between the centres."""
     return math.hypot(one.x - other.x, one.y - other.y)
+
+
+def gap(one: SceneObject, other: SceneObject) -> float:
+    """Pixels between the boxes.
+
+    >>> dot = SceneObject("circle", "red", "small", 10, 50, 8, 8)
+    >>> gap(dot, SceneObject("star", "blue", "small", 21, 54, 8, 8))
+    3.0
+    """
+    beside = abs(one.x - other.x) - (one.width + other.width) / 2
+    over = abs(one.y - other.y) - (one.height + other.height) / 2
+    return math.hypot(max(0.0, beside), max(0.0, over))
 
 
 def random_scene(rng: random.Random) -> Scene:
@@ -190,14 +202,14 @@ def _fits(item: SceneObject, placed: list[SceneObject], width: int, height: int)
     for share in (item.x / width, item.y / height):
         if min(abs(share - 1 / 3), abs(share - 2 / 3)) < PLACE_MARGIN:
             return False
-    gap = 0.015 * max(width, height)
+    least = 0.015 * max(width, height)
     left, top, right, bottom = item.box
     for other in placed:
         if abs(item.x - other.x) < ORDER_MARGIN * width:
             return False
         o_left, o_top, o_right, o_bottom = other.box
-        apart_x = left > o_right + gap or right < o_left - gap
-        apart_y = top > o_bottom + gap or bottom < o_top - gap
+        apart_x = left > o_right + least or right < o_left - least
+        apart_y = top > o_bottom + least or bottom < o_top - least
         if not (apart_x or apart_y):
             return False
     return True
