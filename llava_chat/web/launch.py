@@ -6,7 +6,6 @@ mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ from starlette.middleware import Middleware
 from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
-from llava_chat.settings import Settings, flag, signing_key
+from llava_chat.settings import Settings, flag, on_space, signing_key, turn_telemetry_off
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.chat.examples import example_routes
@@ -32,7 +31,7 @@ from llava_chat.web.thumbnails import Thumbnails, picture_routes
 
 # Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
 # stopped, and the engine and the server close.
-REPLIES_GRACE_S = 5.0
+REPLIES_GRACE_S = 4.0
 ENGINE_GRACE_S = 1.0
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
 CALL_OVERHEAD_BYTES = 256 * 1024
@@ -62,6 +61,8 @@ def run(engine: ChatEngine, settings: Settings) -> None:
         told_to_stop.wait()
         print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
         replies.close(REPLIES_GRACE_S)
+        if blocks.server is not None:
+            blocks.server.force_exit = True  # open pages hold connections that never end
         blocks.close(verbose=False)
     finally:
         store.close()
@@ -71,7 +72,7 @@ def launch(
     engine: ChatEngine, store: ConversationStore, replies: Replies, settings: Settings
 ) -> gr.Blocks:
     """Start the server in threads of its own and return."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # what Blocks and launch would send home
+    turn_telemetry_off()  # what Blocks and launch would send home
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     blocks = page.build(engine, store, replies, settings, sessions.owner_of)
@@ -104,7 +105,7 @@ def launch(
 
 
 def _middleware(sessions: Sessions, settings: Settings, script: str) -> list[Middleware]:
-    on_space = "SPACE_ID" in os.environ
+    embedded = on_space()
     upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
     options: dict[str, Any] = {
         "max_json_bytes": (
@@ -113,8 +114,8 @@ def _middleware(sessions: Sessions, settings: Settings, script: str) -> list[Mid
         "max_upload_bytes": upload_bytes,
     }
     return [
-        Middleware(SecurityHeaders, on_space=on_space, scripts=(script,)),
-        Middleware(SessionMiddleware, sessions=sessions, embedded=on_space),
+        Middleware(SecurityHeaders, on_space=embedded, scripts=(script,)),
+        Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
     ]
 

@@ -87,4 +87,3 @@ def _add_chat(
     showing = Showing(parts, turns, defaults, examples)
     ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
     ChatApi(turns, defaults, owner_of).register()
-    ChatApi(turns, defaults, owner_of).register()
