@@ -8,6 +8,7 @@ words of the whole picture, as in CLIP (arXiv 2103.00020). The text side is thro
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava_chat.image import clip_pixels
+from llava_chat.model.encoder import image_size_px, tokens_per_picture
 from llava_chat.training.loop import LoopOptions, Losses, train
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.other_pictures import KINDS, draw_other
@@ -107,9 +109,8 @@ def scene_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
     return labels
 
 
-def region_sample(rng: random.Random, *, size_px: int, patch_px: int) -> RegionSample:
-    """A fresh picture and what its patches show."""
-    grid = size_px // patch_px
+def region_sample(rng: random.Random, *, size_px: int, grid: int) -> RegionSample:
+    """A fresh picture and what its patches show, grid x grid of them."""
     if rng.random() < OTHER_SHARE:
         kind, picture = draw_other(rng)
         labels = {aspect: np.full(grid * grid, _IGNORED, np.int64) for aspect in ASPECTS}
@@ -176,7 +177,7 @@ class RegionLearner(nn.Module):
     def __init__(self, config: CLIPVisionConfig, dim: int = 128) -> None:
         super().__init__()
         self.tower = CLIPVisionModel(config)
-        _spread_positions(self.tower, int(config.image_size) // int(config.patch_size))
+        _spread_positions(self.tower, math.isqrt(tokens_per_picture(config, "patch")))
         self.phrases = PhraseEncoder(dim)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.views = nn.ModuleDict(
@@ -255,10 +256,10 @@ def train_encoder(
     """Train a tower from nothing (or from `state_file`) and return it."""
     torch.manual_seed(seed)
     learner = RegionLearner(config).to(device)
-    size_px, patch_px = int(config.image_size), int(config.patch_size)
+    size_px, grid = image_size_px(config), math.isqrt(tokens_per_picture(config, "patch"))
 
     def make(rng: random.Random) -> RegionSample:
-        return region_sample(rng, size_px=size_px, patch_px=patch_px)
+        return region_sample(rng, size_px=size_px, grid=grid)
 
     def batches_from(step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         first = step * batch_size // reuse

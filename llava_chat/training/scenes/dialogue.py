@@ -46,8 +46,8 @@ def random_dialogue(rng: random.Random, turns: int, *, drawn: bool = True) -> Di
         talk = tuple(non_scene_talk(rng, min(turns, 2)))
         return Dialogue(talk, other_kind=kind, pixels=pixels)
     scene = random_scene(rng)
-    pixels = draw_scene(scene, rng) if drawn else None
-    return Dialogue(tuple(scene_talk(scene, rng, turns)), scene=scene, pixels=pixels)
+    picture = draw_scene(scene, rng) if drawn else None
+    return Dialogue(tuple(scene_talk(scene, rng, turns)), scene=scene, pixels=picture)
 
 
 def as_conversation(talk: Sequence[Exchange], picture: Picture | None) -> Conversation:

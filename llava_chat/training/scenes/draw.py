@@ -16,7 +16,7 @@ RGB = tuple[int, int, int]
 # For each colour word: what drawing programs mean by it (CSS, matplotlib, Material, Tailwind
 # and office palettes), so that pictures drawn elsewhere look familiar. Jitter is added.
 PALETTE: dict[str, tuple[RGB, ...]] = {
-    "red": ((255, 0, 0), (220, 20, 60), (214, 39, 40), (244, 67, 54), (200, 16, 30), (178, 24, 24)),
+    "red": ((255, 0, 0), (220, 20, 60), (214, 39, 40), (244, 67, 54), (200, 16, 30), (196, 22, 22)),
     "orange": ((255, 165, 0), (255, 140, 0), (255, 127, 14), (251, 146, 60), (245, 130, 32)),
     "yellow": ((255, 255, 0), (255, 235, 59), (250, 204, 21), (255, 221, 51), (245, 230, 90)),
     "green": ((0, 128, 0), (0, 255, 0), (44, 160, 44), (76, 175, 80), (34, 139, 34), (0, 170, 70)),
@@ -117,9 +117,10 @@ def _texture(width: int, height: int, rng: random.Random) -> np.ndarray:
     if kind == "clouds":
         small = noise.normal(0, 1, (rng.randint(3, 8), rng.randint(3, 8))).astype(np.float32)
         grown = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-        return np.asarray(grown) * strength
+        return np.asarray(grown, np.float32) * np.float32(strength)
     ys, xs = np.mgrid[0:height, 0:width]
     period = rng.randint(6, 30)
+    wave: np.ndarray
     if kind == "stripes":
         wave = (xs * rng.choice((0, 1)) + ys) // period % 2
     elif kind == "checks":

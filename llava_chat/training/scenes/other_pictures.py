@@ -192,11 +192,12 @@ def _noise(width: int, height: int, rng: random.Random) -> Image.Image:
     cell = rng.choice((1, 1, 2, 4, 8))
     small = (height // cell + 1, width // cell + 1)
     channels = rng.choice((1, 3))
+    levels: np.ndarray
     if rng.random() < 0.5:
-        pixels = noise.integers(0, 256, (*small, channels))
+        levels = noise.integers(0, 256, (*small, channels))
     else:
-        pixels = noise.normal(rng.uniform(60, 190), rng.uniform(25, 70), (*small, channels))
-    pixels = np.broadcast_to(np.clip(pixels, 0, 255).astype(np.uint8), (*small, 3))
+        levels = noise.normal(rng.uniform(60, 190), rng.uniform(25, 70), (*small, channels))
+    pixels = np.broadcast_to(np.clip(levels, 0, 255).astype(np.uint8), (*small, 3))
     grown = np.repeat(np.repeat(pixels, cell, 0), cell, 1)[:height, :width]
     return Image.fromarray(np.ascontiguousarray(grown))
 

@@ -228,7 +228,10 @@ ABILITY_QUESTIONS = (
 GREETING_REPLY = "Hello! Show me a drawing of simple shapes, and ask me about it."
 GREETING_REPLY_SEEING = "Hello! I see your picture. Ask me about its shapes."
 THANKS_REPLY = "You are welcome! Ask me more whenever you like."
-WHO_REPLY = "I am the demonstration model of llava_chat: a small LLaVA that knows drawings of simple shapes."
+WHO_REPLY = (
+    "I am the demonstration model of llava_chat: a small LLaVA that knows drawings of simple "
+    "shapes."
+)
 ABILITY_REPLY = (
     "I can look at a drawing of simple shapes and tell you what is in it: colours, shapes, sizes, "
     "numbers and places."

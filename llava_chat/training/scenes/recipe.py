@@ -62,6 +62,7 @@ class Recipe:
     max_tokens: int
     workers: int
     reuse: int
+    compile_decoder: bool = True
 
     @property
     def grid(self) -> int:
@@ -71,16 +72,17 @@ class Recipe:
     @property
     def vision(self) -> CLIPVisionConfig:
         """The tower's configuration."""
-        return CLIPVisionConfig(
+        config = CLIPVisionConfig(
             hidden_size=self.vision_width,
             intermediate_size=4 * self.vision_width,
             num_hidden_layers=self.vision_layers,
             num_attention_heads=self.vision_width // self.head_width,
             image_size=self.image_px,
             patch_size=self.patch_px,
-            # At under a hundred patches of few heads, plain attention is the faster on a CPU.
-            attn_implementation="eager",
         )
+        # At under a hundred patches of few heads, plain attention is the faster on a CPU.
+        config._attn_implementation = "eager"
+        return config
 
     @property
     def text(self) -> LlamaConfig:
@@ -96,7 +98,6 @@ class Recipe:
             eos_token_id=2,
             pad_token_id=0,
             tie_word_embeddings=False,
-            attn_implementation="sdpa",
         )
 
 
@@ -105,8 +106,8 @@ RECIPES = {
     "cpu": Recipe(
         image_px=144, patch_px=16, vision_width=192, vision_layers=6,
         text_width=256, text_layers=6, head_width=64, vocabulary=1024,
-        encoder=(2500, 64, 1e-3), language=(2500, 32, 1.5e-3),
-        align=(300, 32, 2e-3), finetune=(4000, 32, 1e-3),
+        encoder=(2500, 64, 1e-3), language=(600, 32, 1.5e-3),
+        align=(250, 32, 2e-3), finetune=(1500, 32, 1e-3),
         turns=12, max_tokens=288, workers=1, reuse=3,
     ),
     # About ten minutes on an H200 with 16 cores that draw.
@@ -163,7 +164,7 @@ def assemble(
     config = LlavaConfig(
         vision=recipe.vision,
         text=recipe.text,
-        image_token_id=int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)),
+        image_token_id=tokenizer.get_vocab()[IMAGE_TOKEN],
         projector="mlp2x_gelu",
         select_layer=-2,
         image_aspect="pad",
@@ -190,7 +191,8 @@ def _tokenizer(work: Path, vocabulary: int) -> PreTrainedTokenizerBase:
     folder = work / "tokenizer"
     if not folder.exists():
         learn_tokenizer(vocabulary).save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
 
 
 def _loop(part: tuple[int, int, float], **options: float) -> LoopOptions:
@@ -230,6 +232,7 @@ def _language_model(
         workers=recipe.workers,
         device=device,
         state_file=work / "language_model.pt",
+        compile_decoder=recipe.compile_decoder,
     )
 
 
@@ -239,7 +242,6 @@ def _stage_options(recipe: Recipe, stage: str) -> StageOptions:
         loop=_loop(part, weight_decay=0.0 if stage == "align" else 0.01),
         batch_size=part[1],
         max_tokens=recipe.max_tokens if stage == "finetune" else recipe.grid**2 + 100,
-        one_length=True,
+        one_length=stage == "finetune" and recipe.compile_decoder,
         workers=recipe.workers,
-        reuse=1 if stage == "align" else 2,
     )

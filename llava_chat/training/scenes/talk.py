@@ -464,7 +464,7 @@ def _false_premise(scene: Scene, rng: random.Random, memory: Memory) -> Exchange
     noun = " ".join(filter(None, (colour, shape or "object")))
     if _members(scene, colour, shape):
         return None
-    questions = (*say.WHERE_QUESTIONS, *say.SIZE_QUESTIONS)
+    questions: tuple[str, ...] = (*say.WHERE_QUESTIONS, *say.SIZE_QUESTIONS)
     if not colour:
         questions += say.COLOUR_QUESTIONS
     if not shape:

@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from llava_chat.image import picture_from_image
 from llava_chat.training.batch import TokenSample, collate, next_token_loss, token_sample
-from llava_chat.training.loop import LoopOptions, Losses, compiled, train
+from llava_chat.training.loop import LoopOptions, Losses, compiled, on_device, train
 from llava_chat.training.scenes.contrastive import near_any, object_patches
 from llava_chat.training.scenes.dialogue import Dialogue, as_conversation, random_dialogue
 from llava_chat.training.scenes.tokenizer import IMAGE_TOKEN, WORD_START
@@ -37,7 +37,10 @@ _ROW_BYTE, _COLUMN_BYTE = 0x80, 0xC0
 
 @dataclass(frozen=True)
 class GridSample:
-    """tokens: the conversation. words: int64 (P, 12) ids of each cell's words, -1 empty; or None."""
+    """tokens: the conversation. words: int64 (P, 12) ids of each cell's words, -1 empty.
+
+    words is None where nothing is shown.
+    """
 
     tokens: TokenSample
     words: np.ndarray | None
@@ -96,7 +99,7 @@ class GridWriter:
 def cell_embeddings(words: Tensor, embedding: nn.Embedding) -> Tensor:
     """Word ids (N, P, W), -1 empty -> their mean embeddings (N, P, D), scaled up by sqrt(words)."""
     known = words != _EMPTY
-    vectors = embedding(words.clamp(min=0)) * known[..., None]
+    vectors: Tensor = embedding(words.clamp(min=0)) * known[..., None]
     return vectors.sum(2) / known.sum(2).clamp(min=1).sqrt()[..., None]
 
 
@@ -113,13 +116,14 @@ def train_language_model(
     workers: int,
     device: torch.device,
     state_file: Path,
+    compile_decoder: bool = True,
 ) -> LlamaForCausalLM:
     """Train a decoder from nothing (or from `state_file`) and return it."""
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(config).to(device)
+    model: LlamaForCausalLM = on_device(LlamaForCausalLM(config), device)
     writer = GridWriter(tokenizer, grid)
-    image_token_id = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
-    decoder = compiled(model.model)
+    image_token_id = tokenizer.get_vocab()[IMAGE_TOKEN]
+    decoder = compiled(model.model) if compile_decoder else model.model
     stand_in = picture_from_image(Image.new("RGB", (1, 1)))
 
     def make(rng: random.Random) -> GridSample:
@@ -144,7 +148,7 @@ def train_language_model(
 
     def loss_of(batch: tuple[Tensor, Tensor, Tensor]) -> Losses:
         ids, labels, words = (part.to(device) for part in batch)
-        embedding = model.get_input_embeddings()
+        embedding = model.model.embed_tokens
         is_cell = ids == image_token_id
         embeds = embedding(ids.masked_fill(is_cell, 0))
         cells = cell_embeddings(words, embedding)
