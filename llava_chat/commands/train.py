@@ -72,14 +72,12 @@ def _stage(args: argparse.Namespace) -> int:
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
     from llava_chat.training.instructions import read_instructions
     from llava_chat.training.loop import LoopOptions
-    from llava_chat.training.stages import StageOptions, in_epochs, run_stage
+    from llava_chat.training.stages import StageOptions, forget_projector, in_epochs, run_stage
 
     rows = read_instructions(args.data, args.images)
     checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
     if getattr(args, "fresh_projector", False):
-        for part in checkpoint.model.projector.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
+        forget_projector(checkpoint)
     row_of = in_epochs(len(rows), args.seed)
 
     def read(path: Path) -> Picture:

@@ -18,7 +18,8 @@ _CLASSES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 _PLACE_WORDS = ("top", "bottom", "left", "right", "middle")
 _PLACE = rf"(?:at|on|in|to|near) the (?:(?:{'|'.join(_PLACE_WORDS)})[ -]?)+"
 _OBJECT = re.compile(
-    rf"(?:({'|'.join(SIZES)}),? )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})\b(?:,? (?:is )?(?:located )?({_PLACE}))?"
+    rf"(?:({'|'.join(SIZES)}),? )?({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})\b"
+    rf"(?:,? (?:is )?(?:located )?({_PLACE}))?"
 )
 _RELATION = re.compile(
     r"\b(?:left of|right of|above|below|over|under|beneath|next to|beside|near|nearest|closest)\b"

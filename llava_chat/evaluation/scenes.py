@@ -12,6 +12,7 @@ from pathlib import Path
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import ChatEngine, Done, Failed, GenerationSettings
+from llava_chat.errors import EngineError
 from llava_chat.evaluation.meaning import means
 from llava_chat.image import picture_from_image
 from llava_chat.training.scenes.dialogue import Dialogue
@@ -113,7 +114,7 @@ def _reply(engine: ChatEngine, conversation: Conversation) -> Done:
             raise event.error
         if isinstance(event, Done):
             return event
-    raise RuntimeError("the engine ended a reply without saying so")
+    raise EngineError("The engine ended a reply without saying so; ask again.")
 
 
 def _report(number: int, dialogue: Dialogue, exchange: Exchange, answer: str) -> dict[str, str]:

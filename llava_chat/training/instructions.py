@@ -7,7 +7,8 @@ human value where the picture stands (haotian-liu/LLaVA, docs/Finetune_Custom_Da
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +23,7 @@ _ROLES = ("human", "gpt")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One checked row. image: the picture's path, None for text alone. turns: (question, answer)."""
+    """One checked row. image: the picture's file, None for text alone; turns: (asked, answered)."""
 
     id: str
     image: Path | None
@@ -44,11 +45,9 @@ def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
     Raises TrainingDataError naming file, row and field at the first thing that is wrong.
     """
     try:
-        rows = json.loads(
-            file.read_text(encoding="utf-8"),
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-        )
+        rows = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_object)
+    except RecursionError as error:
+        raise TrainingDataError(f"{file}: its lists and objects are nested too deeply") from error
     except (OSError, ValueError) as error:
         raise TrainingDataError(f"{file}: {error}") from error
     if not isinstance(rows, list) or not rows:
@@ -56,19 +55,48 @@ def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
     return [_instruction(row, f"{file}, row {number}", images) for number, row in enumerate(rows)]
 
 
-def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise ValueError(f"the key {sorted(twice)[0]!r} stands twice in one object")
-    return dict(pairs)
+@dataclass(frozen=True)
+class _Twice:
+    """Stands in for an object that holds a key twice, until its row is known."""
+
+    key: str
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            return _Twice(key)
+        found[key] = value
+    return found
+
+
+def _check_json(row: Any, where: str) -> None:
+    """Refuse what Python's parser lets through: keys twice, NaN, half of a surrogate pair."""
+    for field, value in _fields(row):
+        place = f"{where}, {field}" if field else where
+        if isinstance(value, _Twice):
+            raise TrainingDataError(f"{place}: the key {value.key!r} stands twice in one object")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise TrainingDataError(f"{place}: {value} is no JSON number")
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise TrainingDataError(f"{place}: it holds half a character (a lone surrogate)")
+
+
+def _fields(row: Any) -> Iterator[tuple[str, Any]]:
+    """Everything in a row, with its place such as `conversations[1].value`."""
+    pending: list[tuple[str, Any]] = [("", row)]
+    while pending:
+        field, value = pending.pop()
+        yield field, value
+        if isinstance(value, dict):
+            pending += [(f"{field}.{key}".lstrip("."), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            pending += [(f"{field}[{number}]", inner) for number, inner in enumerate(value)]
 
 
 def _instruction(row: Any, where: str, images: Path | None) -> Instruction:
+    _check_json(row, where)
     if not isinstance(row, dict):
         raise TrainingDataError(f"{where}: a row must be an object")
     turns = _turns(row.get("conversations"), where)
@@ -99,7 +127,7 @@ def _turns(messages: Any, where: str) -> tuple[tuple[str, str], ...]:
         if not isinstance(message, dict) or message.get("from") != wanted:
             raise TrainingDataError(f"{where}: message {number} must be from {wanted!r}")
         value = message.get("value")
-        if not isinstance(value, str):
+        if not isinstance(value, str) or (wanted == "gpt" and not value.strip()):
             raise TrainingDataError(f"{where}: message {number} needs a text in `value`")
         values.append(value)
     return tuple(zip(values[::2], values[1::2], strict=True))
@@ -114,8 +142,14 @@ def _image_path(name: Any, where: str, images: Path | None) -> Path:
     if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
         raise TrainingDataError(f"{where}: {name!r} leaves the folder of pictures")
     path = images / pure
-    if not path.resolve().is_relative_to(images.resolve()):
+    try:
+        inside, present = path.resolve().is_relative_to(images.resolve()), path.is_file()
+    except OSError as error:  # a name too long for a file
+        raise TrainingDataError(
+            f"{where}: {name[:60]!r} cannot be opened: {error.strerror}"
+        ) from error
+    if not inside:
         raise TrainingDataError(f"{where}: {name!r} is a link out of the folder of pictures")
-    if not path.is_file():
+    if not present:
         raise TrainingDataError(f"{where}: there is no file {path}")
     return path

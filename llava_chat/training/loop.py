@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -59,14 +59,38 @@ def autocast(device: torch.device, enabled: bool) -> contextlib.AbstractContextM
     return contextlib.nullcontext()
 
 
-def compiled(module: nn.Module) -> Callable[..., Any]:
-    """The module through torch.compile where a compiler is installed, as it is elsewhere.
+Module = TypeVar("Module", bound=nn.Module)
 
-    Worth it for the decoder: it fuses the many small operations between its matrix products.
+
+def on_device(module: Module, device: torch.device) -> Module:
+    """`module.to(device)`, whose type transformers hides."""
+    nn.Module.to(module, device)
+    return module
+
+
+def compiled(module: nn.Module) -> Callable[..., Any]:
+    """The module through torch.compile, or the module itself where that does not work.
+
+    Worth it for a decoder of one length: it fuses the many small operations between its matrix
+    products. It needs a C++ compiler on a CPU and Triton on a GPU, which may be missing.
     """
-    if shutil.which("gcc") is None and shutil.which("c++") is None:
-        return module
-    return torch.compile(module, dynamic=False)
+    ways: list[Callable[..., Any]] = [module]
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        try:
+            return ways[-1](*inputs, **named)
+        except RuntimeError as error:
+            if len(ways) == 1:
+                raise
+            outputs = module(*inputs, **named)  # raises as well if the compiler is not to blame
+            ways.pop()
+            reason = str(error).strip().partition("\n")[0]
+            print(f"going on without torch.compile: {reason}", file=sys.stderr, flush=True)
+            return outputs
+
+    with contextlib.suppress(RuntimeError):  # this Python or this machine has no compiler at all
+        ways.append(torch.compile(module, dynamic=False))
+    return call
 
 
 def train(
@@ -141,6 +165,10 @@ def _learned_state(modules: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in modules.state_dict().items() if name in wanted}
 
 
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
+
+
 def _save(
     modules: nn.Module, optimiser: torch.optim.Optimizer, step: int, state_file: Path
 ) -> None:
@@ -156,9 +184,11 @@ def _resume(
 ) -> int:
     if not state_file.exists():
         return 0
-    state = torch.load(state_file, weights_only=True, map_location="cpu")
-    unknown = set(state["modules"]) ^ set(_learned_state(modules))
-    if unknown:
+    try:
+        state = torch.load(state_file, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
+    if _shapes(state["modules"]) != _shapes(_learned_state(modules)):
         raise LlavaChatError(
             f"{state_file} was written by another model than this one; delete it to start again"
         )

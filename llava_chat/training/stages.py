@@ -37,8 +37,8 @@ class StageOptions:
     """The loop's options, and the shape of a batch.
 
     batch_size: conversations a step. max_tokens: longer ones are cut. workers: processes that
-    prepare batches. reuse: how often each batch is used, where drawing costs more than learning. one_length: pad every
-    batch to max_tokens and compile the decoder for it.
+    prepare batches. reuse: how often each batch is used, where drawing costs more than learning.
+    one_length: pad every batch to max_tokens and compile the decoder for that one length.
     """
 
     loop: LoopOptions
@@ -107,6 +107,13 @@ def run_stage(
     model.eval().requires_grad_(False)
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def forget_projector(checkpoint: Checkpoint) -> None:
+    """Put random weights into the projector, as a new one has."""
+    for part in checkpoint.model.projector.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.reset_parameters()
 
 
 def in_epochs(count: int, seed: int) -> Callable[[int], int]:

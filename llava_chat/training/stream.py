@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Generic, TypeVar
 
 import torch
@@ -19,21 +20,20 @@ Batch = TypeVar("Batch")
 
 
 class SampleStream(IterableDataset[Sample], Generic[Sample]):
-    """make(number) for first, first + 1, ... shared out over the loader's workers."""
+    """make(number) for first, first + 1, ... shared out over the loader's workers by batches."""
 
-    def __init__(self, make: Callable[[int], Sample], first: int) -> None:
+    def __init__(self, make: Callable[[int], Sample], first: int, batch_size: int) -> None:
         self.make = make
         self.first = first
+        self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
-        step = worker.num_workers if worker else 1
-        # The loader takes whole batches from each worker in turn: another number of workers deals
-        # the same samples out to other batches.
-        number = self.first + (worker.id if worker else 0)
-        while True:
-            yield self.make(number)
-            number += step
+        workers, place = (worker.num_workers, worker.id) if worker else (1, 0)
+        # The loader takes a whole batch from each worker in turn.
+        for batch in count(place, workers):
+            start = self.first + batch * self.batch_size
+            yield from map(self.make, range(start, start + self.batch_size))
 
 
 def _one_thread(_worker: int) -> None:
@@ -53,8 +53,11 @@ def batches(
     first: int = 0,
     workers: int = 1,
 ) -> Iterator[Batch]:
-    """Batches of samples without end. workers: processes that make them ahead; 0 makes them here."""
-    stream = SampleStream(make, first)
+    """Batches of samples without end, the same whatever the number of workers.
+
+    workers: processes that make them ahead; 0 makes them here.
+    """
+    stream = SampleStream(make, first, batch_size)
     loader: DataLoader[Sample] = DataLoader(
         stream,
         batch_size=batch_size,
