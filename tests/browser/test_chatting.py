@@ -158,7 +158,10 @@ def test_a_restart_and_a_stop_in_mid_reply_lose_nothing(new_chat: NewChat, serve
     expect(chat.messages).to_have_text(["Before the restart", "Still being answered"])
     expect(chat.replies).to_have_count(2)
     expect(chat.listed).to_have_text(["Before the restart"])
-    chat.ask("After the restart")
+    chat.say("After the restart")
+    chat.writing()
+    chat.page.keyboard.press("Escape")
+    expect(chat.replies).to_have_count(3)
 
 
 def test_somebody_elses_conversation_is_not_shown(new_chat: NewChat) -> None:

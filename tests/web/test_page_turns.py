@@ -1,0 +1,136 @@
+"""Asking, editing, trying again and undoing, by the real engine and the real store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llava_chat.engine.base import ChatEngine, GenerationSettings
+from llava_chat.errors import ContextFullError, InputError, NotFoundError
+from llava_chat.image import PictureLimits
+from llava_chat.store import ConversationStore
+from llava_chat.web.chat.replies import LiveReply, Replies
+from llava_chat.web.chat.turns import Limits, Options, Turns
+
+LONG = GenerationSettings(temperature=0, max_new_tokens=900)
+OPTIONS = Options(None, None, GenerationSettings(temperature=0, max_new_tokens=6))
+ME, SOMEBODY = "me", "somebody"
+
+
+@pytest.fixture
+def turns(engine: ChatEngine, store: ConversationStore) -> Turns:
+    limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
+    return Turns(engine, store, Replies(), limits)
+
+
+def ended(live: LiveReply) -> LiveReply:
+    """Wait for the end of a reply."""
+    until = time.monotonic() + 60
+    while not live.ended:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert live.progress.error is None
+    return live
+
+
+def texts(turns: Turns, conversation_id: str) -> list[str]:
+    return [message.text for message in turns.store.load(ME, conversation_id).path]
+
+
+def test_a_reply_is_kept_with_what_made_it(turns: Turns, draw: Callable[[str], Path]) -> None:
+    live = ended(turns.ask(ME, None, "What is this?", [draw("red")], OPTIONS))
+    stored = turns.store.load(ME, live.conversation_id)
+    said, reply = stored.path
+    assert reply.text == live.progress.text
+    assert reply.record is not None
+    assert reply.record.generated_tokens == live.progress.tokens
+    assert reply.record.picture_ids == said.picture_ids
+    assert stored.title == "What is this?"
+
+
+def test_an_edit_keeps_the_picture_and_the_earlier_version(
+    turns: Turns, draw: Callable[[str], Path]
+) -> None:
+    live = ended(turns.ask(ME, None, "What is this?", [draw("red")], OPTIONS))
+    first = turns.store.load(ME, live.conversation_id).path[0]
+    ended(turns.edit(ME, live.conversation_id, first.id, "What colour?", OPTIONS))
+    edited = turns.store.load(ME, live.conversation_id).path[0]
+    assert (edited.text, edited.versions) == ("What colour?", 2)
+    assert edited.picture_ids == first.picture_ids
+
+
+def test_a_stopped_reply_keeps_its_words(turns: Turns) -> None:
+    live = turns.ask(ME, None, "Talk.", [], Options(None, None, LONG))
+    while not live.progress.tokens:
+        time.sleep(0.005)
+    turns.stop(ME, live.conversation_id)
+    ended(live)
+    reply = turns.store.load(ME, live.conversation_id).path[1]
+    assert reply.finish == "cancelled"
+    assert reply.text == live.progress.text
+
+
+def test_one_reply_at_a_time_in_a_conversation(turns: Turns) -> None:
+    live = turns.ask(ME, None, "Talk.", [], Options(None, None, LONG))
+    for again in (
+        lambda: turns.ask(ME, live.conversation_id, "And?", [], OPTIONS),
+        lambda: turns.regenerate(ME, live.conversation_id, OPTIONS),
+        lambda: turns.undo(ME, live.conversation_id),
+    ):
+        with pytest.raises(InputError, match="still being written"):
+            again()
+    live.stop()
+    ended(live)
+
+
+def test_what_the_engine_refuses_is_not_kept(turns: Turns) -> None:
+    live = ended(turns.ask(ME, None, "Hello", [], OPTIONS))
+    with pytest.raises(ContextFullError):
+        turns.ask(ME, live.conversation_id, "a " * 2400, [], OPTIONS)
+    assert len(texts(turns, live.conversation_id)) == 2
+
+
+def test_bad_messages_are_refused_before_anything_is_kept(
+    turns: Turns, draw: Callable[[str], Path], tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    before = len(turns.store.list(ME))
+    for text, files in (
+        ("  ", []),
+        ("x" * 5001, []),
+        ("three?", [draw("red")] * 3),
+        ("bad?", [bad]),
+    ):
+        with pytest.raises(InputError):
+            turns.ask(ME, None, text, files, OPTIONS)
+    assert len(turns.store.list(ME)) == before
+
+
+def test_a_stranger_can_do_nothing(turns: Turns) -> None:
+    live = ended(turns.ask(ME, None, "Mine", [], OPTIONS))
+    message = turns.store.load(ME, live.conversation_id).path[0].id
+    for attempt in (
+        lambda: turns.ask(SOMEBODY, live.conversation_id, "Yours?", [], OPTIONS),
+        lambda: turns.edit(SOMEBODY, live.conversation_id, message, "Yours?", OPTIONS),
+        lambda: turns.regenerate(SOMEBODY, live.conversation_id, OPTIONS),
+        lambda: turns.undo(SOMEBODY, live.conversation_id),
+        lambda: turns.choose(SOMEBODY, live.conversation_id, message),
+        lambda: turns.stop(SOMEBODY, live.conversation_id),
+        lambda: turns.delete(SOMEBODY, live.conversation_id),
+    ):
+        with pytest.raises(NotFoundError):
+            attempt()
+    assert texts(turns, live.conversation_id)[0] == "Mine"
+
+
+def test_closing_keeps_what_was_written(turns: Turns) -> None:
+    live = turns.ask(ME, None, "Talk.", [], Options(None, None, LONG))
+    while not live.progress.tokens:
+        time.sleep(0.005)
+    turns.replies.close(grace_s=0)
+    assert live.ended
+    assert turns.store.load(ME, live.conversation_id).path[1].text

@@ -1,0 +1,93 @@
+"""What the page shows of stored values, as HTML."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from llava_chat.engine.base import ContextUse
+from llava_chat.store.stored import ConversationSummary, Message, StoredConversation
+from llava_chat.web.chat import sidebar, status, thread
+from llava_chat.web.chat.replies import Progress
+from llava_chat.web.prose import prose
+
+NOW = datetime(2026, 8, 2, tzinfo=UTC)
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
+
+
+def message(role: str, text: str, **more: object) -> Message:
+    plain = Message(role[0] * 32, None, "user", text, NOW, sibling_ids=(role[0] * 32,))
+    return replace(plain, role=role, **more)  # type: ignore[arg-type]
+
+
+def conversation(*path: Message) -> StoredConversation:
+    return StoredConversation("c" * 32, HOSTILE, NOW, NOW, path=path)
+
+
+def test_whatever_is_said_stays_text() -> None:
+    said, reply = message("user", HOSTILE), message("assistant", HOSTILE)
+    html = thread.thread(conversation(said, reply), {}, replying=False)
+    summary = ConversationSummary("c" * 32, HOSTILE, NOW, 2)
+    html += sidebar.conversations([summary], None, HOSTILE)
+    html += sidebar.conversations([], None, HOSTILE)
+    html += status.live_reply(Progress("writing", text=HOSTILE))
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "![x](http://evil.test/a.png)",
+        "![x][1]\n\n[1]: http://evil.test/a.png",
+        '<img src="http://evil.test/a.png">',
+        "<svg/onload=alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](  JaVaScRiPt:alert(1))",
+        "[x](data:text/html,x)",
+        "[x](/logout)",
+        "<a href='javascript:alert(1)'>x</a>",
+        "<iframe src=//evil.test></iframe>",
+        "`` <style>@import '//evil.test'</style>",
+    ],
+)
+def test_a_reply_can_neither_load_nor_act(reply: str) -> None:
+    html = prose(reply).lower()
+    for forbidden in (
+        "<img",
+        "<svg",
+        "<iframe",
+        "<style",
+        'href="javascript',
+        'href="data',
+        'href="/',
+    ):
+        assert forbidden not in html
+
+
+def test_the_last_message_without_a_reply_can_be_tried_again() -> None:
+    open_end = conversation(message("user", "Hello"))
+    assert "Try again" in thread.thread(open_end, {}, replying=False)
+    assert "Try again" not in thread.thread(open_end, {}, replying=True)
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (Progress("waiting", place=2), "Waiting: place 2"),
+        (Progress("looking", pictures=1), "Looking"),
+        (Progress("looking", pictures=0), "Reading"),
+        (Progress("writing", text="A", tokens=9, tokens_per_s=12.4), "12 tokens/s"),
+    ],
+)
+def test_the_state_is_told_in_words(progress: Progress, words: str) -> None:
+    assert words in status.live_reply(progress)
+
+
+def test_the_meter_tells_what_was_left_out() -> None:
+    shown = status.meter(ContextUse(2000, 2048, 4), dropped_pictures=1)
+    assert "98 % of context" in shown
+    assert "4 oldest messages and 1 picture left out" in shown
+    assert "left out" not in status.meter(ContextUse(20, 2048, 0))
