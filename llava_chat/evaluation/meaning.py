@@ -13,7 +13,13 @@ _SYNONYMS = {
     other: word
     for synonyms in (say.SHAPE_SYNONYMS, say.COLOUR_SYNONYMS, say.SIZE_SYNONYMS)
     for word, other in synonyms.items()
-} | {"upper": "top", "lower": "bottom", "center": "middle", "centre": "middle"}
+} | {
+    "upper": "top",
+    "lower": "bottom",
+    "center": "middle",
+    "centre": "middle",
+    "color": "colour",
+}
 _CLASSES = {"colour": COLOURS, "shape": SHAPES, "size": SIZES}
 _PLACE_WORDS = ("top", "bottom", "left", "right", "middle")
 _PLACE = rf"(?:at|on|in|to|near) the (?:(?:{'|'.join(_PLACE_WORDS)})[ -]?)+"
@@ -25,6 +31,9 @@ _RELATION = re.compile(
     r"\b(?:left of|right of|above|below|over|under|beneath|next to|beside|near|nearest|closest)\b"
 )
 _DENIAL = re.compile(r"\b(?:no|not|isn't|aren't|don't)\b")
+_FILLERS = re.compile(
+    r"\b(?:you|your|asked|me|about|last|question|was|what|is|are|the|an?|of|its?|in|at|on|to|and)\b"
+)
 _NOTHING = re.compile(r"\b(?:no|not|nothing|none|empty)\b")
 
 
@@ -55,6 +64,7 @@ def means(answer: str, meaning: Meaning) -> bool:
         meaning.yes is None or re.match(r"yes\b" if meaning.yes else r"no\b", text) is not None,
         meaning.count is None or first_number(text) == meaning.count,
         not meaning.denied or _DENIAL.search(text) is not None,
+        meaning.topic is None or _content(text) == _content(plain(meaning.topic)),
         all(plain(words) in text for words in meaning.says),
     )
     return all(checks)
@@ -108,6 +118,15 @@ def _without_reference(text: str) -> str:
 def _comparable(described: Described) -> tuple[str, str, str, frozenset[str]]:
     size, colour, shape, place = described
     return size, colour, shape, _place_words(place)
+
+
+def _content(text: str) -> Counter[str]:
+    """The words that carry a topic.
+
+    >>> _content("you asked about its colour.") == _content("the colour of it")
+    True
+    """
+    return Counter(word.rstrip("s") for word in re.findall("[a-z]+", _FILLERS.sub("", text)))
 
 
 def first_number(text: str) -> int | None:

@@ -274,7 +274,8 @@ def train_encoder(
         return learner.losses(pixels.to(device), moved)
 
     train("encoder", learner, loss_of, batches_from, options, state_file)
-    held_out = next(batches(from_random(make, seed + 1), collate, batch_size=512, workers=0))
+    checked = min(512, 8 * batch_size)
+    held_out = next(batches(from_random(make, seed + 1), collate, batch_size=checked, workers=0))
     shares = aspect_accuracy(learner.to("cpu"), held_out)
     print("encoder, held out: " + "  ".join(f"{k} {v:.3f}" for k, v in shares.items()))
     return learner.tower

@@ -106,7 +106,7 @@ RECIPES = {
     "cpu": Recipe(
         image_px=144, patch_px=16, vision_width=192, vision_layers=6,
         text_width=256, text_layers=6, head_width=64, vocabulary=1024,
-        encoder=(2500, 64, 1e-3), language=(600, 32, 1.5e-3),
+        encoder=(3800, 64, 1e-3), language=(600, 32, 1.5e-3),
         align=(250, 32, 2e-3), finetune=(1500, 32, 1e-3),
         turns=12, max_tokens=288, workers=1, reuse=3,
     ),

@@ -34,8 +34,8 @@ class Meaning:
 
     words: the words of one vocabulary class that must be named, no others of that class.
     objects: every object with the words that must stand together, () for none at all. yes: the
-    answer to yes or no. count: a number. denied: that there is no such thing. says: words that
-    must all occur.
+    answer to yes or no. count: a number. denied: that there is no such thing. topic: what was
+    asked about. says: words that must all occur.
     """
 
     words: tuple[str, tuple[str, ...]] | None = None
@@ -43,6 +43,7 @@ class Meaning:
     yes: bool | None = None
     count: int | None = None
     denied: bool = False
+    topic: str | None = None
     says: tuple[str, ...] = ()
 
 
@@ -451,12 +452,10 @@ def _back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
 def _recall(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     if memory.topic is None:
         return None
-    parts = re.split(r"\b(?:the|an?|and)\b", memory.topic)
-    says = tuple(part.strip() for part in parts if part.strip())
-    answer = f"You asked about {memory.topic}."
     # Asked once more, this very question would be the one that was asked last.
-    memory.topic = None
-    return Exchange("back-reference", rng.choice(say.RECALL_QUESTIONS), answer, Meaning(says=says))
+    topic, memory.topic = memory.topic, None
+    question = rng.choice(say.RECALL_QUESTIONS)
+    return Exchange("back-reference", question, f"You asked about {topic}.", Meaning(topic=topic))
 
 
 def _false_premise(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:

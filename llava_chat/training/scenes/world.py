@@ -40,8 +40,8 @@ SIZES = ("small", "medium", "large")
 MAX_OBJECTS = 6
 
 # Diameter as a share of the picture's longer side: the gaps between the ranges keep the three
-# words apart, and the smallest still covers a whole patch of the bundled encoder (1/9).
-SIZE_RANGES = {"small": (0.11, 0.155), "medium": (0.20, 0.255), "large": (0.32, 0.42)}
+# words apart, and the smallest still shows a hexagon's corners at 144 pixels.
+SIZE_RANGES = {"small": (0.14, 0.18), "medium": (0.23, 0.285), "large": (0.34, 0.43)}
 # Centres keep this far (share of the side) from the lines between the thirds that name a place.
 PLACE_MARGIN = 0.025
 # Two centres differ by at least this share of the side along an axis that is spoken about.
