@@ -126,7 +126,8 @@ def _content(text: str) -> Counter[str]:
     >>> _content("you asked about its colour.") == _content("the colour of it")
     True
     """
-    return Counter(word.rstrip("s") for word in re.findall("[a-z]+", _FILLERS.sub("", text)))
+    words = _FILLERS.sub("", text.replace("'s", ""))
+    return Counter(word.rstrip("s") for word in re.findall("[a-z]+", words))
 
 
 def first_number(text: str) -> int | None:
