@@ -48,15 +48,9 @@
   const isOpen = (name) => frame().dataset[name] === "open";
 
   // ---- the composer -------------------------------------------------------------------------
+  let held = false;
   const composerText = () => $("#composer textarea");
   const stopButton = () => $("#composer .stop-button");
-  function fillComposer(text) {
-    const box = composerText();
-    if (!box) return;
-    box.value = text;
-    box.dispatchEvent(new Event("input", { bubbles: true }));
-    box.focus();
-  }
   /** Name Gradio's bare icon buttons and say what the fields are for. */
   function labelComposer() {
     const names = {
@@ -72,6 +66,11 @@
       }
     }
     composerText()?.setAttribute("aria-label", "Message");
+    // A browser does not tell that the same file is chosen again while the field still holds it.
+    const waiting = $("#composer .thumbnail-item") !== null;
+    const input = $('#composer input[type="file"]');
+    if (held && !waiting && input) input.value = "";
+    held = waiting;
     for (const image of document.querySelectorAll("#composer .thumbnails img:not([alt]), #composer .thumbnails img[alt='']")) {
       image.alt = "Picture to be sent";
     }
@@ -311,5 +310,4 @@
     clearInterval(mounted);
     start();
   }, 30);
-  globalThis.llavaChat = { fillComposer };
 })();

@@ -99,7 +99,7 @@ def test_on_a_phone_the_list_is_a_drawer(new_chat: NewChat) -> None:
 
 
 def test_dark_follows_the_system_until_somebody_chooses(new_chat: NewChat) -> None:
-    background = "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor"
+    background = "getComputedStyle(document.querySelector('#topbar')).backgroundColor"
     chat = new_chat(color_scheme="dark")
     dark = chat.page.evaluate(background)
     chat.page.get_by_role("button", name="Switch between dark and light").click()

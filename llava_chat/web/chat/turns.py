@@ -204,6 +204,7 @@ class Turns:
         )
 
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
+        self.engine.context_use(conversation)  # raises what would only come as Failed, too late
         return cast(Stream, self.engine.stream(conversation, generation))
 
     def _conversation(
