@@ -128,7 +128,8 @@ class ChatHandlers:
             view.conversation_id, problem = None, error
             updates = await asyncio.to_thread(self.showing.conversation, owner, view)
         live = self.turns.replies.running(view.conversation_id)
-        yield {**updates, **self.showing.composer(running=live is not None)}
+        updates |= self.showing.composer(running=live is not None)
+        yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem
         if live is not None:
@@ -174,7 +175,11 @@ class ChatHandlers:
             async for step in self._show_reply(values, owner, live, ""):
                 yield step
         elif action in {**changing, **listing}:
-            yield await asyncio.to_thread({**changing, **listing}[action], owner, view, detail)
+            change = {**changing, **listing}[action]
+            yield {
+                **await asyncio.to_thread(change, owner, view, detail),
+                **self.showing.told(""),
+            }
         else:
             raise InputError("This page does not fit the server any more. Reload it.")
 

@@ -58,7 +58,7 @@ class Showing:
         the conversation's own settings into the panel too.
         """
         parts = self._parts
-        updates = {parts.live: "", **self.told(""), **self.listed(owner, view)}
+        updates = {parts.live: "", **self.listed(owner, view)}
         if view.conversation_id is None:
             return updates | {
                 parts.thread: thread.welcome(self._examples),
