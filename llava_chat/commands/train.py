@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from llava_chat.errors import UsageError
@@ -46,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if args.stage == "scenes":
         return _scenes(args)
     for name in ("epochs", "batch_size", "lr", "max_tokens"):
-        if getattr(args, name) <= 0:
+        if not 0 < getattr(args, name) < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
+    if args.workers < 0:
+        raise UsageError("--workers must not be below 0")
     return _stage(args)
 
 
@@ -98,6 +101,7 @@ def _stage(args: argparse.Namespace) -> int:
         lambda number: rows[row_of(number)].conversation(read),
         options,
         state,
+        name_of=lambda number: rows[row_of(number)].where,
     )
     save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
     state.unlink()

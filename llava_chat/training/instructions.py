@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llava_chat.conversation import Conversation, Turn
-from llava_chat.errors import TrainingDataError
+from llava_chat.errors import PictureError, TrainingDataError
 from llava_chat.image import Picture
 
 PLACEHOLDER = "<image>"
@@ -23,19 +23,30 @@ _ROLES = ("human", "gpt")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One checked row. image: the picture's file, None for text alone; turns: (asked, answered)."""
+    """One checked row.
+
+    where: its file and number. image: the picture's file, None for text alone. turns: each a
+    question and its answer.
+    """
 
     id: str
+    where: str
     image: Path | None
     turns: tuple[tuple[str, str], ...]
 
     def conversation(self, read: Callable[[Path], Picture]) -> Conversation:
-        """The row as a conversation, its picture with the first turn."""
+        """The row as a conversation, its picture with the first turn.
+
+        Raises TrainingDataError when the picture cannot be read.
+        """
+        try:
+            images = () if self.image is None else (read(self.image),)
+        except PictureError as error:
+            raise TrainingDataError(f"{self.where}, image: {error}") from error
         turns: list[Turn] = []
-        for number, (question, answer) in enumerate(self.turns):
-            shown = self.image is not None and number == 0
-            images = (read(self.image),) if shown and self.image is not None else ()
+        for question, answer in self.turns:
             turns += [Turn("user", question, images), Turn("assistant", answer)]
+            images = ()
         return Conversation(tuple(turns))
 
 
@@ -107,14 +118,14 @@ def _instruction(row: Any, where: str, images: Path | None) -> Instruction:
             raise TrainingDataError(
                 f"{where}, conversations: there is {PLACEHOLDER} but the row has no image"
             )
-        return Instruction(str(row.get("id", "")), None, turns)
+        return Instruction(str(row.get("id", "")), where, None, turns)
     if sum(marks) != 1 or marks[0] != 1:
         raise TrainingDataError(
             f"{where}, conversations: the first human value must hold {PLACEHOLDER} exactly once"
         )
     first = (turns[0][0].replace(PLACEHOLDER, "").strip(), turns[0][1])
     path = _image_path(image, f"{where}, image", images)
-    return Instruction(str(row.get("id", "")), path, (first, *turns[1:]))
+    return Instruction(str(row.get("id", "")), where, path, (first, *turns[1:]))
 
 
 def _turns(messages: Any, where: str) -> tuple[tuple[str, str], ...]:

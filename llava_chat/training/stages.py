@@ -55,11 +55,13 @@ def run_stage(
     conversation_of: Callable[[int], Conversation],
     options: StageOptions,
     state_file: Path,
+    *,
+    name_of: Callable[[int], str] = "sample {}".format,
 ) -> None:
     """Train `checkpoint.model` in place, from `state_file` where one is.
 
-    conversation_of: sample number -> a whole conversation with its pictures. Raises
-    TrainingDataError for a sample of which nothing can be learned.
+    conversation_of: sample number -> a whole conversation with its pictures; name_of: what it is
+    called in an error. Raises TrainingDataError for a sample of which nothing can be learned.
     """
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
@@ -82,7 +84,7 @@ def run_stage(
             image_token_id=model.config.image_token_id,
             pixels=pixels,
             max_tokens=options.max_tokens,
-            name=f"sample {number}",
+            name=name_of(number),
         )
 
     def collated(samples: list[TokenSample]) -> TokenBatch:

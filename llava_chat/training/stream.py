@@ -9,11 +9,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from llava_chat.errors import LlavaChatError, TrainingDataError
 
 Sample = TypeVar("Sample")
 Batch = TypeVar("Batch")
@@ -36,6 +39,13 @@ class SampleStream(IterableDataset[Sample], Generic[Sample]):
             yield from map(self.make, range(start, start + self.batch_size))
 
 
+@dataclass(frozen=True)
+class _Refused:
+    """Takes the place of a sample: an exception would come out of a worker with its traceback."""
+
+    sentence: str
+
+
 def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
@@ -55,19 +65,33 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of samples without end, the same whatever the number of workers.
 
-    workers: processes that make them ahead; 0 makes them here.
+    workers: processes that make them ahead; 0 makes them here. Raises TrainingDataError for a
+    sample that cannot be made.
     """
-    stream = SampleStream(make, first, batch_size)
-    loader: DataLoader[Sample] = DataLoader(
-        stream,
+
+    def tried(number: int) -> Sample | _Refused:
+        try:
+            return make(number)
+        except LlavaChatError as error:
+            return _Refused(str(error))
+
+    def collated(samples: list[Sample | _Refused]) -> Batch | _Refused:
+        refused = [sample for sample in samples if isinstance(sample, _Refused)]
+        return refused[0] if refused else collate(cast(list[Sample], samples))
+
+    loader: DataLoader[Sample | _Refused] = DataLoader(
+        SampleStream(tried, first, batch_size),
         batch_size=batch_size,
-        collate_fn=collate,
+        collate_fn=collated,
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         persistent_workers=workers > 0,
     )
-    return iter(loader)
+    for batch in loader:
+        if isinstance(batch, _Refused):
+            raise TrainingDataError(batch.sentence)
+        yield batch
 
 
 def reused(fresh: Iterator[Batch], times: int, apart: int = 40) -> Iterator[Batch]:

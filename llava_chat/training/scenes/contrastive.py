@@ -22,6 +22,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava_chat.image import clip_pixels
 from llava_chat.model.encoder import image_size_px, tokens_per_picture
+from llava_chat.model.preprocessing import CLIP_MEAN, CLIP_STD
 from llava_chat.training.loop import LoopOptions, Losses, train
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.other_pictures import KINDS, draw_other
@@ -36,9 +37,6 @@ from llava_chat.training.scenes.world import (
 )
 from llava_chat.training.stream import batches, from_random, reused
 
-# CLIP's own normalisation (openai/CLIP).
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 OTHER_SHARE = 0.15
 
 _PLACE_PHRASES = tuple(phrase for row in PLACES for phrase in row)

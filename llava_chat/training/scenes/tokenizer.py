@@ -66,7 +66,10 @@ def _learned_pieces(vocab_size: int, seed: int) -> tuple[dict[str, int], list[tu
 
 
 def learn_tokenizer(vocab_size: int, *, seed: int = 0) -> PreTrainedTokenizerFast:
-    """A transformers tokenizer with `vocab_size` pieces, the picture's placeholder included."""
+    """A transformers tokenizer of at most `vocab_size` pieces, the picture's placeholder the last.
+
+    As with SentencePiece, a leading space of a text is one with the mark of its first word.
+    """
     vocabulary, merges = _learned_pieces(vocab_size - 1, seed)
     backend = Tokenizer(
         models.BPE(

@@ -1,0 +1,221 @@
+"""Both stages on a tiny model: what moves, what stays, and that they learn; then by command."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from llava_chat.__main__ import main
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.errors import TrainingDataError
+from llava_chat.image import picture_from_image
+from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from llava_chat.training.batch import collate, next_token_loss, token_sample
+from llava_chat.training.loop import LoopOptions
+from llava_chat.training.stages import (
+    Stage,
+    StageOptions,
+    forget_projector,
+    in_epochs,
+    run_stage,
+)
+
+OPTIONS = StageOptions(LoopOptions(steps=30, lr=0.02, bf16=False), batch_size=2, workers=0)
+New = Callable[[], Checkpoint]
+
+
+def shown(colour: str) -> Conversation:
+    picture = picture_from_image(Image.new("RGB", (30, 20), colour))
+    asked = Turn("user", "What is in the picture?", (picture,))
+    return Conversation((asked, Turn("assistant", f"A large {colour} circle.")))
+
+
+SAMPLES = (shown("red"), shown("blue"))
+
+
+def conversation_of(number: int) -> Conversation:
+    return SAMPLES[number % 2]
+
+
+@torch.no_grad()
+def loss(checkpoint: Checkpoint, template: str) -> float:
+    model = checkpoint.model
+    samples = [
+        token_sample(
+            conversation,
+            checkpoint.tokenizer,
+            template=template,
+            tokens_per_picture=model.tokens_per_picture,
+            image_token_id=model.config.image_token_id,
+            pixels=lambda picture: checkpoint.pixels(picture).numpy(),
+            max_tokens=512,
+        )
+        for conversation in SAMPLES
+    ]
+    batch = collate(samples)
+    assert batch.pixels is not None
+    embeds = model.embed(batch.ids, model.image_features(batch.pixels))
+    hidden = model.language_model.model(inputs_embeds=embeds).last_hidden_state
+    return float(next_token_loss(hidden, batch.labels, model.language_model.lm_head))
+
+
+def weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in checkpoint.model.state_dict().items()}
+
+
+def moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {
+        name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "template", "parts"),
+    [
+        ("align", "plain", {"projector"}),
+        ("finetune", "vicuna_v1", {"projector", "language_model"}),
+    ],
+)
+def test_a_stage_moves_its_parts_and_learns(
+    new_checkpoint: New, tmp_path: Path, stage: Stage, template: str, parts: set[str]
+) -> None:
+    checkpoint = new_checkpoint()
+    before, loss_before = weights(checkpoint), loss(checkpoint, template)
+    run_stage(stage, checkpoint, conversation_of, OPTIONS, tmp_path / "state.pt")
+    assert moved(before, weights(checkpoint)) == parts
+    assert loss(checkpoint, template) < {"align": 0.99, "finetune": 0.5}[stage] * loss_before
+    assert not any(p.requires_grad for p in checkpoint.model.parameters())
+    assert not checkpoint.model.training
+
+
+def test_align_goes_on_where_it_stopped(new_checkpoint: New, tmp_path: Path) -> None:
+    options = StageOptions(
+        LoopOptions(steps=6, lr=0.02, save_every=3, bf16=False), batch_size=2, workers=0
+    )
+
+    def broken(number: int) -> Conversation:
+        if number >= 8:
+            raise KeyboardInterrupt
+        return conversation_of(number)
+
+    unbroken, stopped, resumed = new_checkpoint(), new_checkpoint(), new_checkpoint()
+    run_stage("align", unbroken, conversation_of, options, tmp_path / "unbroken.pt")
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("align", stopped, broken, options, tmp_path / "state.pt")
+    run_stage("align", resumed, conversation_of, options, tmp_path / "state.pt")
+    assert moved(weights(unbroken), weights(resumed)) == set()
+
+
+def test_text_alone_is_learned_too(new_checkpoint: New, tmp_path: Path) -> None:
+    checkpoint = new_checkpoint()
+    talk = Conversation((Turn("user", "Hi"), Turn("assistant", "Hello.")))
+    mixed = {0: talk, 1: talk, 2: talk, 3: SAMPLES[0]}
+    options = StageOptions(LoopOptions(steps=2, lr=0.01, bf16=False), batch_size=2, workers=0)
+    before = weights(checkpoint)
+    run_stage("finetune", checkpoint, mixed.__getitem__, options, tmp_path / "state.pt")
+    assert moved(before, weights(checkpoint)) == {"projector", "language_model"}
+
+
+def test_a_sample_that_does_not_fit_is_named(new_checkpoint: New, tmp_path: Path) -> None:
+    options = StageOptions(OPTIONS.loop, batch_size=2, workers=0, max_tokens=20)
+    with pytest.raises(TrainingDataError, match=r"sample 0: .* 20 tokens"):
+        run_stage("finetune", new_checkpoint(), conversation_of, options, tmp_path / "state.pt")
+
+
+def test_a_projector_is_forgotten_and_nothing_else(new_checkpoint: New) -> None:
+    checkpoint = new_checkpoint()
+    before = weights(checkpoint)
+    forget_projector(checkpoint)
+    assert moved(before, weights(checkpoint)) == {"projector"}
+
+
+def test_every_row_comes_once_an_epoch_in_another_order() -> None:
+    row_of = in_epochs(20, seed=1)
+    epochs = [[row_of(number) for number in range(20 * e, 20 * e + 20)] for e in range(3)]
+    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert [in_epochs(20, seed=1)(number) for number in range(20)] == epochs[0]
+    assert [in_epochs(20, seed=2)(number) for number in range(20)] != epochs[0]
+
+
+@pytest.fixture
+def data(new_checkpoint: New, tmp_path: Path) -> Path:
+    """A folder with a checkpoint, two pictures and the JSON about them."""
+    save_checkpoint(new_checkpoint(), tmp_path / "model")
+    rows = []
+    for colour in ("red", "blue"):
+        Image.new("RGB", (30, 20), colour).save(tmp_path / f"{colour}.png")
+        asked = {"from": "human", "value": "<image>\nWhat is it?"}
+        said = {"from": "gpt", "value": f"A large {colour} circle."}
+        rows.append({"id": colour, "image": f"{colour}.png", "conversations": [asked, said]})
+    (tmp_path / "data.json").write_text(json.dumps(rows), encoding="utf-8")
+    return tmp_path
+
+
+def arguments(data: Path, stage: str, output: str) -> list[str]:
+    words = f"train {stage} --batch-size 2 --epochs 3 --lr 0.01 --device cpu --max-tokens 200"
+    paths = ("--model", "model", "--data", "data.json", "--images", "", "--output", output)
+    return words.split() + [word if word.startswith("--") else str(data / word) for word in paths]
+
+
+@pytest.mark.parametrize(
+    ("stage", "parts"), [("align", {"projector"}), ("finetune", {"projector", "language_model"})]
+)
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_checkpoint_in_checkpoint_out(
+    data: Path, stage: str, parts: set[str], workers: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(data, stage, "out"), "--workers", workers]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{data / 'out'}\n"
+    assert f"{stage} 3/3" in err
+    before = load_checkpoint(str(data / "model"), device="cpu")
+    after = load_checkpoint(str(data / "out"), device="cpu")
+    assert moved(weights(before), weights(after)) == parts
+    assert after.template == "vicuna_v1"
+    assert not (data / "out" / "training_state.pt").exists()
+
+
+def test_a_fresh_projector_by_command(data: Path) -> None:
+    assert main([*arguments(data, "align", "out"), "--workers", "0", "--lr", "1e-9"]) == 0
+    fresh = [*arguments(data, "align", "new"), "--workers", "0", "--lr", "1e-9"]
+    assert main([*fresh, "--fresh-projector"]) == 0
+    near = weights(load_checkpoint(str(data / "out"), device="cpu"))["projector.0.weight"]
+    far = weights(load_checkpoint(str(data / "new"), device="cpu"))["projector.0.weight"]
+    old = weights(load_checkpoint(str(data / "model"), device="cpu"))["projector.0.weight"]
+    assert torch.allclose(near, old, atol=1e-5)
+    assert not torch.allclose(far, old, atol=1e-2)
+
+
+def test_a_broken_picture_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "red.png").write_bytes(b"no picture")
+    assert main([*arguments(data, "align", "out"), "--workers", "1"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"llava_chat: error: {data / 'data.json'}, row 0, image: The picture")
+    assert "red.png" in said
+
+
+@pytest.mark.parametrize(
+    ("extra", "code", "sentence"),
+    [
+        (["--epochs", "0"], 2, "--epochs must be above 0"),
+        (["--batch-size", "-1"], 2, "--batch-size must be above 0"),
+        (["--lr", "nan"], 2, "--lr must be above 0"),
+        (["--workers", "-1"], 2, "--workers must not be below 0"),
+        (["--max-tokens", "3"], 1, "data.json, row 0: a picture lies beyond the limit of 3 tokens"),
+        (["--data", "none.json"], 1, "none.json"),
+        (["--model", "/nowhere"], 1, "/nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(
+    data: Path, extra: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(data, "align", "out"), "--workers", "1", *extra]) == code
+    out, err = capsys.readouterr()
+    said = err.splitlines()[-1]
+    assert out == "" and said.startswith("llava_chat: error: ") and sentence in said
+    assert "Traceback" not in err
