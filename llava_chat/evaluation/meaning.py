@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from llava_chat.training.scenes import phrases as say
-from llava_chat.training.scenes.talk import Described, Meaning
+from llava_chat.training.scenes.exchange import Described, Meaning
 from llava_chat.training.scenes.world import COLOURS, SHAPES, SIZES
 
 _SYNONYMS = {

@@ -17,14 +17,10 @@ from llava_chat.evaluation.meaning import means
 from llava_chat.image import picture_from_image
 from llava_chat.training.scenes.dialogue import Dialogue
 from llava_chat.training.scenes.draw import draw_scene
+from llava_chat.training.scenes.exchange import Exchange
 from llava_chat.training.scenes.other_pictures import draw_other
-from llava_chat.training.scenes.talk import (
-    Exchange,
-    blind_talk,
-    full_description,
-    non_scene_talk,
-    scene_talk,
-)
+from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
+from llava_chat.training.scenes.wording import full_description
 from llava_chat.training.scenes.world import random_scene
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=160, deadline_s=600)

@@ -3,7 +3,7 @@
 import pytest
 
 from llava_chat.evaluation.meaning import means
-from llava_chat.training.scenes.talk import Meaning
+from llava_chat.training.scenes.exchange import Meaning
 
 RED = Meaning(words=("colour", ("red",)))
 OVAL = Meaning(words=("shape", ("oval",)))

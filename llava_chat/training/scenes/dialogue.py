@@ -11,14 +11,10 @@ from PIL import Image
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.training.scenes.draw import draw_scene
+from llava_chat.training.scenes.exchange import Exchange
 from llava_chat.training.scenes.other_pictures import draw_other
-from llava_chat.training.scenes.talk import (
-    Exchange,
-    blind_talk,
-    brief_description,
-    non_scene_talk,
-    scene_talk,
-)
+from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
+from llava_chat.training.scenes.wording import brief_description
 from llava_chat.training.scenes.world import Scene, random_scene
 
 NON_SCENE_SHARE = 0.07

@@ -10,20 +10,20 @@ import pytest
 
 from llava_chat.evaluation.meaning import means
 from llava_chat.training.scenes import phrases as say
+from llava_chat.training.scenes.exchange import Exchange, Meaning, Memory
+from llava_chat.training.scenes.naming import references
+from llava_chat.training.scenes.questions import ask
 from llava_chat.training.scenes.talk import (
-    Exchange,
-    Meaning,
-    Memory,
-    ask,
     blind_talk,
+    non_scene_talk,
+    outside_question,
+    scene_talk,
+)
+from llava_chat.training.scenes.wording import (
     brief_description,
     full_description,
     listed,
-    non_scene_talk,
-    outside_question,
     plural,
-    references,
-    scene_talk,
 )
 from llava_chat.training.scenes.world import (
     COLOURS,
