@@ -55,16 +55,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _scenes(args: argparse.Namespace) -> int:
-    from llava_chat.engine.local import LocalEngine
+    from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import evaluate_scenes, table
     from llava_chat.model.device import choose_device
     from llava_chat.training.scenes.recipe import RECIPES, train_scenes
 
     device = choose_device(args.device)
     name = args.recipe if args.recipe != "auto" else "gpu" if device.type == "cuda" else "cpu"
-    checkpoint = train_scenes(RECIPES[name], work=args.work, output=args.output, device=device)
+    train_scenes(RECIPES[name], work=args.work, output=args.output, device=device)
     if args.pictures:
-        engine = LocalEngine(checkpoint)
+        # The file is judged, with its rounded weights, and not what is still in memory.
+        engine = open_engine(str(args.output), device=args.device)
         print(table(evaluate_scenes(engine, pictures=args.pictures)))
         engine.close(grace_s=0)
     return 0

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
+from transformers import (
+    CLIPVisionModel,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
@@ -29,7 +34,7 @@ from llava_chat.training.scenes.dialogue import (
     random_dialogue,
 )
 from llava_chat.training.scenes.draw import draw_scene
-from llava_chat.training.scenes.recipe import RECIPES, Recipe, train_scenes
+from llava_chat.training.scenes.recipe import RECIPES, Recipe, assemble, train_scenes
 from llava_chat.training.scenes.word_grid import GridWriter
 from llava_chat.training.scenes.world import COLOURS, SHAPES, Scene, SceneObject, random_scene
 
@@ -118,6 +123,19 @@ def test_the_stages_never_move_the_encoder(folder: Path) -> None:
     tower = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32").model.tower.clip
     for name, value in tower.state_dict().items():
         assert torch.equal(value, trained[f"tower.{name}"].bfloat16().float()), name
+
+
+def test_the_parts_are_put_together_as_they_were_trained(
+    scenes_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    tower, decoder = CLIPVisionModel(TINY.vision), LlamaForCausalLM(TINY.text)
+    checkpoint = assemble(TINY, scenes_tokenizer, tower, decoder, torch.device("cpu"))
+    ids, pixels = torch.tensor([[1, 300, 400]]), torch.randn(2, 3, 48, 48)
+    model = checkpoint.model
+    with torch.no_grad():
+        assert torch.allclose(model(model.embed(ids)), decoder(ids).logits, atol=1e-5)
+        seen = tower(pixels, output_hidden_states=True).hidden_states[-2][:, 1:]
+        assert torch.allclose(model.tower(pixels), seen, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", RECIPES)
