@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def uploads(self) -> Path:
+        """The folder where uploads wait until they are sent."""
+        return self.data_dir.resolve() / "uploads"
+
+    @property
     def database(self) -> str:
         """The SQLAlchemy address of the database, the default filled in."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'llava_chat.db'}"
@@ -247,10 +252,15 @@ def on_space() -> bool:
     return "SPACE_ID" in os.environ
 
 
-def turn_telemetry_off() -> None:
-    """Keep the libraries from reporting to their makers; they look when they are imported."""
+def prepare_libraries(settings: Settings) -> None:
+    """Tell the libraries what they read from the environment, some of it when they are imported.
+
+    They report nothing to their makers, and Gradio keeps uploads in the data folder: in the
+    system's temporary folder others might read them, and nobody would ever delete them.
+    """
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.uploads)
 
 
 def _create_once(path: Path, text: str) -> None:

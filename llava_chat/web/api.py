@@ -30,6 +30,7 @@ from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.turns import Options, Turns
 from llava_chat.web.security import refuse_foreign_paths
+from llava_chat.web.uploads import forget
 
 FRAME_S = 1 / 12  # how often a client that listens is told the words so far
 _DESCRIPTION = (
@@ -117,7 +118,9 @@ class ChatApi:
             options.template if template is None else template,
             _whole_numbers(replace(options.generation, **given)),
         )
-        return self._turns.ask(owner, conversation_id, message, files, options)
+        live = self._turns.ask(owner, conversation_id, message, files, options)
+        forget(files)
+        return live
 
     def _options(self, owner: str, conversation_id: str | None) -> Options:
         """What the conversation goes on with, or a new one starts with."""

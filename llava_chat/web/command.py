@@ -15,7 +15,7 @@ from llava_chat.settings import (
     SERVER_FIELDS,
     add_arguments as add_settings,
     load_settings,
-    turn_telemetry_off,
+    prepare_libraries,
 )
 
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load_settings(args)  # a wrong option is told before the page's packages load
-    turn_telemetry_off()
+    prepare_libraries(settings)
     from llava_chat.web.launch import serve
 
     serve(settings)

@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
-from llava_chat.settings import Settings, flag, on_space, signing_key, turn_telemetry_off
+from llava_chat.settings import Settings, flag, on_space, prepare_libraries, signing_key
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.chat.examples import example_routes
@@ -28,6 +28,7 @@ from llava_chat.web.guard import RequestGuard
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
+from llava_chat.web.uploads import forget_leftovers
 
 # Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
 # stopped, and the engine and the server close.
@@ -72,7 +73,8 @@ def launch(
     engine: ChatEngine, store: ConversationStore, replies: Replies, settings: Settings
 ) -> gr.Blocks:
     """Start the server in threads of its own and return."""
-    turn_telemetry_off()  # what Blocks and launch would send home
+    prepare_libraries(settings)  # for what Blocks and launch read
+    forget_leftovers(settings.uploads)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     blocks = page.build(engine, store, replies, settings, sessions.owner_of)

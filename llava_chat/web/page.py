@@ -23,6 +23,7 @@ from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Options, Turns
 from llava_chat.web.icons import sprite
+from llava_chat.web.uploads import SWEEP_EVERY_S, UNSENT_AGE_S
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # In the order in which their rules count.
@@ -44,7 +45,13 @@ def build(
     owner_of: Callable[[gr.Request], str],
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch. owner_of: who sends a request."""
-    page = gr.Blocks(title="llava_chat", fill_width=True, fill_height=True, analytics_enabled=False)
+    page = gr.Blocks(
+        title="llava_chat",
+        fill_width=True,
+        fill_height=True,
+        analytics_enabled=False,
+        delete_cache=(SWEEP_EVERY_S, UNSENT_AGE_S),
+    )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):

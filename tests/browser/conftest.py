@@ -115,7 +115,6 @@ class Server:
         command += ["--port", str(self.port), "--data-dir", str(self.folder / "data"), *options]
         variables = {
             **os.environ,
-            "GRADIO_TEMP_DIR": str(self.folder / "uploads"),
             "LLAVA_CHAT_SECRET": "a key that only these tests know",
         }
         return subprocess.Popen(

@@ -75,26 +75,29 @@ def engine(llama_like: PreTrainedTokenizerFast) -> Iterator[ChatEngine]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConversationStore]:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server keeps everything."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def store(data_dir: Path) -> Iterator[ConversationStore]:
     """The server's database, to look at what it kept."""
-    folder = tmp_path_factory.mktemp("data")
-    store = ConversationStore.open(f"sqlite:///{folder / 'chat.db'}", folder)
+    store = ConversationStore.open(f"sqlite:///{data_dir / 'chat.db'}", data_dir)
     yield store
     store.close()
 
 
 @pytest.fixture(scope="module")
-def server(
-    engine: ChatEngine, store: ConversationStore, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
+def server(engine: ChatEngine, store: ConversationStore, data_dir: Path) -> Iterator[str]:
     """The address of a running server, with a slash at its end."""
     with pytest.MonkeyPatch.context() as environment, socket.socket() as free:
-        environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        environment.setenv("GRADIO_TEMP_DIR", "")  # the server sets it; this takes it back
         free.bind(("127.0.0.1", 0))
         settings = Settings(
             port=free.getsockname()[1],
             secret=SECRET,
-            data_dir=tmp_path_factory.mktemp("server"),
+            data_dir=data_dir,
             temperature=0,
             max_new_tokens=8,
             max_picture_bytes=MAX_PICTURE_BYTES,

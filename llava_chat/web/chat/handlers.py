@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,6 +22,7 @@ from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
 from llava_chat.web.chat.turns import Options, Turns
 from llava_chat.web.security import refuse_foreign_paths
+from llava_chat.web.uploads import forget
 
 FRAME_S = 1 / 12  # a person sees no gain from more, and each frame costs every browser a redraw
 SECOND_PICTURE = (
@@ -148,14 +150,16 @@ class ChatHandlers:
             yield step
 
     def _ask(
-        self, owner: str, view: View, text: str, files: list[Any], options: Options
+        self, owner: str, view: View, text: str, files: list[Path], options: Options
     ) -> tuple[LiveReply, str]:
         shown_before = view.conversation_id
         warning = ""
         if files and shown_before is not None:
             stored = self.turns.store.load(owner, shown_before)
             warning = SECOND_PICTURE if any(one.picture_ids for one in stored.path) else ""
-        return self.turns.ask(owner, shown_before, text, files, options), warning
+        live = self.turns.ask(owner, shown_before, text, files, options)
+        forget(files)
+        return live, warning
 
     async def _act(self, values: Values, request: gr.Request, detail: dict[str, str]) -> Steps:
         view: View = values[self.view]
