@@ -158,14 +158,17 @@ class ConversationStore:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             _set_options(row, system, template, settings)
 
-    def delete(self, owner: str, conversation_id: str) -> None:
-        """Delete the conversation with every version, and the pictures that nobody else uses."""
+    def delete(self, owner: str, conversation_id: str) -> tuple[str, ...]:
+        """Delete the conversation with every version, and the pictures that nobody else uses.
+
+        Returns the ids of the pictures that are no longer kept.
+        """
         with self._database.write() as session:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
         with self._database.write() as session:
-            self._pictures.remove_unused(session, used)
+            return self._pictures.remove_unused(session, used)
 
     def add_user(
         self,

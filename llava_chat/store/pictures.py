@@ -84,8 +84,11 @@ class Pictures:
         )
         return session.scalar(query) is not None
 
-    def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> None:
-        """Remove those of `picture_ids` that no message has, and old ones that none ever had."""
+    def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> tuple[str, ...]:
+        """Remove those of `picture_ids` that no message has, and old ones that none ever had.
+
+        Returns the ids of what was removed.
+        """
         unsent_since = datetime.now(UTC) - UNSENT_PICTURE_AGE
         unused = (
             select(PictureRow.id)
@@ -93,6 +96,8 @@ class Pictures:
             .where(or_(PictureRow.id.in_(set(picture_ids)), PictureRow.created_at < unsent_since))
             .with_for_update()
         )
-        for picture_id in session.scalars(unused).all():
+        removed = tuple(session.scalars(unused))
+        for picture_id in removed:
             session.execute(delete(PictureRow).where(PictureRow.id == picture_id))
             self._files.remove(picture_id)
+        return removed

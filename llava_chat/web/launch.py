@@ -77,7 +77,8 @@ def launch(
     forget_leftovers(settings.uploads)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
-    blocks = page.build(engine, store, replies, settings, sessions.owner_of)
+    thumbnails = Thumbnails(settings.data_dir / "thumbnails")
+    blocks = page.build(engine, store, replies, thumbnails, settings, sessions.owner_of)
     script = page.SCRIPT.read_text(encoding="utf-8")
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
@@ -96,7 +97,7 @@ def launch(
         head=f"<script>{script}</script>",
         app_kwargs={
             "routes": [
-                *picture_routes(sessions, store, Thumbnails(settings.data_dir / "thumbnails")),
+                *picture_routes(sessions, store, thumbnails),
                 *export_routes(sessions, store),
                 *example_routes(),
             ],

@@ -23,6 +23,7 @@ from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Options, Turns
 from llava_chat.web.icons import sprite
+from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import SWEEP_EVERY_S, UNSENT_AGE_S
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -41,6 +42,7 @@ def build(
     engine: ChatEngine,
     store: ConversationStore,
     replies: Replies,
+    thumbnails: Thumbnails,
     settings: Settings,
     owner_of: Callable[[gr.Request], str],
 ) -> gr.Blocks:
@@ -55,7 +57,7 @@ def build(
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            _add_chat(page, engine, store, replies, settings, owner_of)
+            _add_chat(page, engine, store, replies, thumbnails, settings, owner_of)
     return page
 
 
@@ -76,6 +78,7 @@ def _add_chat(
     engine: ChatEngine,
     store: ConversationStore,
     replies: Replies,
+    thumbnails: Thumbnails,
     settings: Settings,
     owner_of: Callable[[gr.Request], str],
 ) -> None:
@@ -87,7 +90,7 @@ def _add_chat(
         settings.max_message_chars,
         settings.deadline_s,
     )
-    turns = Turns(engine, store, replies, limits)
+    turns = Turns(engine, store, replies, limits, thumbnails)
     parts = layout.build(
         engine.model, defaults, tuple(TEMPLATES), examples, settings.max_message_chars
     )

@@ -14,6 +14,7 @@ from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.thumbnails import Thumbnails
 
 LONG = GenerationSettings(temperature=0, max_new_tokens=900)
 OPTIONS = Options(None, None, GenerationSettings(temperature=0, max_new_tokens=6))
@@ -21,9 +22,9 @@ ME, SOMEBODY = "me", "somebody"
 
 
 @pytest.fixture
-def turns(engine: ChatEngine, store: ConversationStore) -> Turns:
+def turns(engine: ChatEngine, store: ConversationStore, tmp_path: Path) -> Turns:
     limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
-    return Turns(engine, store, Replies(), limits)
+    return Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
 
 
 def ended(live: LiveReply) -> LiveReply:
@@ -134,3 +135,18 @@ def test_closing_keeps_what_was_written(turns: Turns) -> None:
     turns.replies.close(grace_s=0)
     assert live.ended
     assert turns.store.load(ME, live.conversation_id).path[1].text
+
+
+def test_views_go_with_the_last_conversation_that_shows_the_picture(
+    turns: Turns, draw: Callable[[str], Path]
+) -> None:
+    first, second = (
+        ended(turns.ask(ME, None, "Look", [draw("maroon")], OPTIONS)).conversation_id
+        for _ in range(2)
+    )
+    (picture_id,) = turns.store.load(ME, first).path[0].picture_ids
+    view = turns.thumbnails.path(turns.store.picture(picture_id))
+    turns.delete(ME, first)
+    assert view.exists()
+    turns.delete(ME, second)
+    assert not view.exists()

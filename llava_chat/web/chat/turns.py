@@ -1,7 +1,7 @@
 """What a person can do in a conversation: ask, ask again, edit, undo. The store and the engine
 meet here; whatever cannot be done raises a sentence and leaves the conversation as it was.
 
-Imports the engine's interface, the store and images; no gradio.
+Imports the engine's interface, the store, images and their views; no gradio.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from llava_chat.errors import LlavaChatError, MessageError, NotFoundError, Pictu
 from llava_chat.image import Picture, PictureLimits, read_picture
 from llava_chat.store import ConversationStore, Message, ReplyRecord, StoredConversation
 from llava_chat.web.chat.replies import LiveReply, Replies, Stream
+from llava_chat.web.thumbnails import Thumbnails
 
 # Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
 LIVELY_TEMPERATURE = 0.7
@@ -47,12 +48,18 @@ class Turns:
     """The conversations of one server. Every method takes the owner and checks it by the store."""
 
     def __init__(
-        self, engine: ChatEngine, store: ConversationStore, replies: Replies, limits: Limits
+        self,
+        engine: ChatEngine,
+        store: ConversationStore,
+        replies: Replies,
+        limits: Limits,
+        thumbnails: Thumbnails,
     ) -> None:
         self.engine = engine
         self.store = store
         self.replies = replies
         self.limits = limits
+        self.thumbnails = thumbnails
 
     def ask(
         self,
@@ -120,9 +127,10 @@ class Turns:
             live.stop()
 
     def delete(self, owner: str, conversation_id: str) -> None:
-        """Delete a conversation; a reply that is being written ends."""
+        """Delete a conversation with its pictures; a reply that is being written ends."""
         self.stop(owner, conversation_id)
-        self.store.delete(owner, conversation_id)
+        for picture_id in self.store.delete(owner, conversation_id):
+            self.thumbnails.discard(picture_id)
 
     def context(
         self, stored: StoredConversation, options: Options
