@@ -202,9 +202,7 @@ class ChatHandlers:
         """Show a reply until it ends, or until the page shows another conversation."""
         seen = -1
         try:
-            while not live.ended:
-                if view.conversation_id != live.conversation_id:
-                    return
+            while not live.ended and view.conversation_id == live.conversation_id:
                 if live.progress.version != seen:
                     seen = live.progress.version
                     yield self.showing.progress(live.progress)
@@ -212,12 +210,19 @@ class ChatHandlers:
         except (GeneratorExit, asyncio.CancelledError):
             live.stop()  # the browser has gone: its words are kept, the engine is free
             raise
-        if view.conversation_id == live.conversation_id:
+        if view.conversation_id != live.conversation_id:
+            # A piece that was on its way may have arrived after what the page went on to.
+            yield self._progress_of(view)
+        else:
             updates = await asyncio.to_thread(self.showing.conversation, owner, view, options)
             updates |= self.showing.composer(running=False)
             if live.progress.error:
                 updates |= self.showing.sentence(live.progress.error)
             yield updates
+
+    def _progress_of(self, view: View) -> Updates:
+        live = self.turns.replies.running(view.conversation_id)
+        return self.showing.progress(live.progress if live is not None else None)
 
     # ---- what one action does; each runs in a thread of its own --------------------------------
 

@@ -85,9 +85,9 @@ class Showing:
         shown = sidebar.conversations(found, view.conversation_id, view.search)
         return {self._parts.conversations: shown}
 
-    def progress(self, progress: Progress) -> Updates:
-        """A reply in the making."""
-        return {self._parts.live: status.live_reply(progress)}
+    def progress(self, progress: Progress | None) -> Updates:
+        """A reply in the making, or none."""
+        return {self._parts.live: "" if progress is None else status.live_reply(progress)}
 
     def composer(self, *, running: bool, empty: bool = False) -> Updates:
         """The composer with its one button: send, or stop while a reply is written."""
