@@ -10,7 +10,7 @@ This module imports nothing, so any other may raise from it.
     |   +-- PictureError           the bytes are no picture that is accepted here
     |   +-- MessageError           the text is empty, too long or not text
     |   +-- ContextFullError       the message and its picture alone exceed the model's context
-    +-- CheckpointError            a model cannot be loaded: missing, incomplete, wrong shape, unsafe
+    +-- CheckpointError            a model cannot be loaded: missing, incomplete, misshapen, unsafe
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
     |   +-- EngineClosedError      the engine is shutting down

@@ -1,7 +1,7 @@
-"""Small tokenizers of the two kinds that models come with, and pictures to talk about.
+"""Small tokenizers of the two kinds that models come with, a checkpoint, pictures to talk about.
 
-They are real: trained here with the `tokenizers` library, wrapped by transformers as a checkpoint's
-tokenizer.json is.
+The tokenizers are real: trained here with the `tokenizers` library, wrapped by transformers as a
+checkpoint's tokenizer.json is. The checkpoint has random weights, so what it says means nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import json
 from collections.abc import Callable
 
 import pytest
+import torch
 from PIL import Image
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
-from transformers import PreTrainedTokenizerFast
+from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from llava_chat.image import Picture, picture_from_image
+from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
 
 IMAGE_TOKEN = "<image>"
 CHATML = ["<|im_start|>", "<|im_end|>"]
@@ -113,3 +117,49 @@ def byte_level() -> PreTrainedTokenizerFast:
 def pictures() -> tuple[Picture, ...]:
     """Three different pictures, of different sizes."""
     return tuple(picture_from_image(Image.new("RGB", (n, 1))) for n in (1, 2, 3))
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Checkpoint]:
+    """Build a LLaVA of some ten thousand weights, the same at every call.
+
+    Its greedy replies never end by themselves.
+    """
+
+    def build(context_tokens: int = 1024) -> Checkpoint:
+        vision = CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            image_size=24,
+            patch_size=8,
+        )
+        text = LlamaConfig(
+            vocab_size=len(llama_like),
+            hidden_size=48,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            max_position_embeddings=context_tokens,
+            bos_token_id=llama_like.bos_token_id,
+            eos_token_id=llama_like.eos_token_id,
+            pad_token_id=0,
+        )
+        config = LlavaConfig(vision, text, image_token_id=llama_like.get_vocab()[IMAGE_TOKEN])
+        torch.manual_seed(0)
+        model = LlavaModel(config).eval()
+        # The end token's logit is always 0, so some other word is likelier.
+        model.language_model.lm_head.weight.data[text.eos_token_id] = 0
+        return Checkpoint(
+            model=model,
+            tokenizer=llama_like,
+            id="tiny",
+            revision="0",
+            template="vicuna_v1",
+            description="random weights",
+            pixels=Preprocessing.of(config),
+        )
+
+    return build

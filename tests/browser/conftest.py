@@ -15,14 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
-from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
-from llava_chat.model.llava import LlavaConfig, LlavaModel
-from llava_chat.model.preprocessing import Preprocessing
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_FLAGS = [
@@ -42,42 +38,11 @@ REPLY_TOKENS = 12
 
 @pytest.fixture(scope="session")
 def model_folder(
-    tmp_path_factory: pytest.TempPathFactory, llama_like: PreTrainedTokenizerFast
+    tmp_path_factory: pytest.TempPathFactory, random_checkpoint: Callable[..., Checkpoint]
 ) -> Path:
     """A LLaVA of random weights: what it says means nothing, and it says it by the real engine."""
-    config = LlavaConfig(
-        vision=CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            image_size=24,
-            patch_size=8,
-        ),
-        text=LlamaConfig(
-            vocab_size=len(llama_like),
-            hidden_size=48,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=6,
-            max_position_embeddings=CONTEXT_TOKENS,
-            bos_token_id=llama_like.bos_token_id,
-            eos_token_id=llama_like.eos_token_id,
-        ),
-        image_token_id=llama_like.get_vocab()["<image>"],
-    )
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint = Checkpoint(
-        model=LlavaModel(config).eval(),
-        tokenizer=llama_like,
-        id="tiny",
-        revision="0",
-        template="vicuna_v1",
-        description="Random weights, for tests.",
-        pixels=Preprocessing.of(config),
-    )
-    save_checkpoint(checkpoint, folder)
+    save_checkpoint(random_checkpoint(CONTEXT_TOKENS), folder)
     return folder
 
 

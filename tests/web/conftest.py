@@ -7,15 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
-from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.local import LocalEngine
 from llava_chat.model.checkpoint import Checkpoint
-from llava_chat.model.llava import LlavaConfig, LlavaModel
-from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
@@ -35,41 +31,9 @@ def owner_of() -> OwnerOf:
 
 
 @pytest.fixture(scope="session")
-def engine(llama_like: PreTrainedTokenizerFast) -> Iterator[ChatEngine]:
-    """A LLaVA of some ten thousand random weights, context 1024 tokens."""
-    config = LlavaConfig(
-        vision=CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            image_size=24,
-            patch_size=8,
-        ),
-        text=LlamaConfig(
-            vocab_size=len(llama_like),
-            hidden_size=48,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=6,
-            max_position_embeddings=1024,
-            bos_token_id=llama_like.bos_token_id,
-            eos_token_id=llama_like.eos_token_id,
-        ),
-        image_token_id=llama_like.get_vocab()["<image>"],
-    )
-    torch.manual_seed(0)
-    engine = LocalEngine(
-        Checkpoint(
-            model=LlavaModel(config).eval(),
-            tokenizer=llama_like,
-            id="tiny",
-            revision="0",
-            template="vicuna_v1",
-            description="random weights",
-            pixels=Preprocessing.of(config),
-        )
-    )
+def engine(random_checkpoint: Callable[..., Checkpoint]) -> Iterator[ChatEngine]:
+    """The real engine around random weights, context 1024 tokens."""
+    engine = LocalEngine(random_checkpoint())
     yield engine
     engine.close(grace_s=0)
 
