@@ -92,6 +92,7 @@ def launch(
         run_history=False,
         footer_links=[],
         max_file_size=settings.max_picture_bytes,
+        favicon_path=page.FAVICON,
         theme=page.theme(),
         css_paths=page.STYLE_SHEETS,
         head=f"<script>{script}</script>",

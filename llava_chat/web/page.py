@@ -33,6 +33,7 @@ STYLE_SHEETS = [
     for name in ("tokens", "page", "sidebar", "thread", "composer", "panel")
 ]
 SCRIPT = ASSETS / "js" / "page.js"
+FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.
 TEXT_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
 CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from llava_chat.web.page import FAVICON
 from tests.browser.conftest import START_S, Chat, NewChat, Server
 
 
@@ -37,6 +38,25 @@ def test_markup_stays_text(chat: Chat) -> None:
     expect(chat.messages).to_have_text([hostile])
     expect(chat.page.locator("#thread .message.user .text *")).to_have_count(0)
     expect(chat.page).to_have_title("llava_chat")
+
+
+def test_a_first_visit_finds_everything_and_complains_of_nothing(
+    new_chat: NewChat, server: Server
+) -> None:
+    page = new_chat().page.context.new_page()
+    missing: list[str] = []
+    complaints: list[str] = []
+    page.on("response", lambda one: missing.append(one.url) if one.status >= 400 else None)
+    page.on("console", lambda one: complaints.append(one.text) if one.type == "error" else None)
+    page.goto(server.url)
+    expect(page.locator("#composer textarea")).to_be_visible()
+    icon = page.request.get(f"{server.url}favicon.ico")
+    assert icon.headers["content-type"] == "image/svg+xml"
+    assert icon.body() == FAVICON.read_bytes()
+    for one in page.request.get(f"{server.url}manifest.json").json()["icons"]:
+        assert page.request.get(server.url + one["src"].lstrip("/")).ok, one
+    assert missing == []
+    assert complaints == []
 
 
 def test_keys(chat: Chat) -> None:
