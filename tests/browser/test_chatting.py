@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -162,6 +164,27 @@ def test_a_restart_and_a_stop_in_mid_reply_lose_nothing(new_chat: NewChat, serve
     chat.writing()
     chat.page.keyboard.press("Escape")
     expect(chat.replies).to_have_count(3)
+
+
+def test_a_reply_that_cannot_be_saved_is_shown_and_the_chat_goes_on(
+    chat: Chat, server: Server
+) -> None:
+    chat.allow_long_replies()
+    chat.say("Tell me everything.")
+    chat.writing()
+    database = server.folder / "data" / "llava_chat.db"
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        chat.page.keyboard.press("Escape")
+        expect(chat.page.get_by_role("alert")).to_contain_text("not saved")
+        chat.idle()
+    expect(chat.page.locator("#live .unsaved .text")).not_to_be_empty()
+    chat.say("Once more")
+    chat.writing()
+    chat.page.keyboard.press("Escape")
+    expect(chat.messages).to_have_text(["Once more"])
+    expect(chat.replies).to_have_count(1)
+    expect(chat.page.locator("#live .unsaved")).to_have_count(0)
 
 
 def test_somebody_elses_conversation_is_not_shown(new_chat: NewChat) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,12 +29,17 @@ def turns(engine: ChatEngine, store: ConversationStore, tmp_path: Path) -> Turns
     return Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
 
 
-def ended(live: LiveReply) -> LiveReply:
+def wait_for(live: LiveReply) -> None:
     """Wait for the end of a reply."""
     until = time.monotonic() + 60
     while not live.ended:
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def ended(live: LiveReply) -> LiveReply:
+    """Wait for the good end of a reply."""
+    wait_for(live)
     assert live.progress.error is None
     return live
 
@@ -150,3 +157,23 @@ def test_views_go_with_the_last_conversation_that_shows_the_picture(
     assert view.exists()
     turns.delete(ME, second)
     assert not view.exists()
+
+
+def test_a_reply_that_cannot_be_kept_is_still_there_to_read(
+    engine: ChatEngine, tmp_path: Path
+) -> None:
+    database = tmp_path / "chat.db"
+    store = ConversationStore.open(f"sqlite:///{database}", tmp_path, busy_timeout_s=0.1)
+    limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
+    turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
+    live = turns.ask(ME, None, "Talk.", [], Options(None, None, LONG))
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        live.stop()
+        wait_for(live)
+    assert live.progress.unsaved and live.progress.text
+    assert str(live.progress.error).startswith("This reply is not saved. Another program holds")
+    assert texts(turns, live.conversation_id) == ["Talk."]
+    ended(turns.ask(ME, live.conversation_id, "Again?", [], OPTIONS))
+    assert len(texts(turns, live.conversation_id)) == 2
+    store.close()

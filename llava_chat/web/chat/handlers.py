@@ -15,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 
-from llava_chat.errors import InputError, LlavaChatError
+from llava_chat.errors import InputError, LlavaChatError, StoreError
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.replies import LiveReply
@@ -214,11 +214,20 @@ class ChatHandlers:
             # A piece that was on its way may have arrived after what the page went on to.
             yield self._progress_of(view)
         else:
-            updates = await asyncio.to_thread(self.showing.conversation, owner, view, options)
-            updates |= self.showing.composer(running=False)
-            if live.progress.error:
-                updates |= self.showing.sentence(live.progress.error)
-            yield updates
+            yield await asyncio.to_thread(self._ended, owner, view, live, options)
+
+    def _ended(self, owner: str, view: View, live: LiveReply, options: Options) -> Updates:
+        """The conversation after a reply. Words that could not be kept stay for this page alone."""
+        updates, problem = {}, live.progress.error
+        if live.progress.unsaved:
+            updates = self.showing.unsaved(live.progress)
+        else:
+            try:
+                updates = self.showing.conversation(owner, view, options)
+            except StoreError as error:
+                problem = problem or str(error)
+        updates |= self.showing.composer(running=False)
+        return updates | (self.showing.sentence(problem) if problem else {})
 
     def _progress_of(self, view: View) -> Updates:
         live = self.turns.replies.running(view.conversation_id)

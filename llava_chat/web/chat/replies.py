@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from llava_chat.engine.base import Done, Event, Failed, Looking, Queued, Token
-from llava_chat.errors import EngineClosedError, InputError, LlavaChatError
+from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, StoreError
 
 Phase = Literal["waiting", "looking", "writing", "ended"]
 _SPEED_AFTER_TOKENS = 4  # a speed from fewer is mostly the first token's delay
@@ -30,7 +30,10 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """A reply as it stands. `version` grows with every change; `error` is a sentence."""
+    """A reply as it stands. `version` grows with every change; `error` is a sentence.
+
+    unsaved: the reply was written to its end, and the store could not keep it.
+    """
 
     phase: Phase = "waiting"
     place: int = 1
@@ -39,6 +42,7 @@ class Progress:
     tokens: int = 0
     tokens_per_s: float | None = None
     error: str | None = None
+    unsaved: bool = False
     version: int = 0
 
 
@@ -67,9 +71,17 @@ class LiveReply:
             if isinstance(outcome, Failed):
                 return str(outcome.error)
             if outcome.token_ids:
-                keep(outcome)
+                return self._keep(outcome, keep)
         except LlavaChatError as problem:
             return str(problem)
+        return None
+
+    def _keep(self, outcome: Done, keep: Callable[[Done], None]) -> str | None:
+        try:
+            keep(outcome)
+        except StoreError as problem:
+            self._change(text=outcome.text, unsaved=True)
+            return f"This reply is not saved. {problem}"
         return None
 
     def end(self, error: str | None) -> None:

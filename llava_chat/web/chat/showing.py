@@ -89,6 +89,10 @@ class Showing:
         """A reply in the making, or none."""
         return {self._parts.live: "" if progress is None else status.live_reply(progress)}
 
+    def unsaved(self, progress: Progress) -> Updates:
+        """A whole reply that the store could not keep."""
+        return {self._parts.live: status.unsaved_reply(progress.text)}
+
     def composer(self, *, running: bool, empty: bool = False) -> Updates:
         """The composer with its one button: send, or stop while a reply is written."""
         changes: dict[str, Any] = {"submit_btn": not running, "stop_btn": running}

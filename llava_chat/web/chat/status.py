@@ -25,6 +25,14 @@ def live_reply(progress: Progress) -> str:
     )
 
 
+def unsaved_reply(text: str) -> str:
+    """A whole reply that only this page has."""
+    return (
+        f'<div class="message reply unsaved"><div class="text md">{prose(text)}</div>'
+        '<p class="note">Not saved: it is gone when this page shows something else.</p></div>'
+    )
+
+
 def _state(progress: Progress) -> tuple[str, str]:
     if progress.phase == "waiting":
         return f"Waiting: place {progress.place}", ""
