@@ -166,6 +166,14 @@ def test_a_restart_and_a_stop_in_mid_reply_lose_nothing(new_chat: NewChat, serve
     expect(chat.replies).to_have_count(3)
 
 
+def test_an_open_page_does_not_hold_the_server_back(new_chat: NewChat, server: Server) -> None:
+    chat = new_chat()
+    assert server.stop() == 0
+    server.start()
+    chat.open()
+    chat.ask("Here again?")
+
+
 def test_a_reply_that_cannot_be_saved_is_shown_and_the_chat_goes_on(
     chat: Chat, server: Server
 ) -> None:
