@@ -142,6 +142,19 @@ def test_settings_go_with_the_conversation(chat: Chat) -> None:
     expect(chat.page.get_by_label("System message")).to_have_value("")
 
 
+def test_a_new_chat_keeps_what_was_about_to_be_sent_and_set(chat: Chat, drawing: Path) -> None:
+    chat.ask("Hello")
+    chat.allow_long_replies()
+    chat.attach(drawing)
+    chat.box.fill("A draft")
+    chat.page.get_by_role("button", name="New chat").click()
+    expect(chat.messages).to_have_count(0)
+    expect(chat.box).to_have_value("A draft")
+    expect(chat.page.locator("#composer .thumbnail-item")).to_have_count(1)
+    chat.page.get_by_role("button", name="Settings", exact=True).click()
+    expect(chat.page.get_by_label("number input for Longest reply")).to_have_value("4096")
+
+
 def test_a_second_picture_brings_advice(chat: Chat, drawing: Path) -> None:
     chat.ask("What is this?", drawing)
     chat.ask("And this?", drawing)

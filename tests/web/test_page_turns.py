@@ -6,15 +6,18 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from llava_chat.engine.base import ChatEngine, GenerationSettings
 from llava_chat.errors import ContextFullError, InputError, NotFoundError
 from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import LiveReply, Replies
+from llava_chat.web.chat.showing import as_upload
 from llava_chat.web.chat.turns import Limits, Options, Turns
 from llava_chat.web.thumbnails import Thumbnails
 
@@ -142,6 +145,25 @@ def test_closing_keeps_what_was_written(turns: Turns) -> None:
     turns.replies.close(grace_s=0)
     assert live.ended
     assert turns.store.load(ME, live.conversation_id).path[1].text
+
+
+def test_what_undo_gives_back_can_be_sent_whatever_its_size_now(
+    turns: Turns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grain = Image.effect_noise((200, 200), 90).convert("RGB")
+    photograph = tmp_path / "photograph.jpg"
+    grain.save(photograph, quality=40)
+    strict = PictureLimits(max_bytes=photograph.stat().st_size)
+    turns.limits = replace(turns.limits, picture=strict)
+    live = ended(turns.ask(ME, None, "Look", [photograph], OPTIONS))
+    (picture_id,) = turns.undo(ME, live.conversation_id).picture_ids
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    given_back = as_upload(turns.store.picture(picture_id))
+    assert given_back.stat().st_size > strict.max_bytes
+    with pytest.raises(InputError, match="over the limit"):
+        turns.ask(SOMEBODY, None, "Look", [given_back], OPTIONS)
+    ended(turns.ask(ME, live.conversation_id, "Look again", [given_back], OPTIONS))
+    assert turns.store.load(ME, live.conversation_id).path[0].picture_ids == (picture_id,)
 
 
 def test_views_go_with_the_last_conversation_that_shows_the_picture(

@@ -102,7 +102,7 @@ class Showing:
 
     def given_back(self, text: str, pictures: Sequence[Picture]) -> Updates:
         """What was said, in the composer again."""
-        files: list[Any] = [str(_as_upload(picture)) for picture in pictures]
+        files: list[Any] = [str(as_upload(picture)) for picture in pictures]
         value: dict[str, str | list[Any]] = {"text": text, "files": files}
         return {self._parts.composer: gr.MultimodalTextbox(value=value)}
 
@@ -124,11 +124,11 @@ class Showing:
         return {picture.id: picture.notice for picture in pictures if picture.notice}
 
 
-def _as_upload(picture: Picture) -> Path:
-    """A copy of a kept picture where Gradio takes files from."""
+def as_upload(picture: Picture) -> Path:
+    """A copy of a kept picture where Gradio takes files from, its id for a name."""
     folder = Path(get_upload_folder()) / uuid.uuid4().hex
     folder.mkdir(parents=True)
-    file = folder / "picture.png"
+    file = folder / f"{picture.id}.png"
     if isinstance(picture.source, Path):
         shutil.copyfile(picture.source, file)
     else:

@@ -6,6 +6,7 @@ Imports the engine's interface, the store, images and their views; no gradio.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from llava_chat.web.thumbnails import Thumbnails
 # Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
 LIVELY_TEMPERATURE = 0.7
 LIVELY_TOP_P = 0.9
+_PICTURE_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Turns:
         """Add a message, in a new conversation when there is none, and start the reply to it."""
         self.replies.check_free(conversation_id)
         text = self._checked(text, len(files))
-        pictures = [read_picture(Path(file), self.limits.picture) for file in files]
+        pictures = [self._read(owner, Path(file)) for file in files]
         if conversation_id is None:
             return self._begin(owner, None, (), text, pictures, options)
         stored = self.store.load(owner, conversation_id)
@@ -225,6 +227,16 @@ class Turns:
 
     def _pictures(self, message: Message) -> list[Picture]:
         return [self.store.picture(picture_id) for picture_id in message.picture_ids]
+
+    def _read(self, owner: str, file: Path) -> Picture:
+        """The picture in an upload.
+
+        One that undo gave back is known by its name: its PNG may be over the limit that the
+        original kept.
+        """
+        if _PICTURE_ID.fullmatch(file.stem) and self.store.has_picture(owner, file.stem):
+            return self.store.picture(file.stem)
+        return read_picture(file, self.limits.picture)
 
     def _checked(self, text: str, pictures: int) -> str:
         text = text.strip()
