@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from llava_chat.errors import UsageError
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _stage_arguments(stages.add_parser("finetune", help="stage 2: from conversations"), lr=2e-5)
     scenes = stages.add_parser("scenes", help="the bundled model, from nothing")
     scenes.add_argument("--recipe", choices=("auto", "cpu", "gpu"), default="auto")
+    scenes.add_argument("--further", metavar="MODEL", help="run only stage 2, from this model on")
+    scenes.add_argument("--steps", type=int, help="of stage 2, instead of the recipe's")
     scenes.add_argument("--work", type=Path, default=Path("runs/scenes"), help="for resuming")
     scenes.add_argument("--output", type=Path, default=Path("assets/scenes"))
     scenes.add_argument("--device", default="auto")
@@ -57,12 +60,22 @@ def run(args: argparse.Namespace) -> int:
 def _scenes(args: argparse.Namespace) -> int:
     from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import evaluate_scenes, table
+    from llava_chat.model.checkpoint import load_checkpoint
     from llava_chat.model.device import choose_device
-    from llava_chat.training.scenes.recipe import RECIPES, train_scenes
+    from llava_chat.training.scenes.recipe import RECIPES, train_scenes, train_scenes_further
 
+    if args.steps is not None and args.steps < 1:
+        raise UsageError("--steps must be above 0")
     device = choose_device(args.device)
     name = args.recipe if args.recipe != "auto" else "gpu" if device.type == "cuda" else "cpu"
-    train_scenes(RECIPES[name], work=args.work, output=args.output, device=device)
+    recipe = RECIPES[name]
+    if args.steps is not None:
+        recipe = replace(recipe, finetune=(args.steps, *recipe.finetune[1:]))
+    if args.further:
+        begun = load_checkpoint(args.further, device=args.device, dtype="float32")
+        train_scenes_further(recipe, begun, work=args.work, output=args.output)
+    else:
+        train_scenes(recipe, work=args.work, output=args.output, device=device)
     if args.pictures:
         # The file is judged, with its rounded weights, and not what is still in memory.
         engine = open_engine(str(args.output), device=args.device)

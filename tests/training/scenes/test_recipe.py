@@ -34,7 +34,13 @@ from llava_chat.training.scenes.dialogue import (
     random_dialogue,
 )
 from llava_chat.training.scenes.draw import draw_scene
-from llava_chat.training.scenes.recipe import RECIPES, Recipe, assemble, train_scenes
+from llava_chat.training.scenes.recipe import (
+    RECIPES,
+    Recipe,
+    assemble,
+    train_scenes,
+    train_scenes_further,
+)
 from llava_chat.training.scenes.word_grid import GridWriter
 from llava_chat.training.scenes.world import COLOURS, SHAPES, Scene, SceneObject, random_scene
 
@@ -116,6 +122,15 @@ def test_it_goes_on_from_the_part_that_was_stopped(folder: Path, tmp_path: Path)
     wanted = load_checkpoint(str(folder / "model"), device="cpu").model.state_dict()
     found = load_checkpoint(str(tmp_path / "model"), device="cpu").model.state_dict()
     assert all(torch.equal(wanted[name], found[name]) for name in wanted)
+
+
+def test_a_model_is_trained_further_in_stage_two_alone(folder: Path, tmp_path: Path) -> None:
+    begun = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32")
+    before = copy.deepcopy(begun.model.state_dict())
+    train_scenes_further(TINY, begun, work=tmp_path / "work", output=tmp_path / "model")
+    after = load_checkpoint(str(tmp_path / "model"), device="cpu").model.state_dict()
+    moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
+    assert moved == {"projector", "language_model"}
 
 
 def test_the_stages_never_move_the_encoder(folder: Path) -> None:
