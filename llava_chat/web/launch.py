@@ -6,6 +6,7 @@ mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import sys
@@ -64,6 +65,8 @@ def run(engine: ChatEngine, settings: Settings) -> None:
         replies.close(REPLIES_GRACE_S)
         if blocks.server is not None:
             blocks.server.force_exit = True  # open pages hold connections that never end
+            # uvicorn logs the connections and the lifespan that are cut off here as errors.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         blocks.close(verbose=False)
     finally:
         store.close()

@@ -95,7 +95,8 @@ class Server:
         """Send SIGTERM and return the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=START_S)
+        _, said = self.process.communicate(timeout=START_S)
+        assert "Traceback" not in said
         return self.process.returncode
 
 

@@ -107,6 +107,18 @@ def test_nothing_is_wider_than_the_screen(new_chat: NewChat, drawing: Path, widt
     assert box["x"] + box["width"] <= width
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800), (1920, 1080)])
+def test_the_page_fills_the_window_and_nothing_is_cut_off(
+    new_chat: NewChat, width: int, height: int
+) -> None:
+    chat = new_chat(viewport={"width": width, "height": height})
+    bar = chat.page.locator("#topbar").bounding_box()
+    composer = chat.page.locator("#dock").bounding_box()
+    assert bar and composer
+    assert (bar["x"], bar["y"], bar["width"]) == (0, 0, width)
+    assert composer["y"] + composer["height"] <= height
+
+
 def test_on_a_phone_the_list_is_a_drawer(new_chat: NewChat) -> None:
     chat = new_chat(viewport={"width": 390, "height": 844}, has_touch=True)
     chat.ask("First question")
