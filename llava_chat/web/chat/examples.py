@@ -33,7 +33,8 @@ class Example:
 def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
     """The examples listed in the folder's examples.json whose pictures are there, in its order.
 
-    examples.json: `[{"file": "name.png", "question": str, "alt": str}, ...]`.
+    examples.json: `[{"file": "name.png", "question": str, "alt": str, "answer": str}, ...]`; the
+    answer is what the bundled model has to say, which only the tests read.
     """
     index = folder / "examples.json"
     if not index.exists():

@@ -1,0 +1,71 @@
+"""What the first command gives: the bundled model, a drawing from elsewhere, right answers.
+
+The drawing is an SVG that Chromium itself paints: no code of this project draws it.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import Chat, Server
+
+DRAWING = """
+<svg xmlns="http://www.w3.org/2000/svg" width="600" height="450" style="background:#fff">
+  <circle cx="130" cy="130" r="85" fill="red"/>
+  <rect x="390" y="70" width="130" height="130" fill="blue"/>
+  <polygon points="300,270 385,410 215,410" fill="green"/>
+</svg>
+"""
+
+
+@pytest.fixture(scope="module")
+def scenes_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The page with the model that comes with it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = Server(Path("scenes"), tmp_path_factory.mktemp("scenes"), port)
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.process.kill()
+        server.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def painted(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawing as Chromium paints it."""
+    page = chromium.new_page(viewport={"width": 600, "height": 450})
+    page.set_content(f"<body style='margin:0'>{DRAWING}</body>")
+    file = tmp_path_factory.mktemp("painted") / "drawing.png"
+    page.screenshot(path=file)
+    page.close()
+    return file
+
+
+def test_three_questions_then_found_again_after_a_restart(
+    chromium: Browser, scenes_server: Server, painted: Path
+) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    chat = Chat(context.new_page(), scenes_server)
+    chat.open()
+    chat.ask("What colour is the circle?", painted)
+    chat.ask("What shape is the blue object?")
+    chat.ask("Where is the circle?")
+    said = [re.compile("red", re.I), re.compile("square", re.I), re.compile("top left", re.I)]
+    expect(chat.replies).to_have_text(said)
+
+    assert scenes_server.stop() == 0
+    scenes_server.start()
+    chat.open()
+    chat.listed.first.click()
+    expect(chat.replies).to_have_text(said)
+    chat.ask("Is there a blue triangle?")
+    expect(chat.replies.last).to_have_text(re.compile("^no", re.I))
+    context.close()
