@@ -103,6 +103,17 @@ def cell_embeddings(words: Tensor, embedding: nn.Embedding) -> Tensor:
     return vectors.sum(2) / known.sum(2).clamp(min=1).sqrt()[..., None]
 
 
+def grid_embeddings(
+    ids: Tensor, words: Tensor, embedding: nn.Embedding, image_token_id: int
+) -> Tensor:
+    """Ids (B, T) and the grids' words (N, P, W) -> (B, T, D), a noisy grid for each picture."""
+    is_cell = ids == image_token_id
+    cells = cell_embeddings(words, embedding)
+    cells = cells + torch.randn_like(cells) * _NOISE * embedding.weight.detach().std()
+    embeds: Tensor = embedding(ids.masked_fill(is_cell, 0))
+    return embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+
+
 def train_language_model(
     config: LlamaConfig,
     tokenizer: PreTrainedTokenizerBase,
@@ -148,13 +159,7 @@ def train_language_model(
 
     def loss_of(batch: tuple[Tensor, Tensor, Tensor]) -> Losses:
         ids, labels, words = (part.to(device) for part in batch)
-        embedding = model.model.embed_tokens
-        is_cell = ids == image_token_id
-        embeds = embedding(ids.masked_fill(is_cell, 0))
-        cells = cell_embeddings(words, embedding)
-        spread = embedding.weight.detach().std()
-        cells = cells + torch.randn_like(cells) * _NOISE * spread
-        embeds = embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+        embeds = grid_embeddings(ids, words, model.model.embed_tokens, image_token_id)
         hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
         return {"loss": next_token_loss(hidden, labels, model.lm_head)}
 
