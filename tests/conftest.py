@@ -123,10 +123,11 @@ def pictures() -> tuple[Picture, ...]:
 def random_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Checkpoint]:
     """Build a LLaVA of some ten thousand weights, the same at every call.
 
-    Its greedy replies never end by themselves.
+    Its greedy replies never end by themselves. More layers make it slower, for tests that have to
+    find a reply still being written.
     """
 
-    def build(context_tokens: int = 1024) -> Checkpoint:
+    def build(context_tokens: int = 1024, layers: int = 2) -> Checkpoint:
         vision = CLIPVisionConfig(
             hidden_size=32,
             intermediate_size=48,
@@ -139,7 +140,7 @@ def random_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Chec
             vocab_size=len(llama_like),
             hidden_size=48,
             intermediate_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=6,
             num_key_value_heads=2,
             max_position_embeddings=context_tokens,

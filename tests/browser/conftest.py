@@ -34,6 +34,7 @@ START_S = 240  # a guard against waiting for ever; nothing here is a measurement
 PATIENCE_MS = 45_000
 CONTEXT_TOKENS = 8192  # room for a reply that is long enough to be stopped
 REPLY_TOKENS = 12
+SLOW_LAYERS = 30  # several milliseconds a token: 4,096 of them outlast every step of a test
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def model_folder(
 ) -> Path:
     """A LLaVA of random weights: what it says means nothing, and it says it by the real engine."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    save_checkpoint(random_checkpoint(CONTEXT_TOKENS), folder)
+    save_checkpoint(random_checkpoint(CONTEXT_TOKENS, layers=SLOW_LAYERS), folder)
     return folder
 
 
