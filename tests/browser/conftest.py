@@ -34,7 +34,7 @@ START_S = 240  # a guard against waiting for ever; nothing here is a measurement
 PATIENCE_MS = 45_000
 CONTEXT_TOKENS = 8192  # room for a reply that is long enough to be stopped
 REPLY_TOKENS = 12
-SLOW_LAYERS = 30  # several milliseconds a token: 4,096 of them outlast every step of a test
+SLOW_LAYERS = 16  # some milliseconds a token: 4,096 of them outlast every step of a test
 
 
 @pytest.fixture(scope="session")

@@ -188,11 +188,11 @@ def test_a_reply_that_cannot_be_saved_is_shown_and_the_chat_goes_on(
         chat.idle()
     expect(chat.page.locator("#live .unsaved .text")).not_to_be_empty()
     chat.say("Once more")
+    expect(chat.messages).to_have_text(["Once more"])
+    expect(chat.page.locator("#live .unsaved")).to_have_count(0)
     chat.writing()
     chat.page.keyboard.press("Escape")
-    expect(chat.messages).to_have_text(["Once more"])
     expect(chat.replies).to_have_count(1)
-    expect(chat.page.locator("#live .unsaved")).to_have_count(0)
 
 
 def test_somebody_elses_conversation_is_not_shown(new_chat: NewChat) -> None:
