@@ -157,8 +157,8 @@ class PhraseEncoder(nn.Module):
 def _spread_positions(tower: CLIPVisionModel, grid: int) -> None:
     """Start the position embeddings as sines and cosines of row and column.
 
-    Random ones are small beside the pixels, and a tower this small took thousands of steps to tell
-    left from right. They are learned from here on.
+    Random ones are small beside the pixels at first, and the place of an object is learned late.
+    They are learned from here on.
     """
     table = tower.get_parameter("embeddings.position_embedding.weight")
     quarter = table.shape[1] // 4

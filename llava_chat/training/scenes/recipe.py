@@ -111,7 +111,7 @@ RECIPES = {
         align=(250, 32, 2e-3), finetune=(3300, 16, 1e-3),
         turns=12, max_tokens=288, workers=1, reuse=3,
     ),
-    # About ten minutes on an H200 with 16 cores that draw.
+    # For one large GPU and 16 cores that draw; not run yet, so neither time nor figures are known.
     "gpu": Recipe(
         image_px=224, patch_px=16, vision_width=256, vision_layers=7,
         text_width=320, text_layers=8, head_width=64, vocabulary=1024,
