@@ -70,7 +70,7 @@ def _scenes(args: argparse.Namespace) -> int:
     name = args.recipe if args.recipe != "auto" else "gpu" if device.type == "cuda" else "cpu"
     recipe = RECIPES[name]
     if args.steps is not None:
-        recipe = replace(recipe, finetune=(args.steps, *recipe.finetune[1:]))
+        recipe = replace(recipe, finetune=replace(recipe.finetune, steps=args.steps))
     if args.further:
         begun = load_checkpoint(args.further, device=args.device, dtype="float32")
         train_scenes_further(recipe, begun, work=args.work, output=args.output)

@@ -1,4 +1,4 @@
-"""One training loop for every stage: AdamW, warm-up and cosine, checkpoints, resume, progress."""
+"""One training loop for every stage: warm-up and cosine, checkpoints, resume, progress."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from llava_chat.errors import LlavaChatError
 
@@ -25,13 +26,16 @@ Losses = Mapping[str, Tensor]
 class LoopOptions:
     """How long and how fast to learn.
 
-    steps: optimiser steps in all. lr: peak learning rate. warmup_share: of the steps, rising
-    linearly (3 % in LLaVA, arXiv 2304.08485). weight_decay: AdamW's. clip_norm: of the gradient.
-    save_every, log_every: steps. bf16: autocast, worth it where the processor multiplies bf16.
+    steps: optimiser steps in all. lr: AdamW's peak learning rate. matrix_lr: Muon's, for the
+    weights of the hidden linear layers; None leaves them to AdamW too. warmup_share: of the steps,
+    rising linearly (3 % in LLaVA, arXiv 2304.08485). weight_decay: AdamW's and Muon's. clip_norm:
+    of the gradient. save_every, log_every: steps. bf16: autocast, worth it where the processor
+    multiplies bf16.
     """
 
     steps: int
     lr: float
+    matrix_lr: float | None = None
     warmup_share: float = 0.03
     weight_decay: float = 0.0
     clip_norm: float = 1.0
@@ -72,8 +76,12 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
     """The module through torch.compile, or the module itself where that does not work.
 
     Worth it for a decoder of one length: it fuses the many small operations between its matrix
-    products. It needs a C++ compiler on a CPU and Triton on a GPU, which may be missing.
+    products. On a CPU these include plain attention's, which is the faster there at some hundred
+    tokens. It needs a C++ compiler on a CPU and Triton on a GPU, which may be missing.
     """
+    on_cpu = next(module.parameters()).device.type == "cpu"
+    if on_cpu and isinstance(module, PreTrainedModel):
+        module.set_attn_implementation("eager")
     ways: list[Callable[..., Any]] = [module]
 
     def call(*inputs: Any, **named: Any) -> Any:
@@ -109,28 +117,68 @@ def train(
     not a number.
     """
     learned = [p for p in modules.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        learned, lr=options.lr, weight_decay=options.weight_decay, betas=(0.9, 0.98)
-    )
-    first = _resume(name, modules, optimiser, state_file)
+    optimisers = _optimisers(modules, options)
+    first = _resume(name, modules, optimisers, state_file)
     device = learned[0].device
     progress = _Progress(name, first, options)
     batches = batches_from(first) if first < options.steps else iter(())
     for step in range(first, options.steps):
         share = learning_rate_share(step, options.steps, options.warmup_share)
-        for group in optimiser.param_groups:
-            group["lr"] = options.lr * share
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak_lr"] * share
         with autocast(device, options.bf16):
             losses = loss_of(next(batches))
         losses["loss"].backward()
         norm = nn.utils.clip_grad_norm_(learned, options.clip_norm)
         if not math.isfinite(float(norm)):
             raise LlavaChatError(f"{name}: the loss is not a number at step {step + 1}")
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         progress.step(step + 1, losses, float(norm))
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(modules, optimiser, step + 1, state_file)
+            _save(modules, optimisers, step + 1, state_file)
+
+
+def _optimisers(modules: nn.Module, options: LoopOptions) -> list[torch.optim.Optimizer]:
+    """AdamW for all that learns, or Muon for the hidden matrices and AdamW for the rest.
+
+    Muon (https://kellerjordan.github.io/posts/muon) learns in fewer steps; its updates are scaled
+    so that learning rates are of AdamW's size (arXiv 2502.16982). Embeddings and the read-out of
+    the vocabulary are not for it.
+    """
+    learned = {name: p for name, p in modules.named_parameters() if p.requires_grad}
+    matrices = set() if options.matrix_lr is None else hidden_matrices(modules) & set(learned)
+    rest = [p for name, p in learned.items() if name not in matrices]
+    found: list[torch.optim.Optimizer] = []
+    if rest:
+        group = {"params": rest, "peak_lr": options.lr}
+        found.append(
+            torch.optim.AdamW([group], weight_decay=options.weight_decay, betas=(0.9, 0.98))
+        )
+    if options.matrix_lr is not None and matrices:
+        group = {"params": [learned[n] for n in sorted(matrices)], "peak_lr": options.matrix_lr}
+        found.append(
+            torch.optim.Muon(
+                [group], weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
+    return found
+
+
+def hidden_matrices(modules: nn.Module) -> set[str]:
+    """The names of the weights of linear layers, the read-out of a vocabulary apart.
+
+    >>> layers = {"embed": nn.Embedding(4, 2), "up": nn.Linear(2, 3), "lm_head": nn.Linear(3, 4)}
+    >>> sorted(hidden_matrices(nn.ModuleDict(layers)))
+    ['up.weight']
+    """
+    return {
+        f"{name}.weight" if name else "weight"
+        for name, part in modules.named_modules()
+        if isinstance(part, nn.Linear) and name.rpartition(".")[2] != "lm_head"
+    }
 
 
 class _Progress:
@@ -170,17 +218,21 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _save(
-    modules: nn.Module, optimiser: torch.optim.Optimizer, step: int, state_file: Path
+    modules: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, state_file: Path
 ) -> None:
     state_file.parent.mkdir(parents=True, exist_ok=True)
     aside = state_file.with_suffix(".partial")
-    state = {"step": step, "modules": _learned_state(modules), "optimiser": optimiser.state_dict()}
+    state = {
+        "step": step,
+        "modules": _learned_state(modules),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
+    }
     torch.save(state, aside)
     os.replace(aside, state_file)
 
 
 def _resume(
-    name: str, modules: nn.Module, optimiser: torch.optim.Optimizer, state_file: Path
+    name: str, modules: nn.Module, optimisers: list[torch.optim.Optimizer], state_file: Path
 ) -> int:
     if not state_file.exists():
         return 0
@@ -188,11 +240,13 @@ def _resume(
         state = torch.load(state_file, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
-    if _shapes(state["modules"]) != _shapes(_learned_state(modules)):
+    alike = _shapes(state["modules"]) == _shapes(_learned_state(modules))
+    if not alike or len(state["optimisers"]) != len(optimisers):
         raise LlavaChatError(
-            f"{state_file} was written by another model than this one; delete it to start again"
+            f"{state_file} was written by another model or optimiser; delete it to start again"
         )
     modules.load_state_dict(state["modules"], strict=False)
-    optimiser.load_state_dict(state["optimiser"])
+    for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
+        optimiser.load_state_dict(kept)
     print(f"{name}: going on from step {state['step']}", file=sys.stderr, flush=True)
     return int(state["step"])

@@ -106,6 +106,7 @@ def run_stage(
 
     model.train()
     train(stage, model, loss_of, batches_from, options.loop, state_file)
+    inner.set_attn_implementation("sdpa")
     model.eval().requires_grad_(False)
     if device.type == "cuda":
         torch.cuda.empty_cache()

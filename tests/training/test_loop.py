@@ -72,10 +72,11 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 @pytest.mark.parametrize("stop", [4, 7, 11])
 @pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("matrix_lr", [None, 0.05])
 def test_a_run_that_was_stopped_ends_as_an_unbroken_one(
-    tmp_path: Path, stop: int, bf16: bool
+    tmp_path: Path, stop: int, bf16: bool, matrix_lr: float | None
 ) -> None:
-    options = replace(OPTIONS, bf16=bf16)
+    options = replace(OPTIONS, bf16=bf16, matrix_lr=matrix_lr)
     unbroken = run(tmp_path / "unbroken.pt", options)
     with pytest.raises(Stopped):
         run(tmp_path / "broken.pt", options, stopping(stop))
@@ -98,8 +99,28 @@ def test_it_learns_what_wants_a_gradient_and_nothing_else(tmp_path: Path) -> Non
     ]
     assert moved == [True, False, True, True]
     kept = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert set(kept) == {"step", "modules", "optimiser"} and kept["step"] == 60
+    assert set(kept) == {"step", "modules", "optimisers"} and kept["step"] == 60
     assert set(kept["modules"]) == {"0.weight", "2.weight", "2.bias"}
+
+
+def test_muon_takes_the_hidden_matrices_and_leaves_the_rest_to_adamw(tmp_path: Path) -> None:
+    matrices_alone = run(tmp_path / "muon.pt", replace(OPTIONS, lr=0.0, matrix_lr=0.05))
+    before = new_model().state_dict()
+    moved = {
+        name
+        for name, value in matrices_alone.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+    assert moved == {"0.weight", "2.weight"}
+    rest_alone = run(tmp_path / "adamw.pt", replace(OPTIONS, matrix_lr=0.0))
+    assert torch.equal(rest_alone.state_dict()["0.weight"], before["0.weight"])
+    assert not torch.equal(rest_alone.state_dict()["2.bias"], before["2.bias"])
+
+
+def test_a_state_of_other_optimisers_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "state.pt")
+    with pytest.raises(LlavaChatError, match="another model"):
+        run(tmp_path / "state.pt", replace(OPTIONS, matrix_lr=0.05))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

@@ -195,7 +195,14 @@ class RegionLearner(nn.Module):
             losses[aspect] = functional.cross_entropy(logits.float(), labels[aspect][known])
         losses["whole"] = self._whole_phrases(patches, labels)
         losses["picture"] = self._picture(out.pooler_output, labels)
-        weights = {"part": 0.5, "place": 0.5, "size": 0.7, "picture": 0.3, "ground": 0.5}
+        weights = {
+            "shape": 1.5,
+            "part": 0.5,
+            "place": 0.5,
+            "size": 0.7,
+            "picture": 0.3,
+            "ground": 0.5,
+        }
         weighted = [weights.get(name, 1.0) * value for name, value in losses.items()]
         return {"loss": torch.stack(weighted).sum(), **losses}
 

@@ -36,18 +36,20 @@ from llava_chat.training.scenes.dialogue import (
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.recipe import (
     RECIPES,
+    Part,
     Recipe,
     assemble,
     train_scenes,
     train_scenes_further,
 )
-from llava_chat.training.scenes.word_grid import GridWriter
+from llava_chat.training.scenes.word_grid import GridWriter, look_for_alike
 from llava_chat.training.scenes.world import COLOURS, SHAPES, Scene, SceneObject, random_scene
 
 TINY = Recipe(
     image_px=48, patch_px=16, vision_width=32, vision_layers=2,
     text_width=32, text_layers=1, head_width=16, vocabulary=1024,
-    encoder=(2, 2, 1e-3), language=(2, 2, 1e-3), align=(2, 2, 1e-3), finetune=(2, 2, 1e-3),
+    encoder=Part(2, 2, 1e-3, 1e-3), language=Part(2, 2, 1e-3, 1e-3),
+    align=Part(2, 2, 1e-3), finetune=Part(2, 2, 1e-3, 1e-3),
     turns=1, max_tokens=200, workers=0, reuse=1, compile_decoder=False,
 )  # fmt: skip
 DOT = SceneObject("circle", "red", "small", 20, 20, 12, 12)
@@ -216,3 +218,15 @@ def test_captions_name_what_is_drawn() -> None:
     assert any("not a drawing" in caption for caption in captions)
     assert sum(caption.startswith("There ") for caption in captions) > 40
     assert random_scene(random.Random(0)) == random_scene(random.Random(0))
+
+
+def test_a_decoder_starts_by_looking_for_its_like() -> None:
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(replace(TINY, text_width=256, head_width=64).text)
+    look_for_alike(model)
+    words = model.model.embed_tokens(torch.arange(1, 201))
+    normed = model.model.layers[0].input_layernorm(words)
+    attention = model.model.layers[0].self_attn
+    scores = attention.q_proj(normed) @ attention.k_proj(normed).T
+    off = scores[~torch.eye(200, dtype=torch.bool)]
+    assert scores.diagonal().min() > off.max()
