@@ -16,6 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     scenes.add_argument("--pictures", type=int, default=1000, help="how many held-out pictures")
     scenes.add_argument("--turns", type=int, default=6, help="questions about each")
     scenes.add_argument("--seed", type=int, default=2024, help="of the held-out set")
+    scenes.add_argument(
+        "--further", action="store_true", help="with printed words, boxes and overlapping shapes"
+    )
     scenes.add_argument("--wrong", type=Path, help="write the wrong answers here, as JSON lines")
     scenes.add_argument("--json", action="store_true", help="figures for a program")
 
@@ -24,10 +27,17 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import as_json, evaluate_scenes, table, write_wrong
+    from llava_chat.training.scenes.world import CORE, FURTHER
 
     engine = open_engine(args.model, device=args.device, dtype=args.dtype)
     try:
-        tally = evaluate_scenes(engine, pictures=args.pictures, turns=args.turns, seed=args.seed)
+        tally = evaluate_scenes(
+            engine,
+            pictures=args.pictures,
+            turns=args.turns,
+            seed=args.seed,
+            world=FURTHER if args.further else CORE,
+        )
     finally:
         engine.close(grace_s=0)
     if args.wrong:

@@ -79,7 +79,7 @@ def _scenes(args: argparse.Namespace) -> int:
     if args.pictures:
         # The file is judged, with its rounded weights, and not what is still in memory.
         engine = open_engine(str(args.output), device=args.device)
-        print(table(evaluate_scenes(engine, pictures=args.pictures)))
+        print(table(evaluate_scenes(engine, pictures=args.pictures, world=recipe.world)))
         engine.close(grace_s=0)
     return 0
 

@@ -6,9 +6,12 @@ import re
 from collections import Counter
 
 from llava_chat.training.scenes import phrases as say
+from llava_chat.training.scenes.boxes import Box, overlap_share
 from llava_chat.training.scenes.exchange import Described, Meaning
 from llava_chat.training.scenes.world import COLOURS, SHAPES, SIZES
 
+# What an answer's box must share with the right one to be called right.
+BOX_OVERLAP = 0.7
 _SYNONYMS = {
     other: word
     for synonyms in (say.SHAPE_SYNONYMS, say.COLOUR_SYNONYMS, say.SIZE_SYNONYMS)
@@ -66,8 +69,26 @@ def means(answer: str, meaning: Meaning) -> bool:
         not meaning.denied or _DENIAL.search(text) is not None,
         meaning.topic is None or _content(text) == _content(plain(meaning.topic)),
         all(plain(words) in text for words in meaning.says),
+        meaning.reads is None
+        or re.search(rf"\b{meaning.reads.lower()}\b", answer.lower()) is not None,
+        meaning.box is None or box_overlap(answer, meaning.box) >= BOX_OVERLAP,
     )
     return all(checks)
+
+
+def box_overlap(answer: str, box: Box) -> float:
+    """Intersection over union of the first four numbers of an answer with a box.
+
+    >>> box_overlap("[0.10, 0.20, 0.30, 0.40]", (0.1, 0.2, 0.3, 0.4))
+    1.0
+    >>> box_overlap("It is red.", (0.1, 0.2, 0.3, 0.4))
+    0.0
+    """
+    numbers = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", answer)[:4]]
+    if len(numbers) < 4:
+        return 0.0
+    left, top, right, bottom = numbers
+    return overlap_share((left, top, right, bottom), box)
 
 
 def _same_words(text: str, name: str, expected: tuple[str, ...]) -> bool:

@@ -30,6 +30,7 @@ from llava_chat.evaluation.scenes import (
 )
 from llava_chat.training.scenes.dialogue import random_dialogue
 from llava_chat.training.scenes.phrases import NON_SCENE_REPLY
+from llava_chat.training.scenes.world import CORE, FURTHER, World
 
 TURNS, SEED = 4, 5
 
@@ -60,19 +61,30 @@ class Scripted:
         """Nothing to end."""
 
 
-def evaluated(answer: Callable[[str], str], pictures: int = 12) -> tuple[Tally, Scripted]:
-    talks = [held_out(number, SEED, TURNS).talk for number in range(pictures)]
+def evaluated(
+    answer: Callable[[str], str], pictures: int = 12, world: World = CORE
+) -> tuple[Tally, Scripted]:
+    talks = [held_out(number, SEED, TURNS, world).talk for number in range(pictures)]
     engine = Scripted([answer(exchange.answer) for talk in talks for exchange in talk])
-    return evaluate_scenes(engine, pictures=pictures, turns=TURNS, seed=SEED), engine
+    tally = evaluate_scenes(engine, pictures=pictures, turns=TURNS, seed=SEED, world=world)
+    return tally, engine
 
 
 def test_right_answers_are_all_right() -> None:
     tally, _ = evaluated(lambda answer: answer, pictures=60)
     assert tally.share("taken for no scene") == 0 and tally.asked["taken for no scene"] > 100
     kinds = set(tally.asked) - {"taken for no scene"}
-    assert kinds >= set(GOALS) - {"taken for no scene"}
+    assert kinds >= set(GOALS) - {"taken for no scene", "reading", "box"}
     assert {tally.share(kind) for kind in kinds} == {1}
     assert tally.wrong == []
+
+
+def test_boxes_count_by_how_much_they_share() -> None:
+    tally, _ = evaluated(lambda answer: answer, pictures=60, world=FURTHER)
+    assert set(tally.asked) >= set(GOALS)
+    # Two digits behind the point take a little of a small box.
+    assert 0.85 < tally.share("box") < 1
+    assert tally.share("reading") == 1 and tally.wrong == []
 
 
 def test_wrong_answers_are_all_wrong() -> None:

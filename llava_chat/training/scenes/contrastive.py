@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,125 +19,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from llava_chat.image import clip_pixels
 from llava_chat.model.encoder import image_size_px, tokens_per_picture
-from llava_chat.model.preprocessing import CLIP_MEAN, CLIP_STD
 from llava_chat.training.loop import LoopOptions, Losses, train
-from llava_chat.training.scenes.draw import draw_scene
-from llava_chat.training.scenes.other_pictures import KINDS, draw_other
-from llava_chat.training.scenes.world import (
-    COLOURS,
-    PLACES,
-    SHAPES,
-    SIZES,
-    Scene,
-    SceneObject,
-    random_scene,
+from llava_chat.training.scenes.regions import (
+    IGNORED,
+    Aspects,
+    RegionBatch,
+    RegionSample,
+    aspects_of,
+    collate,
+    region_sample,
 )
+from llava_chat.training.scenes.world import COLOURS, CORE, SHAPES, SIZES, World
 from llava_chat.training.stream import batches, from_random, reused
 
-OTHER_SHARE = 0.15
-
-_PLACE_PHRASES = tuple(phrase for row in PLACES for phrase in row)
-# What a patch can be called, aspect by aspect. "none" is ground, padding, or another kind.
-ASPECTS: dict[str, tuple[str, ...]] = {
-    "colour": COLOURS,
-    "shape": SHAPES,
-    "size": SIZES,
-    "place": _PLACE_PHRASES,
-    "part": ("centre", "part"),
-    "ground": ("shape", "empty", *KINDS),
-}
-_IGNORED = -100
-
-
-@dataclass(frozen=True)
-class RegionSample:
-    """pixels: float32 (3, S, S). labels: aspect -> int64 (P,), -100 where it does not apply."""
-
-    pixels: np.ndarray
-    labels: dict[str, np.ndarray]
-
-
-def patch_centres(scene: Scene, grid: int) -> tuple[np.ndarray, np.ndarray]:
-    """X and y of the grid x grid patch centres in the scene's own pixels, padded to a square."""
-    longer = max(scene.width, scene.height)
-    spots = (np.arange(grid) + 0.5) / grid * longer
-    xs = np.tile(spots, grid) - (longer - scene.width) / 2
-    ys = np.repeat(spots, grid) - (longer - scene.height) / 2
-    return xs, ys
-
-
-def object_patches(scene: Scene, item: SceneObject, grid: int) -> tuple[np.ndarray, int]:
-    """Which patches show `item` (bool (P,)), and the number of the one at its centre."""
-    xs, ys = patch_centres(scene, grid)
-    central = int(np.argmin((xs - item.x) ** 2 + (ys - item.y) ** 2))
-    # 0.8 of the box: patches that hold only a corner of it may hold more ground than shape.
-    inside = (np.abs(xs - item.x) < 0.4 * item.width) & (np.abs(ys - item.y) < 0.4 * item.height)
-    inside[central] = True
-    return inside, central
-
-
-def near_any(scene: Scene, grid: int) -> np.ndarray:
-    """Bool (P,): patches that some object may reach into."""
-    xs, ys = patch_centres(scene, grid)
-    half = max(scene.width, scene.height) / grid / 2
-    near = np.zeros(grid * grid, bool)
-    for item in scene.objects:
-        near |= (np.abs(xs - item.x) < item.width * 0.6 + half) & (
-            np.abs(ys - item.y) < item.height * 0.6 + half
-        )
-    return near
-
-
-def scene_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
-    """Aspect -> labels (P,) of a scene's patches."""
-    labels = {aspect: np.full(grid * grid, _IGNORED, np.int64) for aspect in ASPECTS}
-    labels["ground"][~near_any(scene, grid)] = ASPECTS["ground"].index("empty")
-    for item in scene.objects:
-        inside, central = object_patches(scene, item, grid)
-        labels["colour"][inside] = COLOURS.index(item.colour)
-        labels["shape"][inside] = SHAPES.index(item.shape)
-        labels["size"][inside] = SIZES.index(item.size)
-        labels["place"][inside] = _PLACE_PHRASES.index(scene.place(item))
-        labels["part"][inside] = 1
-        labels["part"][central] = 0
-        labels["ground"][inside] = 0
-    return labels
-
-
-def region_sample(rng: random.Random, *, size_px: int, grid: int) -> RegionSample:
-    """A fresh picture and what its patches show, grid x grid of them."""
-    if rng.random() < OTHER_SHARE:
-        kind, picture = draw_other(rng)
-        labels = {aspect: np.full(grid * grid, _IGNORED, np.int64) for aspect in ASPECTS}
-        width, height = picture.size
-        xs, ys = patch_centres(Scene(width, height, ()), grid)
-        inside = (xs > 0) & (xs < width) & (ys > 0) & (ys < height)
-        labels["ground"][inside] = ASPECTS["ground"].index(kind)
-    else:
-        scene = random_scene(rng)
-        picture, labels = draw_scene(scene, rng), scene_labels(scene, grid)
-    pixels = clip_pixels(picture, size_px=size_px, mean=CLIP_MEAN, std=CLIP_STD, aspect="pad")
-    return RegionSample(pixels, labels)
-
-
-def collate(samples: list[RegionSample]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Samples -> pixels (N, 3, S, S) and labels (N, P) by aspect."""
-    pixels = torch.from_numpy(np.stack([s.pixels for s in samples]))
-    labels = {
-        aspect: torch.from_numpy(np.stack([s.labels[aspect] for s in samples]))
-        for aspect in ASPECTS
-    }
-    return pixels, labels
+# Beside the others' 1: shapes are the hardest, where and how large an object is the easiest.
+_WEIGHTS = {"shape": 1.5, "part": 0.5, "place": 0.5, "size": 0.7, "picture": 0.3, "ground": 0.5}
+_BOX_WEIGHT = 10.0  # an edge that is off by a tenth of the side then costs as much as a wrong word
 
 
 class PhraseEncoder(nn.Module):
     """A bag of words -> a unit vector. The phrases are short and their order says nothing."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, aspects: Aspects, dim: int) -> None:
         super().__init__()
-        words = sorted({w for phrases in ASPECTS.values() for p in phrases for w in p.split()})
+        words = sorted({w for phrases in aspects.values() for p in phrases for w in p.split()})
         self.index = {word: number for number, word in enumerate(words)}
         self.words = nn.EmbeddingBag(len(words), dim, mode="sum")
         self.mix = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
@@ -172,38 +77,43 @@ def _spread_positions(tower: CLIPVisionModel, grid: int) -> None:
 class RegionLearner(nn.Module):
     """The tower, its phrase encoder, and a view of the patches for each aspect."""
 
-    def __init__(self, config: CLIPVisionConfig, dim: int = 128) -> None:
+    def __init__(self, config: CLIPVisionConfig, world: World = CORE, dim: int = 128) -> None:
         super().__init__()
+        self.aspects = aspects_of(world)
         self.tower = CLIPVisionModel(config)
         _spread_positions(self.tower, math.isqrt(tokens_per_picture(config, "patch")))
-        self.phrases = PhraseEncoder(dim)
+        self.phrases = PhraseEncoder(self.aspects, dim)
         self.norm = nn.LayerNorm(config.hidden_size)
         self.views = nn.ModuleDict(
-            {name: nn.Linear(config.hidden_size, dim) for name in (*ASPECTS, "whole", "picture")}
+            {
+                name: nn.Linear(config.hidden_size, dim)
+                for name in (*self.aspects, "whole", "picture")
+            }
         )
+        self.box = nn.Linear(config.hidden_size, 4) if world.boxes else None
         # CLIP's temperature starts at 0.07 and is learned as its logarithm.
         self.log_scale = nn.Parameter(torch.tensor(2.66))
 
-    def losses(self, pixels: Tensor, labels: dict[str, Tensor]) -> Losses:
+    def losses(self, batch: RegionBatch) -> Losses:
         """Cross-entropy of patches against phrases, by aspect; 'loss' is their weighted sum."""
-        out = self.tower(pixel_values=pixels, output_hidden_states=True)
+        out = self.tower(pixel_values=batch.pixels, output_hidden_states=True)
         patches = self.norm(out.hidden_states[-2][:, 1:])
         losses: dict[str, Tensor] = {}
-        for aspect, phrases in ASPECTS.items():
-            known = labels[aspect] != _IGNORED
+        for aspect, phrases in self.aspects.items():
+            labels = batch.labels[aspect]
+            known = labels != IGNORED
             logits = self._scores(patches[known], aspect, list(phrases))
-            losses[aspect] = functional.cross_entropy(logits.float(), labels[aspect][known])
-        losses["whole"] = self._whole_phrases(patches, labels)
-        losses["picture"] = self._picture(out.pooler_output, labels)
-        weights = {
-            "shape": 1.5,
-            "part": 0.5,
-            "place": 0.5,
-            "size": 0.7,
-            "picture": 0.3,
-            "ground": 0.5,
-        }
-        weighted = [weights.get(name, 1.0) * value for name, value in losses.items()]
+            # A sum, so that a batch without any letter costs nothing.
+            total = functional.cross_entropy(logits.float(), labels[known], reduction="sum")
+            losses[aspect] = total / known.sum().clamp(min=1)
+        losses["whole"] = self._whole_phrases(patches, batch.labels)
+        losses["picture"] = self._picture(out.pooler_output, batch.labels)
+        weighted = [_WEIGHTS.get(name, 1.0) * value for name, value in losses.items()]
+        if self.box is not None:
+            known = ~batch.boxes.isnan().any(-1)
+            off = (self.box(patches[known]).float() - batch.boxes[known]).abs()
+            losses["box"] = off.sum() / (4 * known.sum().clamp(min=1))
+            weighted.append(_BOX_WEIGHT * losses["box"])
         return {"loss": torch.stack(weighted).sum(), **losses}
 
     def _scores(self, features: Tensor, view: str, phrases: list[str]) -> Tensor:
@@ -213,7 +123,7 @@ class RegionLearner(nn.Module):
 
     def _whole_phrases(self, patches: Tensor, labels: dict[str, Tensor]) -> Tensor:
         """Patches against every whole phrase of the batch: "large red circle"."""
-        known = labels["colour"] != _IGNORED
+        known = labels["colour"] != IGNORED
         triples = torch.stack([labels[a][known] for a in ("size", "colour", "shape")], -1)
         unique, target = triples.unique(dim=0, return_inverse=True)
         phrases = [f"{SIZES[s]} {COLOURS[c]} {SHAPES[k]}" for s, c, k in unique.tolist()]
@@ -224,7 +134,7 @@ class RegionLearner(nn.Module):
         """The class token against each word: is it anywhere in the picture?"""
         words, present = [], []
         for aspect in ("colour", "shape", "ground"):
-            for number, phrase in enumerate(ASPECTS[aspect]):
+            for number, phrase in enumerate(self.aspects[aspect]):
                 words.append(phrase)
                 present.append((labels[aspect] == number).any(1))
         logits = self._scores(pooled, "picture", words).float() - 4.0
@@ -232,18 +142,15 @@ class RegionLearner(nn.Module):
 
 
 @torch.no_grad()
-def aspect_accuracy(
-    learner: RegionLearner, batch: tuple[Tensor, dict[str, Tensor]]
-) -> dict[str, float]:
+def aspect_accuracy(learner: RegionLearner, batch: RegionBatch) -> dict[str, float]:
     """The share of patches whose phrase of each aspect is found, on one batch."""
-    pixels, labels = batch
-    out = learner.tower(pixel_values=pixels, output_hidden_states=True)
+    out = learner.tower(pixel_values=batch.pixels, output_hidden_states=True)
     patches = learner.norm(out.hidden_states[-2][:, 1:])
     shares: dict[str, float] = {}
-    for aspect, phrases in ASPECTS.items():
-        known = labels[aspect] != _IGNORED
+    for aspect, phrases in learner.aspects.items():
+        known = batch.labels[aspect] != IGNORED
         found = learner._scores(patches[known], aspect, list(phrases)).argmax(-1)
-        shares[aspect] = float((found == labels[aspect][known]).float().mean())
+        shares[aspect] = float((found == batch.labels[aspect][known]).float().mean())
     return shares
 
 
@@ -257,26 +164,25 @@ def train_encoder(
     reuse: int,
     device: torch.device,
     state_file: Path,
+    world: World = CORE,
 ) -> CLIPVisionModel:
     """Train a tower from nothing (or from `state_file`) and return it."""
     torch.manual_seed(seed)
-    learner = RegionLearner(config).to(device)
+    learner = RegionLearner(config, world).to(device)
     size_px, grid = image_size_px(config), math.isqrt(tokens_per_picture(config, "patch"))
 
     def make(rng: random.Random) -> RegionSample:
-        return region_sample(rng, size_px=size_px, grid=grid)
+        return region_sample(rng, size_px=size_px, grid=grid, world=world)
 
-    def batches_from(step: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    def batches_from(step: int) -> Iterator[RegionBatch]:
         first = step * batch_size // reuse
         drawn = batches(
             from_random(make, seed), collate, batch_size=batch_size, first=first, workers=workers
         )
         return reused(drawn, reuse)
 
-    def loss_of(batch: tuple[Tensor, dict[str, Tensor]]) -> Losses:
-        pixels, labels = batch
-        moved = {aspect: values.to(device) for aspect, values in labels.items()}
-        return learner.losses(pixels.to(device), moved)
+    def loss_of(batch: RegionBatch) -> Losses:
+        return learner.losses(batch.to(device))
 
     train("encoder", learner, loss_of, batches_from, options, state_file)
     checked = min(512, 8 * batch_size)

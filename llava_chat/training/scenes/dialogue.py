@@ -15,7 +15,7 @@ from llava_chat.training.scenes.exchange import Exchange
 from llava_chat.training.scenes.other_pictures import draw_other
 from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
 from llava_chat.training.scenes.wording import brief_description
-from llava_chat.training.scenes.world import Scene, random_scene
+from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
 
 NON_SCENE_SHARE = 0.07
 BLIND_SHARE = 0.04
@@ -31,19 +31,21 @@ class Dialogue:
     pixels: Image.Image | None = None
 
 
-def random_dialogue(rng: random.Random, turns: int, *, drawn: bool = True) -> Dialogue:
+def random_dialogue(
+    rng: random.Random, turns: int, *, drawn: bool = True, world: World = CORE
+) -> Dialogue:
     """A fresh dialogue; its picture is drawn unless only the description is wanted."""
     lot = rng.random()
     if lot < BLIND_SHARE:
-        return Dialogue(tuple(blind_talk(rng, turns)))
+        return Dialogue(tuple(blind_talk(rng, turns, world)))
     if lot < BLIND_SHARE + NON_SCENE_SHARE:
         # Their answers are one and the same; a few turns teach them.
         kind, pixels = draw_other(rng)
-        talk = tuple(non_scene_talk(rng, min(turns, 2)))
+        talk = tuple(non_scene_talk(rng, min(turns, 2), world))
         return Dialogue(talk, other_kind=kind, pixels=pixels)
-    scene = random_scene(rng)
+    scene = random_scene(rng, world)
     picture = draw_scene(scene, rng) if drawn else None
-    return Dialogue(tuple(scene_talk(scene, rng, turns)), scene=scene, pixels=picture)
+    return Dialogue(tuple(scene_talk(scene, rng, turns, world)), scene=scene, pixels=picture)
 
 
 def as_conversation(talk: Sequence[Exchange], picture: Picture | None) -> Conversation:
@@ -61,13 +63,13 @@ def dialogue_conversation(dialogue: Dialogue) -> Conversation:
     return as_conversation(dialogue.talk, picture)
 
 
-def captioned_picture(rng: random.Random) -> Conversation:
+def captioned_picture(rng: random.Random, world: World = CORE) -> Conversation:
     """A picture and a short description of it: what stage 1 learns from."""
     if rng.random() < NON_SCENE_SHARE:
         kind, pixels = draw_other(rng)
         caption = f"This is a {kind}, not a drawing of simple shapes."
     else:
-        scene = random_scene(rng)
+        scene = random_scene(rng, world)
         pixels, caption = draw_scene(scene, rng), brief_description(scene)
     picture = picture_from_image(pixels)
     return Conversation((Turn("user", "", (picture,)), Turn("assistant", caption)))

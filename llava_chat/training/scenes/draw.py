@@ -9,7 +9,9 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from llava_chat.training.scenes.world import Scene, SceneObject
+from llava_chat.training.scenes.outlines import outline_points
+from llava_chat.training.scenes.printed import PrintedText, text_mask
+from llava_chat.training.scenes.world import COLOURS, Scene, SceneObject
 
 RGB = tuple[int, int, int]
 
@@ -55,6 +57,8 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
     style = _Style(rng)
     for item in scene.objects:
         _paste(canvas, item, style, rng)
+    if scene.printed is not None:
+        _print(canvas, scene.printed, rng)
     return wear(canvas, rng)
 
 
@@ -153,6 +157,17 @@ def _paste(canvas: Image.Image, item: SceneObject, style: _Style, rng: random.Ra
     canvas.paste(_filling(fill, mask.size, style.shading, rng), spot, mask)
 
 
+def _print(canvas: Image.Image, printed: PrintedText, rng: random.Random) -> None:
+    """The text in any colour that stands out."""
+    corner = (round(printed.box[0]), round(printed.box[1]))
+    mask = text_mask(printed, bold=rng.choice((0, 0, 2, 4)))
+    spot = (*corner, corner[0] + mask.width, corner[1] + mask.height)
+    behind = np.asarray(canvas.crop(spot), np.float32)
+    inks = [colour_of(rng.choice(COLOURS), rng) for _ in range(3)] + [(0, 0, 0), (255, 255, 255)]
+    ink = next(ink for ink in inks if _contrast(ink, behind) >= MIN_CONTRAST)
+    canvas.paste(ink, corner, mask)
+
+
 def _visible_colour(word: str, behind: np.ndarray, rng: random.Random) -> RGB:
     shades = [colour_of(word, rng) for _ in range(4)]
     if _contrast(shades[0], behind) >= MIN_CONTRAST:
@@ -190,66 +205,13 @@ def shape_mask(
     pen = ImageDraw.Draw(mask)
     cx, cy = grid[0] / 2, grid[1] / 2
     half_w, half_h = width * scale / 2, height * scale / 2
-    points = [(cx + x * half_w, cy + y * half_h) for x, y in outline_points(item.shape, item.tilt)]
+    outline = outline_points(item.shape, item.tilt, height / width)
+    points = [(cx + x * half_w, cy + y * half_h) for x, y in outline]
     pen.polygon(points, fill=255)
     if shrink:
         width_px = max(2, round(2 * shrink * scale))
         pen.line([*points, *points[:2]], fill=0, width=width_px, joint="curve")
     return mask.reduce(scale) if scale > 1 else mask
-
-
-def outline_points(shape: str, tilt_deg: float = 0.0) -> list[tuple[float, float]]:
-    """The outline in a box from -1 to 1, y downwards, turned by `tilt_deg` about the centre.
-
-    >>> outline_points("diamond")
-    [(0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)]
-    """
-    points = _OUTLINES[shape]
-    if not tilt_deg or shape == "circle":
-        return list(points)
-    cos, sin = math.cos(math.radians(tilt_deg)), math.sin(math.radians(tilt_deg))
-    return [(x * cos - y * sin, x * sin + y * cos) for x, y in points]
-
-
-def _regular(corners: int, start_deg: float) -> tuple[tuple[float, float], ...]:
-    turns = [math.radians(start_deg + 360 * k / corners) for k in range(corners)]
-    return tuple((math.cos(t), math.sin(t)) for t in turns)
-
-
-def _star() -> tuple[tuple[float, float], ...]:
-    # 0.42 lies between the pentagram's own 0.38 and the rounder stars of office programs.
-    turns = [(math.radians(-90 + 36 * k), 1.0 if k % 2 == 0 else 0.42) for k in range(10)]
-    return tuple((r * math.cos(t), r * math.sin(t)) for t, r in turns)
-
-
-def _heart() -> tuple[tuple[float, float], ...]:
-    # The well-known parametric heart curve, scaled into the box.
-    turns = [2 * math.pi * k / 48 for k in range(48)]
-    xs = [16 * math.sin(t) ** 3 for t in turns]
-    ys = [
-        13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-        for t in turns
-    ]
-    middle, half = (max(ys) + min(ys)) / 2, (max(ys) - min(ys)) / 2
-    return tuple((x / 16, -(y - middle) / half) for x, y in zip(xs, ys, strict=True))
-
-
-_ARM = 0.34  # half the width of a cross's arm
-_OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
-    "circle": _regular(64, 0),
-    "oval": _regular(64, 0),
-    "square": ((-1, -1), (1, -1), (1, 1), (-1, 1)),
-    "rectangle": ((-1, -1), (1, -1), (1, 1), (-1, 1)),
-    "triangle": ((0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)),
-    "diamond": ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0)),
-    "hexagon": _regular(6, 0),
-    "star": _star(),
-    "heart": _heart(),
-    "cross": (
-        (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM),
-        (_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
-    ),
-}  # fmt: skip
 
 
 def wear(picture: Image.Image, rng: random.Random) -> Image.Image:

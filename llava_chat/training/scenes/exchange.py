@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from llava_chat.training.scenes.boxes import Box
 from llava_chat.training.scenes.world import Scene, SceneObject
 
 Described = tuple[str, ...]
@@ -22,7 +23,8 @@ class Meaning:
     words: the words of one vocabulary class that must be named, no others of that class.
     objects: every object with the words that must stand together, () for none at all. yes: the
     answer to yes or no. count: a number. denied: that there is no such thing. topic: what was
-    asked about. says: words that must all occur.
+    asked about. says: words that must all occur. reads: what is printed. box: where an object is,
+    as shares of the picture's sides.
     """
 
     words: tuple[str, tuple[str, ...]] | None = None
@@ -32,6 +34,8 @@ class Meaning:
     denied: bool = False
     topic: str | None = None
     says: tuple[str, ...] = ()
+    reads: str | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True)

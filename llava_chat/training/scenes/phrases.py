@@ -159,6 +159,24 @@ DETAIL_QUESTIONS = (
     "Write a full description of the image.",
     "Explain the picture in detail.",
 )
+READING_QUESTIONS = (
+    "What does the text say?",
+    "What is written in the picture?",
+    "Read the text.",
+    "Read it aloud.",
+    "What is printed here?",
+    "Can you read the text in the image?",
+    "Is there any text, and what does it say?",
+    "Which word or number is printed?",
+)
+BOX_QUESTIONS = (
+    "Give the box of {a}.",
+    "What is the bounding box of {a}?",
+    "Give me the coordinates of {a}.",
+    "Where exactly is {a}? Answer with a box.",
+    "Locate {a} as [x1, y1, x2, y2].",
+    "Draw a box around {a}.",
+)
 # References back to the object that was spoken about last.
 BACK_QUESTIONS = {
     "colour": (
@@ -293,6 +311,8 @@ OUTSIDE_FRAMES = (
     "{topic}?",
     "I like {topic}.",
 )
+# Outside only where nothing is printed in pictures.
+READING_FRAMES = ("What does the text say?",)
 OUTSIDE_FILLERS = {
     "place": ("France", "Japan", "Brazil", "Egypt", "Canada", "India", "London", "Berlin", "Peru"),
     "topic": (

@@ -9,27 +9,37 @@ import random
 from collections.abc import Sequence
 
 from llava_chat.training.scenes import phrases as say
-from llava_chat.training.scenes.exchange import Exchange, Maker, Meaning, Memory
-from llava_chat.training.scenes.naming import asked_item, two_items
+from llava_chat.training.scenes.exchange import Described, Exchange, Maker, Meaning, Memory
+from llava_chat.training.scenes.naming import asked_item
+from llava_chat.training.scenes.outlines import box_shares
+from llava_chat.training.scenes.relations import (
+    bigger,
+    next_to,
+    relation,
+    relation_answer,
+    relation_check,
+    same_colour,
+)
 from llava_chat.training.scenes.wording import (
     brief_description,
     capital,
     full_description,
-    listed,
     plural,
     reword,
     short_name,
+    text_says,
     there_are,
     with_article,
 )
 from llava_chat.training.scenes.world import (
     COLOURS,
+    CORE,
     DIRECTIONS,
     SHAPES,
-    SIZES,
     Direction,
     Scene,
     SceneObject,
+    World,
 )
 
 
@@ -122,119 +132,41 @@ def _existence(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     return Exchange("existence", question, answer, Meaning(yes=bool(found)))
 
 
-def _relation(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
-    found = asked_item(scene, rng, "")
-    if found is None:
-        return None
-    item, name = found
-    direction = rng.choice(DIRECTIONS)
-    made = _relation_answer(scene, item, direction, name, memory)
-    if made is None:
-        return None
-    memory.topic = f"what is {direction} {name}"
-    question = rng.choice(say.RELATION_QUESTIONS[direction]).format(a=name)
-    return Exchange("relation", question, *made)
-
-
-def _relation_answer(
-    scene: Scene, item: SceneObject, direction: Direction, spoken: str, memory: Memory
-) -> tuple[str, Meaning] | None:
-    related = scene.related(item, direction)
-    if related is None or len(related) > 3:
-        return None
-    memory.item = item
-    if not related:
-        return f"Nothing is {direction} {spoken}.", Meaning(objects=())
-    names = [with_article(short_name(o)) for o in related]
-    verb = "is" if len(related) == 1 else "are"
-    if len(related) == 1:
-        memory.item = related[0]
-    answer = capital(f"{listed(names)} {verb} {direction} {spoken}.")
-    return answer, Meaning(objects=tuple((o.colour, o.shape) for o in related))
-
-
-def _relation_check(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
-    pair = two_items(scene, rng)
-    if pair is None:
-        return None
-    (one, name), (other, other_name) = pair
-    direction = rng.choice(DIRECTIONS)
-    lead = scene.lead(one, other, direction)
-    if abs(lead) < 0.06:
-        return None
-    memory.item, memory.topic = one, f"{name} and {other_name}"
-    question = rng.choice(say.RELATION_CHECKS[direction]).format(a=name, b=other_name)
-    if lead > 0:
-        answer = f"Yes, {name} is {direction} {other_name}."
-    else:
-        answer = f"No, {name} is not {direction} {other_name}."
-    return Exchange("relation", question, answer, Meaning(yes=lead > 0))
-
-
-def _next_to(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
-    found = asked_item(scene, rng, "")
-    if found is None:
-        return None
-    item, name = found
-    nearest = scene.nearest(item)
-    if nearest is None:
-        return None
-    memory.item, memory.topic = nearest, f"what is next to {name}"
-    answer = capital(f"{with_article(short_name(nearest))} is next to {name}.")
-    meaning = Meaning(objects=((nearest.colour, nearest.shape),))
-    return Exchange("relation", rng.choice(say.NEXT_TO_QUESTIONS).format(a=name), answer, meaning)
-
-
-def _bigger(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
-    pair = two_items(scene, rng, "size")
-    if pair is None:
-        return None
-    (one, name), (other, other_name) = pair
-    memory.item, memory.topic = None, f"the sizes of {name} and {other_name}"
-    question = rng.choice(say.BIGGER_QUESTIONS).format(a=name, b=other_name)
-    if one.size == other.size:
-        answer = f"They are the same size: both are {one.size}."
-        return Exchange("compare", question, answer, Meaning(says=("same",)))
-    first_wins = SIZES.index(one.size) > SIZES.index(other.size)
-    if first_wins != (one.width * one.height > other.width * other.height):
-        return None  # a large but narrow oval against a medium square: people would differ
-    winner, loser = (name, other_name) if first_wins else (other_name, name)
-    memory.item = one if first_wins else other
-    answer = f"{capital(winner)} is bigger than {loser}."
-    return Exchange("compare", question, answer, Meaning(says=(f"{winner} is bigger",)))
-
-
-def _same_colour(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
-    pair = two_items(scene, rng, "colour")
-    if pair is None:
-        return None
-    (one, name), (other, other_name) = pair
-    memory.item, memory.topic = None, f"the colours of {name} and {other_name}"
-    question = rng.choice(say.SAME_COLOUR_QUESTIONS).format(a=name, b=other_name)
-    same = one.colour == other.colour
-    if same:
-        answer = f"both are {one.colour}."
-    else:
-        answer = f"{name} is {one.colour} and {other_name} is {other.colour}."
-    words = ("colour", tuple(sorted({one.colour, other.colour})))
-    if question.startswith("Compare"):
-        return Exchange("compare", question, capital(answer), Meaning(words=words))
-    answer = f"{'Yes' if same else 'No'}, {answer}"
-    return Exchange("compare", question, answer, Meaning(words=words, yes=same))
-
-
 def _list(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     memory.topic, memory.item = "what is in the picture", only(scene.objects)
     objects = tuple((o.colour, o.shape) for o in scene.objects)
     question = rng.choice(say.LIST_QUESTIONS)
-    return Exchange("list", question, brief_description(scene), Meaning(objects=objects))
+    return Exchange("list", question, brief_description(scene), _told(scene, objects))
 
 
 def _detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     memory.topic, memory.item = "everything in the picture", only(scene.objects)
     objects = tuple((o.size, o.colour, o.shape, scene.place(o)) for o in scene.objects)
     question = rng.choice(say.DETAIL_QUESTIONS)
-    return Exchange("describe", question, full_description(scene), Meaning(objects=objects))
+    return Exchange("describe", question, full_description(scene), _told(scene, objects))
+
+
+def _told(scene: Scene, objects: tuple[Described, ...]) -> Meaning:
+    return Meaning(objects=objects, reads=scene.printed.text if scene.printed else None)
+
+
+def _read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+    memory.topic, memory.item = "the text", None
+    question, printed = rng.choice(say.READING_QUESTIONS), scene.printed
+    meaning = Meaning(denied=True) if printed is None else Meaning(reads=printed.text)
+    return Exchange("reading", question, text_says(printed), meaning)
+
+
+def _box(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
+    found = asked_item(scene, rng, "")
+    if found is None:
+        return None
+    item, name = found
+    memory.item, memory.topic = item, f"the box of {name}"
+    box = box_shares(scene, item)
+    answer = f"[{', '.join(f'{edge:.2f}' for edge in box)}]"
+    question = rng.choice(say.BOX_QUESTIONS).format(a=name)
+    return Exchange("box", question, answer, Meaning(box=box))
 
 
 def only(objects: Sequence[SceneObject]) -> SceneObject | None:
@@ -260,7 +192,7 @@ def _back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
         meaning = Meaning(objects=((nearest.colour, nearest.shape),))
         return Exchange("back-reference", question, answer, meaning)
     direction: Direction = kind  # type: ignore[assignment]
-    made = _relation_answer(scene, item, direction, "it", memory)
+    made = relation_answer(scene, item, direction, "it", memory)
     if made is None:
         return None
     memory.topic = f"what is {direction} it"
@@ -302,11 +234,11 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
     (4, _count_all),
     (8, _count_some),
     (10, _existence),
-    (10, _relation),
-    (5, _relation_check),
-    (5, _next_to),
-    (4, _bigger),
-    (4, _same_colour),
+    (10, relation),
+    (5, relation_check),
+    (5, next_to),
+    (4, bigger),
+    (4, same_colour),
     (6, _list),
     (7, _detail),
     (17, _back),
@@ -315,11 +247,19 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
 )
 
 
-def ask(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+def makers_of(world: World) -> tuple[tuple[float, Maker], ...]:
+    """What is asked about a picture of that world, with how often."""
+    reading: tuple[tuple[float, Maker], ...] = ((12, _read),) if world.printed else ()
+    boxes: tuple[tuple[float, Maker], ...] = ((14, _box),) if world.boxes else ()
+    return MAKERS + reading + boxes
+
+
+def ask(scene: Scene, rng: random.Random, memory: Memory, world: World = CORE) -> Exchange:
     """One more exchange about the scene; `memory` goes along from exchange to exchange."""
-    weights = [weight for weight, _ in MAKERS]
+    makers = makers_of(world)
+    weights = [weight for weight, _ in makers]
     while True:
-        maker = rng.choices(MAKERS, weights=weights)[0][1]
+        maker = rng.choices(makers, weights=weights)[0][1]
         before = (memory.item, memory.topic)
         made = maker(scene, rng, memory)
         if made is not None and made.question not in memory.asked:

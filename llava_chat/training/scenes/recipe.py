@@ -32,6 +32,7 @@ from llava_chat.training.scenes.dialogue import (
 )
 from llava_chat.training.scenes.tokenizer import CONTEXT_TOKENS, IMAGE_TOKEN, learn_tokenizer
 from llava_chat.training.scenes.word_grid import train_language_model
+from llava_chat.training.scenes.world import CORE, FURTHER, World
 from llava_chat.training.stages import Stage, StageOptions, run_stage
 from llava_chat.training.stream import from_random
 
@@ -78,6 +79,7 @@ class Recipe:
     workers: int
     reuse: int
     compile_decoder: bool = True
+    world: World = CORE
 
     @property
     def grid(self) -> int:
@@ -133,7 +135,7 @@ RECIPES = {
         text_width=320, text_layers=8, head_width=64, vocabulary=1024,
         encoder=Part(4000, 256, 1e-3, 2e-3), language=Part(4000, 128, 2e-3, 3e-3),
         align=Part(400, 128, 2e-3), finetune=Part(8000, 128, 1e-3, 1.5e-3),
-        turns=14, max_tokens=512, workers=14, reuse=4,
+        turns=14, max_tokens=512, workers=14, reuse=4, world=FURTHER,
     ),
 }  # fmt: skip
 
@@ -144,7 +146,7 @@ def train_scenes(
     """Run (or go on with) every part of the recipe; write the model to `output` and return it."""
     work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    tokenizer = _tokenizer(work, recipe.vocabulary)
+    tokenizer = _tokenizer(work, recipe.vocabulary, recipe.world)
     tower = _encoder(recipe, work, device, seed)
     decoder = _language_model(recipe, tokenizer, work, device, seed)
     checkpoint = assemble(recipe, tokenizer, tower, decoder, device)
@@ -170,7 +172,7 @@ def _run(stage: Stage, recipe: Recipe, checkpoint: Checkpoint, work: Path, seed:
     run_stage(
         stage,
         checkpoint,
-        from_random(conversation_maker(stage, recipe.turns), seed + 100),
+        from_random(conversation_maker(stage, recipe.turns, recipe.world), seed + 100),
         _stage_options(recipe, stage),
         work / f"{stage}.pt",
     )
@@ -183,11 +185,13 @@ def _write(checkpoint: Checkpoint, output: Path, started: float) -> None:
     print(f"scenes: written to {output} after {minutes:.0f} minutes", file=sys.stderr)
 
 
-def conversation_maker(stage: str, turns: int) -> Callable[[random.Random], Conversation]:
+def conversation_maker(
+    stage: str, turns: int, world: World = CORE
+) -> Callable[[random.Random], Conversation]:
     """What a stage learns from: short descriptions, or conversations of `turns` exchanges."""
     if stage == "align":
-        return captioned_picture
-    return lambda rng: dialogue_conversation(random_dialogue(rng, turns))
+        return lambda rng: captioned_picture(rng, world)
+    return lambda rng: dialogue_conversation(random_dialogue(rng, turns, world=world))
 
 
 def assemble(
@@ -224,10 +228,10 @@ def assemble(
     )
 
 
-def _tokenizer(work: Path, vocabulary: int) -> PreTrainedTokenizerBase:
+def _tokenizer(work: Path, vocabulary: int, world: World) -> PreTrainedTokenizerBase:
     folder = work / "tokenizer"
     if not folder.exists():
-        learn_tokenizer(vocabulary).save_pretrained(folder)
+        learn_tokenizer(vocabulary, world=world).save_pretrained(folder)
     tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(folder)
     return tokenizer
 
@@ -248,6 +252,7 @@ def _encoder(recipe: Recipe, work: Path, device: torch.device, seed: int) -> CLI
         reuse=recipe.reuse,
         device=device,
         state_file=work / "encoder.pt",
+        world=recipe.world,
     )
 
 
@@ -271,6 +276,7 @@ def _language_model(
         device=device,
         state_file=work / "language_model.pt",
         compile_decoder=recipe.compile_decoder,
+        world=recipe.world,
     )
 
 

@@ -8,10 +8,10 @@ from llava_chat.training.scenes import phrases as say
 from llava_chat.training.scenes.exchange import Exchange, Meaning, Memory
 from llava_chat.training.scenes.questions import ask, only
 from llava_chat.training.scenes.wording import reword
-from llava_chat.training.scenes.world import Scene, random_scene
+from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
 
 
-def small_talk(rng: random.Random, seeing: bool) -> Exchange:
+def small_talk(rng: random.Random, seeing: bool, world: World = CORE) -> Exchange:
     """Greetings, thanks, who are you, what can you do, and things outside the world."""
     kind = rng.choices(("greeting", "thanks", "who", "ability", "outside"), (2, 2, 2, 2, 6))[0]
     greeting = say.GREETING_REPLY_SEEING if seeing else say.GREETING_REPLY
@@ -20,61 +20,62 @@ def small_talk(rng: random.Random, seeing: bool) -> Exchange:
         "thanks": (say.THANKS, say.THANKS_REPLY, ("welcome",)),
         "who": (say.WHO_QUESTIONS, say.WHO_REPLY, ("llava_chat",)),
         "ability": (say.ABILITY_QUESTIONS, say.ABILITY_REPLY, ("i can", "shapes")),
-        "outside": ((outside_question(rng),), say.OUTSIDE_REPLY, ("cannot answer",)),
+        "outside": ((outside_question(rng, world),), say.OUTSIDE_REPLY, ("cannot answer",)),
     }[kind]
     name = "outside" if kind == "outside" else "small talk"
     return Exchange(name, reword(rng.choice(questions), rng), answer, Meaning(says=words))
 
 
-def outside_question(rng: random.Random) -> str:
+def outside_question(rng: random.Random, world: World = CORE) -> str:
     """Something that the scenes world knows nothing of."""
-    question = rng.choice(say.OUTSIDE_FRAMES)
+    known = say.READING_FRAMES if world.printed else ()
+    question = rng.choice([frame for frame in say.OUTSIDE_FRAMES if frame not in known])
     for slot, fillers in say.OUTSIDE_FILLERS.items():
         while f"{{{slot}}}" in question:
             question = question.replace(f"{{{slot}}}", rng.choice(fillers), 1)
     return question
 
 
-def scene_talk(scene: Scene, rng: random.Random, turns: int) -> list[Exchange]:
+def scene_talk(scene: Scene, rng: random.Random, turns: int, world: World = CORE) -> list[Exchange]:
     """A conversation of `turns` exchanges about a picture that shows `scene`."""
     # Where there is only one thing, people say "it" from the first question on.
     memory = Memory(item=only(scene.objects))
     talk = []
     for _ in range(turns):
         if rng.random() < 0.06:
-            talk.append(small_talk(rng, seeing=True))
+            talk.append(small_talk(rng, seeing=True, world=world))
             # "How old is the dog?" "Where is it?" would be about the dog.
             memory.item = memory.topic = None
         else:
-            talk.append(ask(scene, rng, memory))
+            talk.append(ask(scene, rng, memory, world))
     return talk
 
 
-def blind_talk(rng: random.Random, turns: int) -> list[Exchange]:
+def blind_talk(rng: random.Random, turns: int, world: World = CORE) -> list[Exchange]:
     """A conversation without a picture: small talk, and questions about a picture not there."""
-    memory, imagined = Memory(), random_scene(rng)
+    memory, imagined = Memory(), random_scene(rng, world)
     talk = []
     for _ in range(turns):
         if rng.random() < 0.55:
-            talk.append(small_talk(rng, seeing=False))
+            talk.append(small_talk(rng, seeing=False, world=world))
         else:
             memory.topic = None  # what was asked last needs no picture, and is not asked here
-            question = ask(imagined, rng, memory).question
+            question = ask(imagined, rng, memory, world).question
             meaning = Meaning(says=("picture", "not see"))
             talk.append(Exchange("no picture", question, say.NO_PICTURE_REPLY, meaning))
     return talk
 
 
-def non_scene_talk(rng: random.Random, turns: int) -> list[Exchange]:
+def non_scene_talk(rng: random.Random, turns: int, world: World = CORE) -> list[Exchange]:
     """A conversation about a picture that is no scene."""
-    memory, imagined = Memory(), random_scene(rng)
+    memory, imagined = Memory(), random_scene(rng, world)
     talk = []
     for _ in range(turns):
         if rng.random() < 0.1:
-            talk.append(small_talk(rng, seeing=True))
+            talk.append(small_talk(rng, seeing=True, world=world))
         else:
             memory.topic = None  # what was asked last needs no picture, and is not asked here
-            question = ask(imagined, rng, memory).question
+            question = ask(imagined, rng, memory, world).question
             meaning = Meaning(says=("does not look like", "--model"))
             talk.append(Exchange("non-scene", question, say.NON_SCENE_REPLY, meaning))
     return talk

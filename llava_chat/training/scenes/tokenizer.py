@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from llava_chat.conversation import TEMPLATES
 from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
-from llava_chat.training.scenes.world import random_scene
+from llava_chat.training.scenes.world import CORE, World, random_scene
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 IMAGE_TOKEN = "<image>"
@@ -24,11 +24,12 @@ CONTEXT_TOKENS = 1024
 _CORPUS_TALKS = 1200
 
 
-def _corpus(seed: int) -> Iterator[str]:
+def _corpus(seed: int, world: World) -> Iterator[str]:
     rng = random.Random(seed)
     system = TEMPLATES["vicuna_v1"].system
     for _ in range(_CORPUS_TALKS):
-        talk = scene_talk(random_scene(rng), rng, 4) + blind_talk(rng, 2) + non_scene_talk(rng, 1)
+        talk = scene_talk(random_scene(rng, world), rng, 4, world)
+        talk += blind_talk(rng, 2, world) + non_scene_talk(rng, 1, world)
         for exchange in talk:
             yield f"{system} USER: {exchange.question} ASSISTANT: {exchange.answer}"
             yield f"\n{exchange.question}"  # as the first question stands, behind its picture
@@ -37,7 +38,9 @@ def _corpus(seed: int) -> Iterator[str]:
     yield from (f"{WORD_START}{letter} {letter}" for letter in printable)
 
 
-def _learned_pieces(vocab_size: int, seed: int) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _learned_pieces(
+    vocab_size: int, seed: int, world: World
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """The vocabulary, bytes included, and the merges in order."""
     byte_pieces = [f"<0x{byte:02X}>" for byte in range(256)]
     learner = Tokenizer(models.BPE(unk_token=SPECIAL[0]))
@@ -56,7 +59,7 @@ def _learned_pieces(vocab_size: int, seed: int) -> tuple[dict[str, int], list[tu
         show_progress=False,
         max_token_length=16,
     )
-    learner.train_from_iterator(_corpus(seed), trainer)
+    learner.train_from_iterator(_corpus(seed, world), trainer)
     learned = json.loads(learner.to_str())["model"]
     ordered = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
     # As in LLaMA, the line feed has no piece but its byte.
@@ -65,12 +68,14 @@ def _learned_pieces(vocab_size: int, seed: int) -> tuple[dict[str, int], list[tu
     return {piece: number for number, piece in enumerate(pieces)}, merges
 
 
-def learn_tokenizer(vocab_size: int, *, seed: int = 0) -> PreTrainedTokenizerFast:
+def learn_tokenizer(
+    vocab_size: int, *, seed: int = 0, world: World = CORE
+) -> PreTrainedTokenizerFast:
     """A transformers tokenizer of at most `vocab_size` pieces, the picture's placeholder the last.
 
     As with SentencePiece, a leading space of a text is one with the mark of its first word.
     """
-    vocabulary, merges = _learned_pieces(vocab_size - 1, seed)
+    vocabulary, merges = _learned_pieces(vocab_size - 1, seed, world)
     backend = Tokenizer(
         models.BPE(
             vocab=vocabulary, merges=merges, unk_token=SPECIAL[0], fuse_unk=True, byte_fallback=True

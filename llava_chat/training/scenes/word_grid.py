@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 from llava_chat.image import picture_from_image
 from llava_chat.training.batch import TokenSample, collate, next_token_loss, token_sample
 from llava_chat.training.loop import LoopOptions, Losses, compiled, on_device, train
-from llava_chat.training.scenes.contrastive import near_any, object_patches
 from llava_chat.training.scenes.dialogue import Dialogue, as_conversation, random_dialogue
+from llava_chat.training.scenes.regions import letter_patches, near_any, object_patches
 from llava_chat.training.scenes.tokenizer import IMAGE_TOKEN, WORD_START
-from llava_chat.training.scenes.world import Scene
+from llava_chat.training.scenes.world import CORE, Scene, World
 from llava_chat.training.stream import batches, from_random
 
 _EMPTY = -1
@@ -81,15 +81,19 @@ class GridWriter:
                 texts[cell] = text
             texts[central] += " centre"
             blurred &= ~inside
+        for letter, inside in letter_patches(scene, self.grid):
+            for cell in np.flatnonzero(inside):
+                texts[cell] = f"text {letter}"
+            blurred &= ~inside
         for cell in np.flatnonzero(blurred):
             texts[cell] = "edge"
         return texts
 
     def _ids(self, word: str) -> list[int]:
         whole = self.vocabulary.get(WORD_START + word)
-        if whole is not None:
+        if whole is not None and len(word) > 1:
             return [whole]
-        # A word that no answer holds ("centre") is spelled by its first letters' pieces.
+        # A letter, or a word that no answer holds ("centre"): the pieces of its first letters.
         return [self.vocabulary[letter] for letter in word[:2]]
 
     def _byte(self, value: int) -> int:
@@ -142,6 +146,7 @@ def train_language_model(
     device: torch.device,
     state_file: Path,
     compile_decoder: bool = True,
+    world: World = CORE,
 ) -> LlamaForCausalLM:
     """Train a decoder from nothing (or from `state_file`) and return it."""
     torch.manual_seed(seed)
@@ -150,10 +155,11 @@ def train_language_model(
     writer = GridWriter(tokenizer, grid)
     image_token_id = tokenizer.get_vocab()[IMAGE_TOKEN]
     decoder = compiled(model.model) if compile_decoder else model.model
+    told = replace(world, boxes=False)  # a cell's few words cannot hold four numbers
     stand_in = picture_from_image(Image.new("RGB", (1, 1)))
 
     def make(rng: random.Random) -> GridSample:
-        dialogue = random_dialogue(rng, turns, drawn=False)
+        dialogue = random_dialogue(rng, turns, drawn=False, world=told)
         words = writer.cells(dialogue, rng)
         tokens = token_sample(
             as_conversation(dialogue.talk, None if words is None else stand_in),

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from llava_chat.training.scenes import phrases as say
+from llava_chat.training.scenes.printed import PrintedText
 from llava_chat.training.scenes.world import Scene, SceneObject
 
 
@@ -58,18 +59,33 @@ def there_are(count: int, noun: str) -> str:
 def brief_description(scene: Scene) -> str:
     """Every object's colour and shape, from left to right."""
     if not scene.objects:
-        return "The picture is empty: there are no objects."
+        return _empty(scene)
     names = [with_article(short_name(o)) for o in scene.objects]
-    return f"{there_are(len(names), 'object')[:-1]}: {listed(names)}."
+    return f"{there_are(len(names), 'object')[:-1]}: {listed(names)}.{_and_text(scene)}"
 
 
 def full_description(scene: Scene) -> str:
     """Every object's size, colour, shape and place, from left to right."""
     if not scene.objects:
-        return "The picture is empty: there are no objects."
+        return _empty(scene)
     names = [f"{with_article(f'{o.size} {short_name(o)}')} {scene.place(o)}" for o in scene.objects]
     order = ", from left to right" if len(names) > 1 else ""
-    return f"{there_are(len(names), 'object')[:-1]}{order}: {listed(names)}."
+    return f"{there_are(len(names), 'object')[:-1]}{order}: {listed(names)}.{_and_text(scene)}"
+
+
+def _empty(scene: Scene) -> str:
+    if scene.printed is None:
+        return "The picture is empty: there are no objects."
+    return f"There are no objects.{_and_text(scene)}"
+
+
+def _and_text(scene: Scene) -> str:
+    return "" if scene.printed is None else f" {text_says(scene.printed)}"
+
+
+def text_says(printed: PrintedText | None) -> str:
+    """What is printed, read aloud."""
+    return "There is no text in the picture." if printed is None else f"It says {printed.text}."
 
 
 def reword(question: str, rng: random.Random) -> str:

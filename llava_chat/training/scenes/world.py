@@ -10,6 +10,9 @@ import random
 from dataclasses import dataclass
 from typing import Literal
 
+from llava_chat.training.scenes.boxes import Box, apart, box_around, shared
+from llava_chat.training.scenes.printed import PrintedText, random_text
+
 SHAPES = (
     "circle",
     "square",
@@ -47,8 +50,31 @@ PLACE_MARGIN = 0.025
 # Two centres differ by at least this share of the side along an axis that is spoken about.
 ORDER_MARGIN = 0.035
 
+# A square turned by much more than this could be a diamond, and a diamond a square.
+_NEAR_ANOTHER_SHAPE = {"square": 10.0, "diamond": 10.0}
+
 Direction = Literal["left of", "right of", "above", "below"]
 DIRECTIONS: tuple[Direction, ...] = ("left of", "right of", "above", "below")
+
+
+@dataclass(frozen=True)
+class World:
+    """What pictures may show, and be asked about, beyond shapes that stand upright and apart.
+
+    tilted: share of the shapes that are turned, by up to tilt_deg degrees. overlap: the share of
+    the smaller of two boxes that both may cover. printed: share of the pictures with a word or a
+    number. boxes: whether the box of an object is asked for.
+    """
+
+    tilted: float = 0.3
+    tilt_deg: float = 10.0
+    overlap: float = 0.0
+    printed: float = 0.0
+    boxes: bool = False
+
+
+CORE = World()
+FURTHER = World(tilted=0.5, tilt_deg=25.0, overlap=0.15, printed=0.35, boxes=True)
 
 
 @dataclass(frozen=True)
@@ -65,10 +91,9 @@ class SceneObject:
     tilt: float = 0.0
 
     @property
-    def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom in pixels."""
-        half_w, half_h = self.width / 2, self.height / 2
-        return self.x - half_w, self.y - half_h, self.x + half_w, self.y + half_h
+    def box(self) -> Box:
+        """Left, top, right, bottom in pixels, before it is turned."""
+        return box_around(self.x, self.y, self.width, self.height)
 
 
 @dataclass(frozen=True)
@@ -78,6 +103,7 @@ class Scene:
     width: int
     height: int
     objects: tuple[SceneObject, ...]
+    printed: PrintedText | None = None
 
     def place(self, item: SceneObject) -> str:
         """The third of the picture that holds the centre, in words.
@@ -154,8 +180,8 @@ def gap(one: SceneObject, other: SceneObject) -> float:
     return math.hypot(max(0.0, beside), max(0.0, over))
 
 
-def random_scene(rng: random.Random) -> Scene:
-    """A scene of 0 to 6 objects that touch neither each other nor the edge."""
+def random_scene(rng: random.Random, world: World = CORE) -> Scene:
+    """A scene of 0 to 6 objects that keep clear of the edge, and of each other as `world` says."""
     width, height = _random_canvas(rng)
     wanted = rng.choices(range(MAX_OBJECTS + 1), weights=(2, 8, 12, 14, 12, 10, 8))[0]
     colours = COLOURS if rng.random() < 0.7 else tuple(rng.sample(COLOURS, 3))
@@ -164,10 +190,13 @@ def random_scene(rng: random.Random) -> Scene:
     for _ in range(60):
         if len(objects) == wanted:
             break
-        item = _random_object(rng, width, height, colours, shapes)
-        if item and _fits(item, objects, width, height):
+        item = _random_object(rng, width, height, colours, shapes, world)
+        if item and _fits(item, objects, width, height, world.overlap):
             objects.append(item)
-    return Scene(width, height, tuple(sorted(objects, key=lambda o: o.x)))
+    printed = None
+    if world.printed and rng.random() < world.printed:
+        printed = random_text(rng, [item.box for item in objects], width, height)
+    return Scene(width, height, tuple(sorted(objects, key=lambda o: o.x)), printed)
 
 
 def _random_canvas(rng: random.Random) -> tuple[int, int]:
@@ -179,7 +208,12 @@ def _random_canvas(rng: random.Random) -> tuple[int, int]:
 
 
 def _random_object(
-    rng: random.Random, width: int, height: int, colours: tuple[str, ...], shapes: tuple[str, ...]
+    rng: random.Random,
+    width: int,
+    height: int,
+    colours: tuple[str, ...],
+    shapes: tuple[str, ...],
+    world: World,
 ) -> SceneObject | None:
     shape, size = rng.choice(shapes), rng.choice(SIZES)
     diameter = rng.uniform(*SIZE_RANGES[size]) * max(width, height)
@@ -194,22 +228,24 @@ def _random_object(
         return None
     x = rng.uniform(edge + box_w / 2, width - edge - box_w / 2)
     y = rng.uniform(edge + box_h / 2, height - edge - box_h / 2)
-    tilt = rng.uniform(-10, 10) if rng.random() < 0.3 else 0.0
+    most = min(world.tilt_deg, _NEAR_ANOTHER_SHAPE.get(shape, world.tilt_deg))
+    tilt = rng.uniform(-most, most) if rng.random() < world.tilted else 0.0
     return SceneObject(shape, rng.choice(colours), size, x, y, box_w, box_h, tilt)
 
 
-def _fits(item: SceneObject, placed: list[SceneObject], width: int, height: int) -> bool:
+def _fits(
+    item: SceneObject, placed: list[SceneObject], width: int, height: int, overlap: float
+) -> bool:
     for share in (item.x / width, item.y / height):
         if min(abs(share - 1 / 3), abs(share - 2 / 3)) < PLACE_MARGIN:
             return False
     least = 0.015 * max(width, height)
-    left, top, right, bottom = item.box
     for other in placed:
         if abs(item.x - other.x) < ORDER_MARGIN * width:
             return False
-        o_left, o_top, o_right, o_bottom = other.box
-        apart_x = left > o_right + least or right < o_left - least
-        apart_y = top > o_bottom + least or bottom < o_top - least
-        if not (apart_x or apart_y):
+        if apart(item.box, other.box, least):
+            continue
+        # Alike in colour, two shapes that overlap would be one.
+        if item.colour == other.colour or shared(item.box, other.box) > overlap:
             return False
     return True

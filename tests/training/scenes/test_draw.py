@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from llava_chat.training.scenes.draw import PALETTE, draw_scene, outline_points, shape_mask
+from llava_chat.training.scenes.draw import PALETTE, draw_scene, shape_mask
+from llava_chat.training.scenes.outlines import outline_points
 from llava_chat.training.scenes.world import (
     COLOURS,
     SHAPES,

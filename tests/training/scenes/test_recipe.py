@@ -22,12 +22,6 @@ from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
-from llava_chat.training.scenes.contrastive import (
-    ASPECTS,
-    object_patches,
-    region_sample,
-    scene_labels,
-)
 from llava_chat.training.scenes.dialogue import (
     captioned_picture,
     dialogue_conversation,
@@ -42,8 +36,23 @@ from llava_chat.training.scenes.recipe import (
     train_scenes,
     train_scenes_further,
 )
+from llava_chat.training.scenes.regions import (
+    aspects_of,
+    object_patches,
+    region_sample,
+    scene_labels,
+)
 from llava_chat.training.scenes.word_grid import GridWriter, look_for_alike
-from llava_chat.training.scenes.world import COLOURS, SHAPES, Scene, SceneObject, random_scene
+from llava_chat.training.scenes.world import (
+    COLOURS,
+    CORE,
+    FURTHER,
+    SHAPES,
+    Scene,
+    SceneObject,
+    World,
+    random_scene,
+)
 
 TINY = Recipe(
     image_px=48, patch_px=16, vision_width=32, vision_layers=2,
@@ -170,18 +179,22 @@ def test_labels_lie_on_the_objects() -> None:
     assert divmod(central, 10) in {(7, 6), (7, 7)}
     assert set(labels["colour"][inside]) == {COLOURS.index("blue")}
     assert set(labels["shape"][inside]) == {SHAPES.index("star")}
-    assert labels["ground"][9] == ASPECTS["ground"].index("empty")
+    assert labels["ground"][9] == aspects_of(CORE)["ground"].index("empty")
     assert (labels["part"] == 0).sum() == 2
     assert set(labels["colour"]) == {-100, COLOURS.index("red"), COLOURS.index("blue")}
 
 
-def test_a_region_sample_has_a_label_for_each_patch() -> None:
+@pytest.mark.parametrize("world", [CORE, FURTHER])
+def test_a_region_sample_has_a_label_for_each_patch(world: World) -> None:
     kinds = set()
     for seed in range(40):
-        sample = region_sample(random.Random(seed), size_px=48, grid=3)
+        sample = region_sample(random.Random(seed), size_px=48, grid=3, world=world)
         assert sample.pixels.shape == (3, 48, 48) and sample.pixels.dtype == np.float32
-        assert set(sample.labels) == set(ASPECTS)
-        for aspect, phrases in ASPECTS.items():
+        assert set(sample.labels) == set(aspects_of(world))
+        boxed = ~np.isnan(sample.boxes).any(1)
+        assert (boxed == (sample.labels["colour"] >= 0)).all()
+        assert (sample.boxes[boxed, :2] < sample.boxes[boxed, 2:]).all()
+        for aspect, phrases in aspects_of(world).items():
             assert sample.labels[aspect].shape == (9,)
             assert set(sample.labels[aspect]) <= {-100, *range(len(phrases))}
         kinds |= set(sample.labels["ground"])
