@@ -169,6 +169,9 @@ def train_encoder(
     """Train a tower from nothing (or from `state_file`) and return it."""
     torch.manual_seed(seed)
     learner = RegionLearner(config, world).to(device)
+    if device.type == "cpu":
+        # At under a hundred patches of few heads, plain attention is the faster there.
+        learner.tower.set_attn_implementation("eager")
     size_px, grid = image_size_px(config), math.isqrt(tokens_per_picture(config, "patch"))
 
     def make(rng: random.Random) -> RegionSample:

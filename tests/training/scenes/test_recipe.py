@@ -59,7 +59,7 @@ TINY = Recipe(
     text_width=32, text_layers=1, head_width=16, vocabulary=1024,
     encoder=Part(2, 2, 1e-3, 1e-3), language=Part(2, 2, 1e-3, 1e-3),
     align=Part(2, 2, 1e-3), finetune=Part(2, 2, 1e-3, 1e-3),
-    turns=1, max_tokens=200, workers=0, reuse=1, compile_decoder=False,
+    turns=1, max_tokens=200, workers=0, compile_decoder=False,
 )  # fmt: skip
 DOT = SceneObject("circle", "red", "small", 20, 20, 12, 12)
 STAR = SceneObject("star", "blue", "large", 70, 75, 36, 36)
