@@ -74,7 +74,7 @@ class World:
 
 
 CORE = World()
-FURTHER = World(tilted=0.5, tilt_deg=25.0, overlap=0.15, printed=0.35, boxes=True)
+FURTHER = World(tilted=0.5, tilt_deg=30.0, overlap=0.15, printed=0.35, boxes=True)
 
 
 @dataclass(frozen=True)
