@@ -82,7 +82,7 @@ def photograph() -> Image.Image:
     return Image.merge("RGB", (soft, Image.blend(soft, grain, 0.4), grain))
 
 
-# Chosen before any model was asked; a pattern is what a right answer must match.
+# Written down before these weights were asked; a pattern is what a right answer must match.
 CONVERSATIONS = (
     (
         three_shapes,
