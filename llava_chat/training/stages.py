@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from llava_chat.conversation import Conversation
-from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.batch import (
     TokenBatch,
@@ -72,17 +71,15 @@ def run_stage(
     decoder = compiled(inner) if options.one_length else inner
     device = next(model.projector.parameters()).device
 
-    def pixels(picture: Picture) -> np.ndarray:
-        return checkpoint.pixels(picture).numpy()
-
     def make(number: int) -> TokenSample:
+        """Conversation `number` as tokens and pixels."""
         return token_sample(
             conversation_of(number),
             tokenizer,
             template=template,
             tokens_per_picture=model.tokens_per_picture,
             image_token_id=model.config.image_token_id,
-            pixels=pixels,
+            pixels=lambda picture: checkpoint.pixels(picture).numpy(),
             max_tokens=options.max_tokens,
             name=name_of(number),
         )

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from llava_chat.errors import PictureError
-from llava_chat.image import PictureLimits, picture_from_image, read_picture, warm_up
+from llava_chat.image import PictureLimits, picture_from_image, read_picture, warm_up, workers
 from llava_chat.image.decoder import Refused
 from llava_chat.image.workers import MAX_WORKERS, Worker, WorkerPool
 
@@ -192,8 +192,13 @@ def test_child_ignores_the_terminals_interrupt() -> None:
     worker.kill()
 
 
-def test_warm_up_starts_a_decoder_that_works() -> None:
+def test_warm_up_starts_a_decoder_that_the_first_picture_finds() -> None:
     warm_up()
+    waiting = [worker.pid for worker in workers._pool()._idle]
+    assert waiting
+    data, identity = png()
+    assert read_picture(data).id == identity
+    assert [worker.pid for worker in workers._pool()._idle] == waiting
 
 
 def test_nothing_but_pillow_is_imported_in_the_child() -> None:

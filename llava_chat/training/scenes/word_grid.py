@@ -33,6 +33,7 @@ _WORD_DROPOUT = 0.1
 _NOISE = 0.15
 # Rows and columns are named by byte pieces that only text beyond ASCII uses.
 _ROW_BYTE, _COLUMN_BYTE = 0x80, 0xC0
+_STAND_IN = picture_from_image(Image.new("RGB", (1, 1)))  # the grid takes its place
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,22 @@ class GridWriter:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, grid: int) -> None:
         self.grid = grid
+        self.tokenizer = tokenizer
         self.vocabulary = tokenizer.get_vocab()
+
+    def sample(self, dialogue: Dialogue, rng: random.Random, max_tokens: int) -> GridSample:
+        """The dialogue as tokens, a grid in the place of its picture."""
+        words = self.cells(dialogue, rng)
+        tokens = token_sample(
+            as_conversation(dialogue.talk, None if words is None else _STAND_IN),
+            self.tokenizer,
+            template="vicuna_v1",
+            tokens_per_picture=self.grid**2,
+            image_token_id=self.vocabulary[IMAGE_TOKEN],
+            pixels=None,
+            max_tokens=max_tokens,
+        )
+        return GridSample(tokens, words)
 
     def cells(self, dialogue: Dialogue, rng: random.Random) -> np.ndarray | None:
         """int64 (grid * grid, 12), some words left out by chance; None without a picture."""
@@ -156,21 +172,10 @@ def train_language_model(
     image_token_id = tokenizer.get_vocab()[IMAGE_TOKEN]
     decoder = compiled(model.model) if compile_decoder else model.model
     told = replace(world, boxes=False)  # a cell's few words cannot hold four numbers
-    stand_in = picture_from_image(Image.new("RGB", (1, 1)))
 
     def make(rng: random.Random) -> GridSample:
-        dialogue = random_dialogue(rng, turns, drawn=False, world=told)
-        words = writer.cells(dialogue, rng)
-        tokens = token_sample(
-            as_conversation(dialogue.talk, None if words is None else stand_in),
-            tokenizer,
-            template="vicuna_v1",
-            tokens_per_picture=grid**2,
-            image_token_id=image_token_id,
-            pixels=None,
-            max_tokens=max_tokens,
-        )
-        return GridSample(tokens, words)
+        """What one random dialogue shows and says."""
+        return writer.sample(random_dialogue(rng, turns, drawn=False, world=told), rng, max_tokens)
 
     def collated(samples: list[GridSample]) -> tuple[Tensor, Tensor, Tensor]:
         """Ids (B, T), labels (B, T), words (N, P, 12) of the N samples that show something."""
