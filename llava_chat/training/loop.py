@@ -241,7 +241,7 @@ def _resume(
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
     alike = _shapes(state["modules"]) == _shapes(_learned_state(modules))
-    if not alike or len(state["optimisers"]) != len(optimisers):
+    if not alike or len(state.get("optimisers", ())) != len(optimisers):
         raise LlavaChatError(
             f"{state_file} was written by another model or optimiser; delete it to start again"
         )

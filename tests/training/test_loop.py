@@ -121,6 +121,11 @@ def test_a_state_of_other_optimisers_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "state.pt")
     with pytest.raises(LlavaChatError, match="another model"):
         run(tmp_path / "state.pt", replace(OPTIONS, matrix_lr=0.05))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    state["optimiser"] = state.pop("optimisers")[0]  # as one optimiser alone was once kept
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(LlavaChatError, match="delete it to start again"):
+        run(tmp_path / "state.pt")
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
