@@ -13,6 +13,7 @@ from llava_chat.image import Picture, picture_from_image
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.exchange import Exchange
 from llava_chat.training.scenes.other_pictures import draw_other
+from llava_chat.training.scenes.practice import PRACTICE
 from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
 from llava_chat.training.scenes.wording import brief_description
 from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
@@ -45,7 +46,8 @@ def random_dialogue(
         return Dialogue(talk, other_kind=kind, pixels=pixels)
     scene = random_scene(rng, world)
     picture = draw_scene(scene, rng) if drawn else None
-    return Dialogue(tuple(scene_talk(scene, rng, turns, world)), scene=scene, pixels=picture)
+    talk = tuple(scene_talk(scene, rng, turns, world, PRACTICE))
+    return Dialogue(talk, scene=scene, pixels=picture)
 
 
 def as_conversation(talk: Sequence[Exchange], picture: Picture | None) -> Conversation:

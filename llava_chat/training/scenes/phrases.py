@@ -302,7 +302,6 @@ OUTSIDE_FRAMES = (
     "Who is the {person} in the picture?",
     "How many {creature}s are there?",
     "Who painted this picture?",
-    "What does the text say?",
     "What is the background made of?",
     "What colour is the background?",
     "How much does it cost?",
@@ -311,8 +310,6 @@ OUTSIDE_FRAMES = (
     "{topic}?",
     "I like {topic}.",
 )
-# Outside only where nothing is printed in pictures.
-READING_FRAMES = ("What does the text say?",)
 OUTSIDE_FILLERS = {
     "place": ("France", "Japan", "Brazil", "Egypt", "Canada", "India", "London", "Berlin", "Peru"),
     "topic": (

@@ -106,7 +106,8 @@ def _members(scene: Scene, colour: str, shape: str) -> list[SceneObject]:
     return [o for o in scene.objects if colour in ("", o.colour) and shape in ("", o.shape)]
 
 
-def _count_some(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+def count_some(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+    """How many there are of a colour, of a shape or of both."""
     colour, shape = _class_of_objects(scene, rng, present=0.75)
     noun = " ".join(filter(None, (colour, shape or "object")))
     found = _members(scene, colour, shape)
@@ -139,7 +140,8 @@ def _list(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     return Exchange("list", question, brief_description(scene), _told(scene, objects))
 
 
-def _detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+def detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+    """Everything that is in the picture, with sizes and places."""
     memory.topic, memory.item = "everything in the picture", only(scene.objects)
     objects = tuple((o.size, o.colour, o.shape, scene.place(o)) for o in scene.objects)
     question = rng.choice(say.DETAIL_QUESTIONS)
@@ -174,7 +176,8 @@ def only(objects: Sequence[SceneObject]) -> SceneObject | None:
     return objects[0] if len(objects) == 1 else None
 
 
-def _back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
+def back(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
+    """Something about the object that was spoken of last, called "it"."""
     item = memory.item
     if item is None:
         return None
@@ -232,7 +235,7 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
     (6, _attribute("size", say.SIZE_QUESTIONS, "size")),
     (7, _attribute("where", say.WHERE_QUESTIONS, "place")),
     (4, _count_all),
-    (8, _count_some),
+    (8, count_some),
     (10, _existence),
     (10, relation),
     (5, relation_check),
@@ -240,8 +243,8 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
     (4, bigger),
     (4, same_colour),
     (6, _list),
-    (7, _detail),
-    (17, _back),
+    (7, detail),
+    (17, back),
     (3, _recall),
     (6, _false_premise),
 )
@@ -250,13 +253,22 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
 def makers_of(world: World) -> tuple[tuple[float, Maker], ...]:
     """What is asked about a picture of that world, with how often."""
     reading: tuple[tuple[float, Maker], ...] = ((12, _read),) if world.printed else ()
-    boxes: tuple[tuple[float, Maker], ...] = ((14, _box),) if world.boxes else ()
+    boxes: tuple[tuple[float, Maker], ...] = ((8, _box),) if world.boxes else ()
     return MAKERS + reading + boxes
 
 
-def ask(scene: Scene, rng: random.Random, memory: Memory, world: World = CORE) -> Exchange:
-    """One more exchange about the scene; `memory` goes along from exchange to exchange."""
-    makers = makers_of(world)
+def ask(
+    scene: Scene,
+    rng: random.Random,
+    memory: Memory,
+    world: World = CORE,
+    more: Sequence[tuple[float, Maker]] = (),
+) -> Exchange:
+    """One more exchange about the scene; `memory` goes along from exchange to exchange.
+
+    more: makers, with how often, beside those of the world.
+    """
+    makers = (*makers_of(world), *more)
     weights = [weight for weight, _ in makers]
     while True:
         maker = rng.choices(makers, weights=weights)[0][1]

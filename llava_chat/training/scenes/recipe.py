@@ -80,7 +80,7 @@ class Recipe:
     max_tokens: int
     workers: int
     compile_decoder: bool = True
-    world: World = CORE
+    world: World = FURTHER
 
     @property
     def grid(self) -> int:
@@ -133,7 +133,7 @@ RECIPES = {
         text_width=320, text_layers=8, head_width=64, vocabulary=1024,
         encoder=Part(4000, 256, 1e-3, 3e-3, reuse=4), language=Part(4000, 128, 2e-3, 3e-3),
         align=Part(400, 128, 2e-3), finetune=Part(6000, 128, 1e-3, 2e-3, reuse=3),
-        turns=14, max_tokens=512, workers=14, world=FURTHER,
+        turns=14, max_tokens=512, workers=14,
     ),
 }  # fmt: skip
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from llava_chat.training.scenes import phrases as say
-from llava_chat.training.scenes.exchange import Exchange, Meaning, Memory
+from llava_chat.training.scenes.exchange import Exchange, Maker, Meaning, Memory
 from llava_chat.training.scenes.questions import ask, only
 from llava_chat.training.scenes.wording import reword
 from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
 
 
-def small_talk(rng: random.Random, seeing: bool, world: World = CORE) -> Exchange:
+def small_talk(rng: random.Random, seeing: bool) -> Exchange:
     """Greetings, thanks, who are you, what can you do, and things outside the world."""
     kind = rng.choices(("greeting", "thanks", "who", "ability", "outside"), (2, 2, 2, 2, 6))[0]
     greeting = say.GREETING_REPLY_SEEING if seeing else say.GREETING_REPLY
@@ -20,34 +21,39 @@ def small_talk(rng: random.Random, seeing: bool, world: World = CORE) -> Exchang
         "thanks": (say.THANKS, say.THANKS_REPLY, ("welcome",)),
         "who": (say.WHO_QUESTIONS, say.WHO_REPLY, ("llava_chat",)),
         "ability": (say.ABILITY_QUESTIONS, say.ABILITY_REPLY, ("i can", "shapes")),
-        "outside": ((outside_question(rng, world),), say.OUTSIDE_REPLY, ("cannot answer",)),
+        "outside": ((outside_question(rng),), say.OUTSIDE_REPLY, ("cannot answer",)),
     }[kind]
     name = "outside" if kind == "outside" else "small talk"
     return Exchange(name, reword(rng.choice(questions), rng), answer, Meaning(says=words))
 
 
-def outside_question(rng: random.Random, world: World = CORE) -> str:
+def outside_question(rng: random.Random) -> str:
     """Something that the scenes world knows nothing of."""
-    known = say.READING_FRAMES if world.printed else ()
-    question = rng.choice([frame for frame in say.OUTSIDE_FRAMES if frame not in known])
+    question = rng.choice(say.OUTSIDE_FRAMES)
     for slot, fillers in say.OUTSIDE_FILLERS.items():
         while f"{{{slot}}}" in question:
             question = question.replace(f"{{{slot}}}", rng.choice(fillers), 1)
     return question
 
 
-def scene_talk(scene: Scene, rng: random.Random, turns: int, world: World = CORE) -> list[Exchange]:
-    """A conversation of `turns` exchanges about a picture that shows `scene`."""
+def scene_talk(
+    scene: Scene,
+    rng: random.Random,
+    turns: int,
+    world: World = CORE,
+    more: Sequence[tuple[float, Maker]] = (),
+) -> list[Exchange]:
+    """A conversation of `turns` exchanges about a picture that shows `scene`; more: as in `ask`."""
     # Where there is only one thing, people say "it" from the first question on.
     memory = Memory(item=only(scene.objects))
     talk = []
     for _ in range(turns):
         if rng.random() < 0.06:
-            talk.append(small_talk(rng, seeing=True, world=world))
+            talk.append(small_talk(rng, seeing=True))
             # "How old is the dog?" "Where is it?" would be about the dog.
             memory.item = memory.topic = None
         else:
-            talk.append(ask(scene, rng, memory, world))
+            talk.append(ask(scene, rng, memory, world, more))
     return talk
 
 
@@ -57,7 +63,7 @@ def blind_talk(rng: random.Random, turns: int, world: World = CORE) -> list[Exch
     talk = []
     for _ in range(turns):
         if rng.random() < 0.55:
-            talk.append(small_talk(rng, seeing=False, world=world))
+            talk.append(small_talk(rng, seeing=False))
         else:
             memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory, world).question
@@ -72,7 +78,7 @@ def non_scene_talk(rng: random.Random, turns: int, world: World = CORE) -> list[
     talk = []
     for _ in range(turns):
         if rng.random() < 0.1:
-            talk.append(small_talk(rng, seeing=True, world=world))
+            talk.append(small_talk(rng, seeing=True))
         else:
             memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory, world).question
