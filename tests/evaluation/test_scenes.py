@@ -29,7 +29,7 @@ from llava_chat.evaluation.scenes import (
     write_wrong,
 )
 from llava_chat.training.scenes.dialogue import random_dialogue
-from llava_chat.training.scenes.phrases import NON_SCENE_REPLY
+from llava_chat.training.scenes.manners import NON_SCENE_REPLY
 from llava_chat.training.scenes.world import CORE, FURTHER, World
 
 TURNS, SEED = 4, 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from llava_chat.training.scenes import phrases as say
+from llava_chat.training.scenes import manners
 from llava_chat.training.scenes.exchange import Exchange, Maker, Meaning, Memory
 from llava_chat.training.scenes.questions import ask, only
 from llava_chat.training.scenes.wording import reword
@@ -15,13 +15,13 @@ from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
 def small_talk(rng: random.Random, seeing: bool) -> Exchange:
     """Greetings, thanks, who are you, what can you do, and things outside the world."""
     kind = rng.choices(("greeting", "thanks", "who", "ability", "outside"), (2, 2, 2, 2, 6))[0]
-    greeting = say.GREETING_REPLY_SEEING if seeing else say.GREETING_REPLY
+    greeting = manners.GREETING_REPLY_SEEING if seeing else manners.GREETING_REPLY
     questions, answer, words = {
-        "greeting": (say.GREETINGS, greeting, ("hello",)),
-        "thanks": (say.THANKS, say.THANKS_REPLY, ("welcome",)),
-        "who": (say.WHO_QUESTIONS, say.WHO_REPLY, ("llava_chat",)),
-        "ability": (say.ABILITY_QUESTIONS, say.ABILITY_REPLY, ("i can", "shapes")),
-        "outside": ((outside_question(rng),), say.OUTSIDE_REPLY, ("cannot answer",)),
+        "greeting": (manners.GREETINGS, greeting, ("hello",)),
+        "thanks": (manners.THANKS, manners.THANKS_REPLY, ("welcome",)),
+        "who": (manners.WHO_QUESTIONS, manners.WHO_REPLY, ("llava_chat",)),
+        "ability": (manners.ABILITY_QUESTIONS, manners.ABILITY_REPLY, ("i can", "shapes")),
+        "outside": ((outside_question(rng),), manners.OUTSIDE_REPLY, ("cannot answer",)),
     }[kind]
     name = "outside" if kind == "outside" else "small talk"
     return Exchange(name, reword(rng.choice(questions), rng), answer, Meaning(says=words))
@@ -29,8 +29,8 @@ def small_talk(rng: random.Random, seeing: bool) -> Exchange:
 
 def outside_question(rng: random.Random) -> str:
     """Something that the scenes world knows nothing of."""
-    question = rng.choice(say.OUTSIDE_FRAMES)
-    for slot, fillers in say.OUTSIDE_FILLERS.items():
+    question = rng.choice(manners.OUTSIDE_FRAMES)
+    for slot, fillers in manners.OUTSIDE_FILLERS.items():
         while f"{{{slot}}}" in question:
             question = question.replace(f"{{{slot}}}", rng.choice(fillers), 1)
     return question
@@ -68,7 +68,7 @@ def blind_talk(rng: random.Random, turns: int, world: World = CORE) -> list[Exch
             memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory, world).question
             meaning = Meaning(says=("picture", "not see"))
-            talk.append(Exchange("no picture", question, say.NO_PICTURE_REPLY, meaning))
+            talk.append(Exchange("no picture", question, manners.NO_PICTURE_REPLY, meaning))
     return talk
 
 
@@ -83,5 +83,5 @@ def non_scene_talk(rng: random.Random, turns: int, world: World = CORE) -> list[
             memory.topic = None  # what was asked last needs no picture, and is not asked here
             question = ask(imagined, rng, memory, world).question
             meaning = Meaning(says=("does not look like", "--model"))
-            talk.append(Exchange("non-scene", question, say.NON_SCENE_REPLY, meaning))
+            talk.append(Exchange("non-scene", question, manners.NON_SCENE_REPLY, meaning))
     return talk
