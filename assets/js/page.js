@@ -124,7 +124,10 @@
     close.setAttribute("aria-label", "Close");
     close.addEventListener("click", () => box.close());
     const download = element("p", { className: "caption", textContent: alt });
-    box.append(element("img", { src: thumb.dataset.full, alt }), download, close);
+    const shown = element("div", { className: "boxed" }, element("img", { src: thumb.dataset.full, alt }));
+    const boxes = $("svg", thumb);
+    if (boxes) shown.append(boxes.cloneNode(true));
+    box.append(shown, download, close);
     box.showModal();
   }
   function confirmFirst(question, verb, then) {

@@ -129,7 +129,10 @@ Event = Queued | Looking | Token | Done | Failed
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a user and a record need to know of the model that answers."""
+    """What a user and a record need to know of the model that answers.
+
+    padded_boxes: it counts boxes on the picture padded to a square.
+    """
 
     id: str
     revision: str
@@ -139,6 +142,7 @@ class ModelInfo:
     description: str
     device: str
     dtype: str
+    padded_boxes: bool = False
 
 
 @dataclass(frozen=True)

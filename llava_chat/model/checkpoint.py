@@ -49,7 +49,8 @@ class Checkpoint:
 
     id: `scenes`, the Hub id or the folder's name. revision: the Hub's commit, or a fingerprint of
     the files. template: the conversation template it was trained with. pixels: call it with a
-    picture for the encoder's (3, H, W).
+    picture for the encoder's (3, H, W). padded_boxes: it counts the boxes that it names on the
+    picture padded to a square.
     """
 
     model: LlavaModel
@@ -59,6 +60,7 @@ class Checkpoint:
     template: str
     description: str
     pixels: Preprocessing
+    padded_boxes: bool = False
 
     @property
     def suppressed_ids(self) -> tuple[int, ...]:
@@ -84,9 +86,16 @@ def load_checkpoint(
     pixels = Preprocessing.read(read_processor_settings(located.folder), config)
     tokenizer = load_tokenizer(located.folder, config)
     model = load_model(located.folder, config, device=target, dtype=number_format)
-    description = str(own.get("description", ""))
     return Checkpoint(
-        model, tokenizer, located.id, located.revision, config.template, description, pixels
+        model,
+        tokenizer,
+        located.id,
+        located.revision,
+        config.template,
+        str(own.get("description", "")),
+        pixels,
+        # As LLaVA-1.5's training data do (https://github.com/haotian-liu/LLaVA/issues/606).
+        padded_boxes=bool(own.get("padded_boxes", pixels.aspect == "pad")),
     )
 
 
@@ -149,10 +158,11 @@ def save_checkpoint(
 def _write_companions(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
     """Everything beside the weights: configuration, tokenizer, processor, chat template."""
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
-    own = {
+    own: dict[str, str | bool] = {
         "template": checkpoint.template,
         "image_aspect": checkpoint.pixels.aspect,
         "description": checkpoint.description,
+        "padded_boxes": checkpoint.padded_boxes,
     }
     (folder / CONFIG_NAME).write_text(config_json(model, own, dtype), encoding="utf-8")
     GenerationConfig(

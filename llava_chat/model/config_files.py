@@ -131,7 +131,7 @@ def _converted(theirs: TransformersConfig, own: Mapping[str, Any]) -> LlavaConfi
     )
 
 
-def config_json(model: LlavaModel, own: Mapping[str, str], dtype: torch.dtype) -> str:
+def config_json(model: LlavaModel, own: Mapping[str, str | bool], dtype: torch.dtype) -> str:
     """The text of config.json for the layers that are there; `own` are the fields of our own.
 
     The tower is written as it is, cut after the layer that is read: so `vision_feature_layer` is

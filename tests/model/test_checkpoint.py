@@ -36,7 +36,7 @@ def test_saved_and_loaded_is_the_same(
     make_checkpoint: Make, tmp_path: Path, projector: str, tied: bool, max_shard_bytes: int
 ) -> None:
     made = make_checkpoint(projector=projector, tied=tied, image_aspect="square")
-    made = replace(made, template="llava_v1")
+    made = replace(made, template="llava_v1", padded_boxes=True)
     save_checkpoint(made, tmp_path, max_shard_bytes=max_shard_bytes)
     shards = list(tmp_path.glob("model-*.safetensors"))
     assert bool(shards) == (max_shard_bytes == 200_000)
@@ -50,6 +50,7 @@ def test_saved_and_loaded_is_the_same(
     assert parameter_count(loaded.model) == parameter_count(made.model)
     assert (loaded.template, loaded.description) == ("llava_v1", "a tiny model")
     assert loaded.pixels == made.pixels
+    assert loaded.padded_boxes
     assert loaded.model.config.projector == projector
     assert not loaded.model.training
 
@@ -149,6 +150,7 @@ def test_what_llava_hf_leaves_out_of_its_configuration_is_the_default(saved: Pat
     path.write_text(json.dumps(content))
     loaded = load_checkpoint(str(saved))
     assert (loaded.template, loaded.pixels.aspect, loaded.description) == ("vicuna_v1", "pad", "")
+    assert loaded.padded_boxes
 
 
 def test_rows_that_are_no_words_are_suppressed(make_checkpoint: Make) -> None:

@@ -151,6 +151,7 @@ def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
         description=checkpoint.description,
         device=str(weight.device),
         dtype=str(weight.dtype).removeprefix("torch."),
+        padded_boxes=checkpoint.padded_boxes,
     )
 
 

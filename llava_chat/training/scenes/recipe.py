@@ -38,7 +38,7 @@ from llava_chat.training.stream import from_random
 
 DESCRIPTION = (
     "A small demonstration model. It knows drawings of simple shapes: colours, shapes, sizes, "
-    "numbers and places. Anything else it does not know."
+    "numbers, places and short printed words. Anything else it does not know."
 )
 TEMPLATE = "vicuna_v1"
 ROPE_THETA = 500_000.0  # Llama 3 (arXiv 2407.21783)

@@ -71,8 +71,9 @@ class Showing:
         updates |= {
             parts.thread: thread.thread(
                 stored,
-                self._notices(stored),
+                self._pictures(stored),
                 replying=self._turns.replies.running(stored.id) is not None,
+                padded_boxes=self._turns.engine.model.padded_boxes,
             ),
             parts.meter: status.meter(use, dropped_pictures),
             parts.export: export_links(stored.id),
@@ -118,10 +119,9 @@ class Showing:
         """The settings panel at the server's defaults."""
         return self._parts.settings.show(self._defaults)
 
-    def _notices(self, stored: StoredConversation) -> dict[str, str]:
-        ids = [picture_id for message in stored.path for picture_id in message.picture_ids]
-        pictures = [self._turns.store.picture(picture_id) for picture_id in ids]
-        return {picture.id: picture.notice for picture in pictures if picture.notice}
+    def _pictures(self, stored: StoredConversation) -> dict[str, Picture]:
+        ids = {picture_id for message in stored.path for picture_id in message.picture_ids}
+        return {picture_id: self._turns.store.picture(picture_id) for picture_id in ids}
 
 
 def as_upload(picture: Picture) -> Path:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from llava_chat.image import Picture
 from llava_chat.store.stored import Message, StoredConversation
+from llava_chat.web.chat.boxes import boxed_picture, boxes_in, unpadded
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.elements import icon_button, plural
 from llava_chat.web.icons import icon
@@ -22,18 +24,27 @@ _FINISH_NOTES = {
 }
 
 
-def thread(conversation: StoredConversation, notices: Mapping[str, str], *, replying: bool) -> str:
+def thread(
+    conversation: StoredConversation,
+    pictures: Mapping[str, Picture],
+    *,
+    replying: bool,
+    padded_boxes: bool = False,
+) -> str:
     """All messages on the conversation's active path.
 
-    notices: by picture id, what a person should know of how the picture was read. replying: a
-    reply to the last message is being written.
+    pictures: those of the path, by id. replying: a reply to the last message is being written.
+    padded_boxes: the model counts boxes on the picture padded to a square.
     """
     path = conversation.path
-    last = path[-1].id if path else None
-    messages = "".join(
-        _user(message, notices) if message.role == "user" else _reply(message, message.id == last)
-        for message in path
-    )
+    messages, seen = "", None
+    for message in path:
+        if message.role == "user":
+            messages += _user(message, pictures)
+            seen = pictures.get(message.picture_ids[-1], seen) if message.picture_ids else seen
+        else:
+            pointed = _pointed_at(message.text, seen, padded_boxes)
+            messages += _reply(message, pointed, is_last=message is path[-1])
     if path and path[-1].role == "user" and not replying:
         messages += _unanswered()
     return (
@@ -59,13 +70,14 @@ def welcome(examples: Sequence[Example]) -> str:
     )
 
 
-def _user(message: Message, notices: Mapping[str, str]) -> str:
-    pictures = "".join(
+def _user(message: Message, pictures: Mapping[str, Picture]) -> str:
+    thumbs = "".join(
         picture(picture_id, index, len(message.picture_ids))
         for index, picture_id in enumerate(message.picture_ids, start=1)
     )
-    shown = f'<div class="pictures">{pictures}</div>' if pictures else ""
-    notes = "".join(_note(notices[i]) for i in message.picture_ids if notices.get(i))
+    shown = f'<div class="pictures">{thumbs}</div>' if thumbs else ""
+    told = [pictures[i].notice for i in message.picture_ids if i in pictures]
+    notes = "".join(_note(notice) for notice in told if notice)
     tools = (
         _versions(message)
         + icon_button("edit", "Edit and ask again", "edit")
@@ -78,7 +90,17 @@ def _user(message: Message, notices: Mapping[str, str]) -> str:
     )
 
 
-def _reply(message: Message, is_last: bool) -> str:
+def _pointed_at(text: str, picture: Picture | None, padded: bool) -> str:
+    """The picture in question with the boxes that a reply names, '' where it names none."""
+    boxes = boxes_in(text) if picture is not None else ()
+    if picture is None or not boxes:
+        return ""
+    if padded:
+        boxes = tuple(unpadded(box, picture.width, picture.height) for box in boxes)
+    return boxed_picture(picture, boxes)
+
+
+def _reply(message: Message, pointed: str, *, is_last: bool) -> str:
     note = _FINISH_NOTES.get(message.finish or "", "")
     tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
     if is_last:
@@ -87,7 +109,7 @@ def _reply(message: Message, is_last: bool) -> str:
     return (
         f'<li class="message reply" data-id="{message.id}" aria-label="Reply">'
         f'<div class="text md" data-raw="{escape(message.text)}">{prose(message.text)}'
-        f"</div>{_note(note) if note else ''}"
+        f"</div>{pointed}{_note(note) if note else ''}"
         f'<div class="tools">{tools}{_facts(message)}</div></li>'
     )
 
