@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from llava_chat.errors import UsageError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks, each with its own options."""
@@ -25,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
+    for name in ("pictures", "turns"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name} must be above 0")
+    if args.wrong and not args.wrong.parent.is_dir():
+        raise UsageError(f"--wrong: there is no folder {args.wrong.parent}; make it first")
     from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import as_json, evaluate_scenes, table, write_wrong
     from llava_chat.training.scenes.world import CORE, FURTHER

@@ -59,7 +59,9 @@ def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
         rows = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_object)
     except RecursionError as error:
         raise TrainingDataError(f"{file}: its lists and objects are nested too deeply") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise TrainingDataError(f"{file} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
         raise TrainingDataError(f"{file}: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise TrainingDataError(f"{file}: the file must hold a list of at least one row")

@@ -1,0 +1,38 @@
+"""`evaluate scenes` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llava_chat.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--pictures", "0"), "--pictures must be above 0"),
+        (("--turns", "-1"), "--turns must be above 0"),
+        (("--wrong", "/nowhere/wrong.jsonl"), "there is no folder /nowhere"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_wrong_usage(
+    arguments: tuple[str, ...], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "scenes", *arguments]) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_figures_and_wrong_answers_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.jsonl"
+    arguments = ["--pictures", "6", "--turns", "2", "--device", "cpu", "--wrong", str(wrong)]
+    assert main(["evaluate", "scenes", "--json", *arguments]) == 0
+    kinds = json.loads(capsys.readouterr().out)["kinds"]
+    asked = sum(kind["asked"] for name, kind in kinds.items() if name != "taken for no scene")
+    right = sum(kind["right"] for name, kind in kinds.items() if name != "taken for no scene")
+    assert asked >= 6
+    assert len(wrong.read_text(encoding="utf-8").splitlines()) == asked - right
