@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from transformers import AutoProcessor, LlavaForConditionalGeneration
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, Failed, GenerationSettings
 from llava_chat.engine.local import LocalEngine, open_engine
+from llava_chat.evaluation.meaning import box_overlap
 from llava_chat.image import Picture, picture_from_image, read_picture
 from llava_chat.model.checkpoint import load_checkpoint
 from llava_chat.tokens import tokenize
@@ -75,6 +76,33 @@ def lone_star() -> Image.Image:
     return picture
 
 
+def shop_sign() -> Image.Image:
+    picture = Image.new("RGB", (600, 600), "lightyellow")
+    pen = ImageDraw.Draw(picture)
+    pen.text((110, 70), "OPEN", fill="black", font=ImageFont.load_default(130), stroke_width=3)
+    pen.rectangle((90, 320, 290, 520), fill="blue")
+    pen.ellipse((400, 400, 500, 500), fill="red")
+    return picture
+
+
+def door_number() -> Image.Image:
+    picture = Image.new("RGB", (640, 480), (40, 60, 40))
+    pen = ImageDraw.Draw(picture)
+    pen.text((360, 60), "42", fill="white", font=ImageFont.load_default(130), stroke_width=2)
+    pen.polygon([(200, 200), (300, 400), (100, 400)], fill="orange")
+    return picture
+
+
+def turned_and_covered() -> Image.Image:
+    picture = Image.new("RGB", (500, 500), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((40, 40, 220, 220), fill="orange")
+    pen.rectangle((185, 150, 300, 265), fill="purple")
+    card = Image.new("RGBA", (190, 110), "green").rotate(-25, Image.Resampling.BICUBIC, expand=True)
+    picture.paste(card, (240, 300), card)
+    return picture
+
+
 def photograph() -> Image.Image:
     """Grain over soft colours, as no drawing has."""
     soft = Image.effect_noise((48, 36), 120).resize((640, 480), Image.Resampling.BICUBIC)
@@ -124,8 +152,41 @@ CONVERSATIONS = (
         ("Are there any circles?", "^no"),
     ),
 )
-# Of 27; the table in the README says how often it errs on a thousand pictures.
+FURTHER_CONVERSATIONS = (
+    (
+        shop_sign,
+        ("What does the text say?", r"\bopen\b"),
+        ("What colour is the square?", "blue"),
+        ("Where is the circle?", "bottom right"),
+        ("How many objects are there?", "two"),
+        ("Describe the picture.", "(?=.*open)(?=.*blue square)(?=.*red circle)"),
+    ),
+    (
+        door_number,
+        ("Which word or number is printed?", r"\b42\b"),
+        ("What shape do you see?", "triangle"),
+    ),
+    (
+        turned_and_covered,
+        ("What is in the picture?", "(?=.*orange circle)(?=.*purple square)(?=.*green rectangle)"),
+        ("Is the purple square above the green rectangle?", "^yes"),
+        ("What does the text say?", "no text"),
+    ),
+    (three_shapes, ("Is there any text, and what does it say?", "no text")),
+)
+# Left, top, right, bottom in pixels, as they are drawn above.
+BOXES = (
+    (three_shapes, "the red circle", (60, 60, 240, 240)),
+    (three_shapes, "the square", (420, 90, 550, 220)),
+    (three_shapes, "the triangle", (240, 260, 400, 420)),
+    (corner_shapes, "the yellow circle", (36, 186, 264, 414)),
+    (night_shapes, "the rectangle", (30, 346, 230, 456)),
+    (lone_star, "the star", (92, 92, 208, 208)),
+)
+# Of 27, and of 11; the tables in the README say how often it errs on a thousand pictures.
 LEAST_RIGHT = 23
+LEAST_RIGHT_FURTHER = 9
+LEAST_OVERLAP = 0.6
 
 
 def talk(engine: LocalEngine, picture: Picture | None, *questions: str) -> list[str]:
@@ -155,20 +216,38 @@ def test_questions_about_one_drawing(engine: LocalEngine) -> None:
     )
     assert "red" in colour
     assert "three" in count
-    assert "top right" in place
+    assert "right" in place  # its centre is so near to a third that people would differ on "top"
     assert star.startswith("no")
 
 
-def test_questions_that_nobody_picked_for_it(engine: LocalEngine) -> None:
+@pytest.mark.parametrize(
+    ("conversations", "least_right"),
+    [(CONVERSATIONS, LEAST_RIGHT), (FURTHER_CONVERSATIONS, LEAST_RIGHT_FURTHER)],
+    ids=["core", "further"],
+)
+def test_questions_that_nobody_picked_for_it(
+    engine: LocalEngine, conversations: tuple[Any, ...], least_right: int
+) -> None:
     asked, wrong = 0, []
-    for draw, *exchanges in CONVERSATIONS:
+    for draw, *exchanges in conversations:
         questions = [question for question, _ in exchanges]
         answers = talk(engine, picture_from_image(draw()), *questions)
         for (question, wanted), answer in zip(exchanges, answers, strict=True):
             asked += 1
             if not re.search(wanted, answer):
                 wrong.append(f"{draw.__name__}: {question} {answer}")
-    assert asked - len(wrong) >= LEAST_RIGHT, "\n".join(wrong)
+    assert asked - len(wrong) >= least_right, "\n".join(wrong)
+
+
+def test_boxes_are_where_things_are(engine: LocalEngine) -> None:
+    shares = []
+    for draw, name, (left, top, right, bottom) in BOXES:
+        picture = picture_from_image(draw())
+        (answer,) = talk(engine, picture, f"What is the bounding box of {name}?")
+        width, height = picture.width, picture.height
+        box = (left / width, top / height, right / width, bottom / height)
+        shares.append(box_overlap(answer, box))
+    assert sum(shares) / len(shares) >= LEAST_OVERLAP, shares
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["file"])
@@ -240,10 +319,12 @@ def test_the_assets_stay_small() -> None:
     assert max(path.stat().st_size for path in shards) <= 15_000_000
 
 
-def test_the_figures_of_the_readme_are_those_of_the_evaluation() -> None:
-    figures = json.loads((ASSETS / "scenes" / "evaluation.json").read_text(encoding="utf-8"))
-    readme = (ASSETS.parent / "README.md").read_text(encoding="utf-8")
-    shown = readme.split("<!-- evaluation: begin -->")[1].split("<!-- evaluation: end -->")[0]
+@pytest.mark.parametrize("name", ["evaluation", "evaluation-further"])
+@pytest.mark.parametrize("document", [ASSETS.parent / "README.md", ASSETS / "scenes" / "README.md"])
+def test_the_figures_that_are_shown_are_those_of_the_evaluation(name: str, document: Path) -> None:
+    figures = json.loads((ASSETS / "scenes" / f"{name}.json").read_text(encoding="utf-8"))
+    text = document.read_text(encoding="utf-8")
+    shown = text.split(f"<!-- {name}: begin -->")[1].split(f"<!-- {name}: end -->")[0]
     rows = [line.split("|") for line in shown.splitlines() if line.startswith("|")][2:]
     assert len(rows) >= 10
     for _, kind, asked, right, *_ in rows:

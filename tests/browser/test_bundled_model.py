@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
+from llava_chat.training.scenes.boxes import overlap_share
 from tests.browser.conftest import Chat, Server
 
 DRAWING = """
@@ -49,12 +50,19 @@ def painted(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path
     return file
 
 
-def test_three_questions_then_found_again_after_a_restart(
-    chromium: Browser, scenes_server: Server, painted: Path
-) -> None:
+@pytest.fixture
+def chat(chromium: Browser, scenes_server: Server) -> Iterator[Chat]:
+    """Somebody who opens the page for the first time."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     chat = Chat(context.new_page(), scenes_server)
     chat.open()
+    yield chat
+    context.close()
+
+
+def test_three_questions_then_found_again_after_a_restart(
+    chat: Chat, scenes_server: Server, painted: Path
+) -> None:
     chat.ask("What colour is the circle?", painted)
     chat.ask("How many objects are there?")
     chat.ask("Where is the square?")
@@ -68,4 +76,29 @@ def test_three_questions_then_found_again_after_a_restart(
     expect(chat.replies).to_have_text(said)
     chat.ask("Is there a star?")
     expect(chat.replies.last).to_have_text(re.compile("^no", re.I))
-    context.close()
+
+
+def test_a_box_is_drawn_on_the_picture(chat: Chat, painted: Path) -> None:
+    chat.allow_long_replies()
+    chat.ask("Give the box of the red circle.", painted)
+    shown = chat.replies.locator("..").locator(".boxed")
+    expect(shown).to_have_count(1)
+    drawn = shown.locator("rect").last.evaluate(
+        "r => ['x', 'y', 'width', 'height'].map(name => Number(r.getAttribute(name)))"
+    )
+    left, top, width, height = drawn
+    found = (left, top, left + width, top + height)
+    assert overlap_share(found, (45 / 600, 45 / 450, 215 / 600, 215 / 450)) > 0.6
+    assert_covers(shown)
+    shown.click()
+    assert_covers(chat.page.locator("dialog.lightbox .boxed"))
+
+
+def assert_covers(boxed: Locator) -> None:
+    """The drawing of the boxes lies exactly on the picture, once that is there."""
+    image = boxed.locator("img")
+    expect(image).to_have_js_property("complete", True)
+    picture, drawing = image.bounding_box(), boxed.locator("svg").bounding_box()
+    assert picture is not None and drawing is not None
+    assert picture["width"] > 100
+    assert all(abs(picture[side] - drawing[side]) < 1 for side in ("x", "y", "width", "height"))

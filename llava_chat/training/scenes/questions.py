@@ -155,8 +155,9 @@ def _told(scene: Scene, objects: tuple[Described, ...]) -> Meaning:
 def _read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     memory.topic, memory.item = "the text", None
     question, printed = rng.choice(say.READING_QUESTIONS), scene.printed
-    meaning = Meaning(denied=True) if printed is None else Meaning(reads=printed.text)
-    return Exchange("reading", question, text_says(printed), meaning)
+    if printed is None:
+        return Exchange("no text", question, text_says(printed), Meaning(denied=True))
+    return Exchange("reading", question, text_says(printed), Meaning(reads=printed.text))
 
 
 def _box(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
