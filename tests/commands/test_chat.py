@@ -134,6 +134,8 @@ def test_ctrl_c_in_the_middle_of_a_reply(tiny_checkpoint: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Who runs the tests in the background may have them, and their children, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert child.stdout is not None
     assert child.stdout.read(1)  # a reply is being written
