@@ -7,6 +7,7 @@ often the run was interrupted.
 from __future__ import annotations
 
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of samples without end, the same whatever the number of workers.
 
-    workers: processes that make them ahead; 0 makes them here. Raises TrainingDataError for a
-    sample that cannot be made.
+    workers: processes that make them ahead, on Linux; 0 makes them here. Raises TrainingDataError
+    for a sample that cannot be made.
     """
 
     def tried(number: int) -> Sample | _Refused:
@@ -79,11 +80,15 @@ def batches(
         refused = [sample for sample in samples if isinstance(sample, _Refused)]
         return refused[0] if refused else collate(cast(list[Sample], samples))
 
+    workers = workers if sys.platform == "linux" else 0
     loader: DataLoader[Sample | _Refused] = DataLoader(
         SampleStream(tried, first, batch_size),
         batch_size=batch_size,
         collate_fn=collated,
         num_workers=workers,
+        # What makes a sample is a closure, which only a fork takes along; no longer the default
+        # from Python 3.14 on, nor in a process that was itself spawned.
+        multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         persistent_workers=workers > 0,
