@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,6 +34,7 @@ from llava_chat.training.scenes.dialogue import (
 from llava_chat.training.scenes.tokenizer import CONTEXT_TOKENS, IMAGE_TOKEN, learn_tokenizer
 from llava_chat.training.scenes.word_grid import train_language_model
 from llava_chat.training.scenes.world import CORE, FURTHER, World
+from llava_chat.training.side_by_side import side_by_side
 from llava_chat.training.stages import Stage, StageOptions, run_stage
 from llava_chat.training.stream import from_random
 
@@ -145,9 +147,11 @@ def train_scenes(
     work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     tokenizer = _tokenizer(work, recipe.vocabulary, recipe.world)
-    tower = _encoder(recipe, work, device, seed)
-    decoder = _language_model(recipe, tokenizer, work, device, seed)
-    checkpoint = assemble(recipe, tokenizer, tower, decoder, device)
+    encoder = partial(_encoder, recipe, work, device, seed)
+    language_model = partial(_language_model, recipe, tokenizer, work, device, seed)
+    if device.type == "cpu":  # a GPU is filled by one of them
+        side_by_side({"encoder": encoder, "language model": language_model})
+    checkpoint = assemble(recipe, tokenizer, encoder(), language_model(), device)
     for stage in _STAGES:
         _run(stage, recipe, checkpoint, work, seed)
     _write(checkpoint, output, started)
