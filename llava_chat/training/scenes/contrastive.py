@@ -34,7 +34,10 @@ from llava_chat.training.scenes.world import COLOURS, CORE, SHAPES, SIZES, World
 from llava_chat.training.stream import batches, from_random, reused
 
 # Beside the others' 1: shapes are the hardest, where and how large an object is the easiest.
-_WEIGHTS = {"shape": 1.5, "part": 0.5, "place": 0.5, "size": 0.7, "picture": 0.3, "ground": 0.5}
+_WEIGHTS = {
+    "shape": 1.5, "part": 0.5, "place": 0.5, "size": 0.7, "picture": 0.3, "ground": 0.5,
+    "left letter": 0.7, "right letter": 0.7, "letters": 0.5,
+}  # fmt: skip
 _BOX_WEIGHT = 10.0  # an edge that is off by a tenth of the side then costs as much as a wrong word
 
 

@@ -13,7 +13,7 @@ from llava_chat.image import Picture, picture_from_image
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.exchange import Exchange
 from llava_chat.training.scenes.other_pictures import draw_other
-from llava_chat.training.scenes.practice import PRACTICE
+from llava_chat.training.scenes.practice import practice_of
 from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
 from llava_chat.training.scenes.wording import brief_description
 from llava_chat.training.scenes.world import CORE, Scene, World, random_scene
@@ -46,7 +46,7 @@ def random_dialogue(
         return Dialogue(talk, other_kind=kind, pixels=pixels)
     scene = random_scene(rng, world)
     picture = draw_scene(scene, rng) if drawn else None
-    talk = tuple(scene_talk(scene, rng, turns, world, PRACTICE))
+    talk = tuple(scene_talk(scene, rng, turns, world, practice_of(world)))
     return Dialogue(talk, scene=scene, pixels=picture)
 
 

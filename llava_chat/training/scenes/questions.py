@@ -152,7 +152,8 @@ def _told(scene: Scene, objects: tuple[Described, ...]) -> Meaning:
     return Meaning(objects=objects, reads=scene.printed.text if scene.printed else None)
 
 
-def _read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+def read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
+    """What is printed in the picture, if anything."""
     memory.topic, memory.item = "the text", None
     question, printed = rng.choice(say.READING_QUESTIONS), scene.printed
     if printed is None:
@@ -160,7 +161,8 @@ def _read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     return Exchange("reading", question, text_says(printed), Meaning(reads=printed.text))
 
 
-def _box(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
+def box_of(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
+    """The box of an object, in hundredths of the picture's sides."""
     found = asked_item(scene, rng, "")
     if found is None:
         return None
@@ -253,8 +255,8 @@ MAKERS: tuple[tuple[float, Maker], ...] = (
 
 def makers_of(world: World) -> tuple[tuple[float, Maker], ...]:
     """What is asked about a picture of that world, with how often."""
-    reading: tuple[tuple[float, Maker], ...] = ((12, _read),) if world.printed else ()
-    boxes: tuple[tuple[float, Maker], ...] = ((8, _box),) if world.boxes else ()
+    reading: tuple[tuple[float, Maker], ...] = ((12, read),) if world.printed else ()
+    boxes: tuple[tuple[float, Maker], ...] = ((8, box_of),) if world.boxes else ()
     return MAKERS + reading + boxes
 
 

@@ -29,6 +29,9 @@ from llava_chat.training.scenes.world import (
 
 OTHER_SHARE = 0.15
 IGNORED = -100
+# A letter may be narrower than a patch: each half of one has a letter of its own.
+_HALVES = ("left letter", "right letter")
+_LETTER_CENTRES = ("no centre", "left centre", "right centre", "both centres")
 
 Aspects = dict[str, tuple[str, ...]]
 _PLACE_PHRASES = tuple(phrase for row in PLACES for phrase in row)
@@ -50,7 +53,8 @@ def aspects_of(world: World) -> Aspects:
     if not world.printed:
         return _ASPECTS
     ground = (*_ASPECTS["ground"], "text")
-    return {**_ASPECTS, "ground": ground, "letter": tuple(LETTERS)}
+    halves = dict.fromkeys(_HALVES, tuple(LETTERS))
+    return {**_ASPECTS, "ground": ground, **halves, "letters": _LETTER_CENTRES}
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,43 @@ def object_patches(scene: Scene, item: SceneObject, grid: int) -> tuple[np.ndarr
     return inside, central
 
 
-def letter_patches(scene: Scene, grid: int) -> list[tuple[str, np.ndarray]]:
-    """The printed letters in order, each with the patches that show it (bool (P,))."""
+@dataclass(frozen=True)
+class LetterHalves:
+    """The printed letters by patch and half of a patch, left and right.
+
+    covering: int64 (P, 2), the letter that lies over the middle of each half, -100 where none.
+    centred: bool (P, 2), whether that letter has its centre there. A letter has it once.
+    """
+
+    covering: np.ndarray
+    centred: np.ndarray
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Bool (P,): patches that show a letter."""
+        seen: np.ndarray = (self.covering != IGNORED).any(1)
+        return seen
+
+
+def letter_halves(scene: Scene, grid: int) -> LetterHalves:
+    """Which letter of the printed text stands where."""
+    covering = np.full((grid * grid, 2), IGNORED, np.int64)
+    centred = np.zeros((grid * grid, 2), bool)
     if scene.printed is None:
-        return []
+        return LetterHalves(covering, centred)
     xs, ys = patch_centres(scene, grid)
-    found = []
-    for letter, (left, top, right, bottom) in letter_boxes(scene.printed):
-        inside = (xs > left) & (xs < right) & (ys > top) & (ys < bottom)
+    half = max(scene.width, scene.height) / grid / 2
+    xs, ys = np.stack([xs - half / 2, xs + half / 2], 1), np.stack([ys, ys], 1)
+    letters = [(LETTERS.index(letter), box) for letter, box in letter_boxes(scene.printed)]
+    for letter, (left, top, right, bottom) in letters:
+        covering[(xs > left) & (xs < right) & (ys > top) & (ys < bottom)] = letter
+    for letter, (left, top, right, bottom) in letters:
         x, y = (left + right) / 2, (top + bottom) / 2
-        inside[int(np.argmin((xs - x) ** 2 + (ys - y) ** 2))] = True
-        found.append((letter, inside))
-    return found
+        spot = np.unravel_index(
+            np.argmin(((xs - x) / half) ** 2 + ((ys - y) / half / 2) ** 2), xs.shape
+        )
+        covering[spot], centred[spot] = letter, True
+    return LetterHalves(covering, centred)
 
 
 def near_any(scene: Scene, grid: int) -> np.ndarray:
@@ -139,9 +168,13 @@ def scene_labels(scene: Scene, grid: int, world: World = CORE) -> dict[str, np.n
         labels["part"][inside] = 1
         labels["part"][central] = 0
         labels["ground"][inside] = 0
-    for letter, inside in letter_patches(scene, grid):
-        labels["letter"][inside] = LETTERS.index(letter)
-        labels["ground"][inside] = aspects["ground"].index("text")
+    if scene.printed is not None and world.printed:
+        halves = letter_halves(scene, grid)
+        for side, name in enumerate(_HALVES):
+            labels[name] = halves.covering[:, side]
+        left, right = halves.centred[halves.shown].T
+        labels["letters"][halves.shown] = left + 2 * right
+        labels["ground"][halves.shown] = aspects["ground"].index("text")
     return labels
 
 

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from llava_chat.image import picture_from_image
 from llava_chat.training.batch import TokenSample, collate, next_token_loss, token_sample
 from llava_chat.training.loop import LoopOptions, Losses, compiled, on_device, train
 from llava_chat.training.scenes.dialogue import Dialogue, as_conversation, random_dialogue
-from llava_chat.training.scenes.regions import letter_patches, near_any, object_patches
+from llava_chat.training.scenes.printed import LETTERS
+from llava_chat.training.scenes.regions import (
+    letter_halves,
+    near_any,
+    object_patches,
+    scene_boxes,
+)
 from llava_chat.training.scenes.tokenizer import IMAGE_TOKEN, WORD_START
 from llava_chat.training.scenes.world import CORE, Scene, World
 from llava_chat.training.stream import batches, from_random
@@ -31,8 +38,11 @@ _EMPTY = -1
 _WORDS_A_CELL = 12
 _WORD_DROPOUT = 0.1
 _NOISE = 0.15
-# Rows and columns are named by byte pieces that only text beyond ASCII uses.
-_ROW_BYTE, _COLUMN_BYTE = 0x80, 0xC0
+# Rows, columns and the letters of a cell's right half are named by byte pieces that only text
+# beyond ASCII uses.
+_ROW_BYTE, _RIGHT_LETTER_BYTE, _COLUMN_BYTE = 0x80, 0x90, 0xC0
+_RIGHT = ">"
+_BOX_ERROR = 0.01  # of an edge, about the encoder's
 _STAND_IN = picture_from_image(Image.new("RGB", (1, 1)))  # the grid takes its place
 
 
@@ -40,11 +50,28 @@ _STAND_IN = picture_from_image(Image.new("RGB", (1, 1)))  # the grid takes its p
 class GridSample:
     """tokens: the conversation. words: int64 (P, 12) ids of each cell's words, -1 empty.
 
-    words is None where nothing is shown.
+    boxes: float32 (P, 4), the box of the object at each cell, NaN where there is none. Both are
+    None where nothing is shown.
     """
 
     tokens: TokenSample
     words: np.ndarray | None
+    boxes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class GridBatch:
+    """ids, labels: int64 (B, T). words, boxes: (N, P, 12) and (N, P, 4) of the N that show some."""
+
+    ids: Tensor
+    labels: Tensor
+    words: Tensor
+    boxes: Tensor
+
+    def to(self, device: torch.device) -> GridBatch:
+        """The same batch on a device."""
+        parts = (self.ids, self.labels, self.words, self.boxes)
+        return GridBatch(*(part.to(device) for part in parts))
 
 
 class GridWriter:
@@ -67,7 +94,10 @@ class GridWriter:
             pixels=None,
             max_tokens=max_tokens,
         )
-        return GridSample(tokens, words)
+        if words is None:
+            return GridSample(tokens, None, None)
+        scene = dialogue.scene or Scene(1, 1, ())
+        return GridSample(tokens, words, scene_boxes(scene, self.grid))
 
     def cells(self, dialogue: Dialogue, rng: random.Random) -> np.ndarray | None:
         """int64 (grid * grid, 12), some words left out by chance; None without a picture."""
@@ -81,7 +111,8 @@ class GridWriter:
         for cell, text in enumerate(texts):
             row, column = divmod(cell, self.grid)
             ids = [self._byte(_ROW_BYTE + row), self._byte(_COLUMN_BYTE + column)]
-            words = [w for w in text.split() if rng.random() >= _WORD_DROPOUT]
+            # A letter stands once: without it the word would be another.
+            words = [w for w in text.split() if rng.random() >= _WORD_DROPOUT or len(w) < 3]
             ids += [i for word in words for i in self._ids(word)]
             table[cell, : len(ids[:_WORDS_A_CELL])] = ids[:_WORDS_A_CELL]
         return table
@@ -97,15 +128,19 @@ class GridWriter:
                 texts[cell] = text
             texts[central] += " centre"
             blurred &= ~inside
-        for letter, inside in letter_patches(scene, self.grid):
-            for cell in np.flatnonzero(inside):
-                texts[cell] = f"text {letter}"
-            blurred &= ~inside
+        halves = letter_halves(scene, self.grid)
+        for cell in np.flatnonzero(halves.shown):
+            texts[cell] = "text"
+        for cell, side in np.argwhere(halves.centred):
+            texts[cell] += f" {_RIGHT * side}{LETTERS[halves.covering[cell, side]]}"
+        blurred &= ~halves.shown
         for cell in np.flatnonzero(blurred):
             texts[cell] = "edge"
         return texts
 
     def _ids(self, word: str) -> list[int]:
+        if word.startswith(_RIGHT):
+            return [self._byte(_RIGHT_LETTER_BYTE + LETTERS.index(word[1]))]
         whole = self.vocabulary.get(WORD_START + word)
         if whole is not None and len(word) > 1:
             return [whole]
@@ -123,15 +158,56 @@ def cell_embeddings(words: Tensor, embedding: nn.Embedding) -> Tensor:
     return vectors.sum(2) / known.sum(2).clamp(min=1).sqrt()[..., None]
 
 
-def grid_embeddings(
-    ids: Tensor, words: Tensor, embedding: nn.Embedding, image_token_id: int
-) -> Tensor:
-    """Ids (B, T) and the grids' words (N, P, W) -> (B, T, D), a noisy grid for each picture."""
-    is_cell = ids == image_token_id
-    cells = cell_embeddings(words, embedding)
-    cells = cells + torch.randn_like(cells) * _NOISE * embedding.weight.detach().std()
-    embeds: Tensor = embedding(ids.masked_fill(is_cell, 0))
-    return embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+class BoxWriter(nn.Module):
+    """Boxes (..., 4), NaN where there is none -> what is added to their cells (..., dim).
+
+    Words cannot hold four numbers. It is thrown away after the language model has learned: patches
+    tell their boxes in a way of their own.
+    """
+
+    def __init__(self, dim: int, initial_std: float) -> None:
+        super().__init__()
+        self.spread = nn.Linear(4, dim)
+        self.gather = nn.Linear(dim, dim)
+        nn.init.normal_(self.gather.weight, std=initial_std)
+
+    def forward(self, boxes: Tensor) -> Tensor:
+        """A box is never told exactly, as an encoder does not see it exactly."""
+        known = ~boxes.isnan()
+        seen = boxes.nan_to_num() + _BOX_ERROR * torch.randn_like(boxes)
+        # From -2 to 2: over that range the bends of the layer between differ.
+        told: Tensor = self.gather(functional.gelu(self.spread(4 * seen - 2)))
+        return told * known.all(-1, keepdim=True)
+
+
+class GridReader(nn.Module):
+    """The language model with what writes boxes into its grids."""
+
+    def __init__(self, model: LlamaForCausalLM, image_token_id: int) -> None:
+        super().__init__()
+        self.model = model
+        self.boxes = BoxWriter(model.config.hidden_size, model.config.initializer_range)
+        self.image_token_id = image_token_id
+
+    def embeddings(self, batch: GridBatch) -> Tensor:
+        """The tokens (B, T) as embeddings (B, T, D), a noisy grid for each picture among them."""
+        embedding = self.model.model.embed_tokens
+        is_cell = batch.ids == self.image_token_id
+        cells = cell_embeddings(batch.words, embedding) + self.boxes(batch.boxes)
+        cells = cells + torch.randn_like(cells) * _NOISE * embedding.weight.detach().std()
+        embeds: Tensor = embedding(batch.ids.masked_fill(is_cell, 0))
+        return embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+
+
+def collate_grids(samples: list[GridSample], max_tokens: int, grid: int) -> GridBatch:
+    """Samples -> a batch of `max_tokens` tokens each."""
+    batch = collate([sample.tokens for sample in samples], length=max_tokens)
+    words = [np.zeros((0, grid**2, _WORDS_A_CELL), np.int64)]
+    words += [sample.words[None] for sample in samples if sample.words is not None]
+    boxes = [np.zeros((0, grid**2, 4), np.float32)]
+    boxes += [sample.boxes[None] for sample in samples if sample.boxes is not None]
+    told = torch.from_numpy(np.concatenate(words)), torch.from_numpy(np.concatenate(boxes))
+    return GridBatch(batch.ids, batch.labels, *told)
 
 
 @torch.no_grad()
@@ -169,32 +245,27 @@ def train_language_model(
     model: LlamaForCausalLM = on_device(LlamaForCausalLM(config), device)
     look_for_alike(model)
     writer = GridWriter(tokenizer, grid)
-    image_token_id = tokenizer.get_vocab()[IMAGE_TOKEN]
+    reader = on_device(GridReader(model, tokenizer.get_vocab()[IMAGE_TOKEN]), device)
     decoder = compiled(model.model) if compile_decoder else model.model
-    told = replace(world, boxes=False)  # a cell's few words cannot hold four numbers
 
     def make(rng: random.Random) -> GridSample:
         """What one random dialogue shows and says."""
-        return writer.sample(random_dialogue(rng, turns, drawn=False, world=told), rng, max_tokens)
+        return writer.sample(random_dialogue(rng, turns, drawn=False, world=world), rng, max_tokens)
 
-    def collated(samples: list[GridSample]) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids (B, T), labels (B, T), words (N, P, 12) of the N samples that show something."""
-        batch = collate([sample.tokens for sample in samples], length=max_tokens)
-        nothing = np.zeros((0, grid**2, _WORDS_A_CELL), np.int64)
-        words = [sample.words[None] for sample in samples if sample.words is not None]
-        return batch.ids, batch.labels, torch.from_numpy(np.concatenate([nothing, *words]))
-
-    def loss_of(batch: tuple[Tensor, Tensor, Tensor]) -> Losses:
-        ids, labels, words = (part.to(device) for part in batch)
-        embeds = grid_embeddings(ids, words, model.model.embed_tokens, image_token_id)
+    def loss_of(batch: GridBatch) -> Losses:
+        batch = batch.to(device)
+        embeds = reader.embeddings(batch)
         hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        return {"loss": next_token_loss(hidden, labels, model.lm_head)}
+        return {"loss": next_token_loss(hidden, batch.labels, model.lm_head)}
 
-    def batches_from(step: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def collated(samples: list[GridSample]) -> GridBatch:
+        return collate_grids(samples, max_tokens, grid)
+
+    def batches_from(step: int) -> Iterator[GridBatch]:
         first = step * batch_size
         return batches(
             from_random(make, seed), collated, batch_size=batch_size, first=first, workers=workers
         )
 
-    train("language model", model, loss_of, batches_from, options, state_file)
+    train("language model", reader, loss_of, batches_from, options, state_file)
     return model

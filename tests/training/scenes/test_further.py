@@ -23,11 +23,11 @@ from llava_chat.training.scenes.printed import LETTERS, PrintedText, letter_boxe
 from llava_chat.training.scenes.recipe import RECIPES, train_scenes
 from llava_chat.training.scenes.regions import (
     aspects_of,
-    letter_patches,
+    letter_halves,
     scene_labels,
 )
 from llava_chat.training.scenes.talk import outside_question, scene_talk
-from llava_chat.training.scenes.word_grid import GridWriter
+from llava_chat.training.scenes.word_grid import BoxWriter, GridWriter
 from llava_chat.training.scenes.wording import brief_description, full_description
 from llava_chat.training.scenes.world import CORE, FURTHER, Scene, SceneObject, random_scene
 from tests.training.scenes.test_recipe import TINY
@@ -94,19 +94,50 @@ def test_a_printed_word_is_really_there(seed: int) -> None:
     assert np.ptp(columns) > 60 and np.ptp(rows) > 20
 
 
-def test_patches_know_their_letters(scenes_tokenizer: PreTrainedTokenizerFast) -> None:
-    labels = scene_labels(SIGN, 14, FURTHER)
-    aspects = aspects_of(FURTHER)
-    for letter, inside in letter_patches(SIGN, 14):
-        assert LETTERS.index(letter) in labels["letter"][inside]
-        assert set(labels["ground"][inside]) == {aspects["ground"].index("text")}
-    assert (labels["letter"] >= 0).sum() >= 3
-    told = random_dialogue(random.Random(3), 1, drawn=False)
-    writer = GridWriter(scenes_tokenizer, 14)
-    cells = writer.cells(replace(told, scene=SIGN, other_kind=None), random.Random(0))
-    assert cells is not None
-    for letter, inside in letter_patches(SIGN, 14):
-        assert scenes_tokenizer.get_vocab()[letter] in cells[inside]
+@pytest.mark.parametrize("grid", [9, 14])
+def test_every_letter_has_its_centre_in_one_half_of_a_patch(grid: int) -> None:
+    for scene in PRINTED:
+        assert scene.printed is not None
+        halves = letter_halves(scene, grid)
+        spots = np.argwhere(halves.centred)
+        assert "".join(LETTERS[halves.covering[tuple(s)]] for s in spots) == scene.printed.text
+        assert len({patch // grid for patch, _ in spots}) == 1
+        assert halves.centred.sum() <= (halves.covering >= 0).sum()
+
+
+def test_patches_know_their_letters() -> None:
+    labels, halves = scene_labels(SIGN, 14, FURTHER), letter_halves(SIGN, 14)
+    ground = aspects_of(FURTHER)["ground"]
+    assert set(labels["ground"][halves.shown]) == {ground.index("text")}
+    seen = {*labels["left letter"][halves.shown], *labels["right letter"][halves.shown]}
+    assert seen >= {LETTERS.index(letter) for letter in "ABC"}
+    centres = labels["letters"][halves.shown]
+    assert ((centres & 1) + (centres >> 1)).sum() == 3
+    assert (labels["letters"][~halves.shown] == -100).all()
+
+
+def test_a_grid_of_words_spells_what_is_printed(scenes_tokenizer: PreTrainedTokenizerFast) -> None:
+    told = replace(random_dialogue(random.Random(3), 1, drawn=False), other_kind=None)
+    vocabulary, writer = scenes_tokenizer.get_vocab(), GridWriter(scenes_tokenizer, 9)
+    names = {vocabulary[letter]: letter for letter in LETTERS}
+    names |= {vocabulary[f"<0x{0x90 + n:02X}>"]: letter for n, letter in enumerate(LETTERS)}
+    for number, scene in enumerate(PRINTED[:40]):
+        cells = writer.cells(replace(told, scene=scene), random.Random(number))
+        assert cells is not None and scene.printed is not None
+        # The first two ids of a cell are its row and its column.
+        spelled = [names[i] for cell in cells for i in cell[2:] if i in names]
+        assert "".join(spelled) == scene.printed.text
+
+
+def test_a_box_is_told_to_its_cells_alone() -> None:
+    torch.manual_seed(0)
+    writer = BoxWriter(32, 0.02)
+    boxes = torch.full((2, 4, 4), float("nan"))
+    boxes[0, 1] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    boxes[1, 2] = torch.tensor([0.5, 0.2, 0.9, 0.4])
+    told = writer(boxes)
+    assert (told.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [1, 2]]
+    assert not torch.allclose(told[0, 1], told[1, 2], atol=1e-3)
 
 
 def test_what_is_printed_is_read_and_described() -> None:
@@ -159,6 +190,6 @@ def test_a_miniature_learns_the_further_part(tmp_path: Path) -> None:
         recipe, work=tmp_path / "work", output=tmp_path / "model", device=torch.device("cpu")
     )
     learned = torch.load(tmp_path / "work" / "encoder.pt", weights_only=True)["modules"]
-    assert {"box.weight", "views.letter.weight"} <= set(learned)
+    assert {"box.weight", "views.left letter.weight"} <= set(learned)
     assert load_checkpoint(str(tmp_path / "model"), device="cpu").template == "vicuna_v1"
     assert {recipe.world for recipe in RECIPES.values()} == {FURTHER}
