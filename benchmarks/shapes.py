@@ -1,0 +1,122 @@
+"""Models of random weights in known shapes, and transformers' own class holding the same weights.
+
+Speed does not depend on what the weights are. The words come from the bundled tokenizer: a larger
+table of words is as large as the shape says, and never sampled beyond what the tokenizer knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig as TransformersConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.preprocessing import Preprocessing
+
+_TOKENIZER = Path(__file__).resolve().parents[1] / "assets" / "scenes"
+Module = TypeVar("Module", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths and depths of tower and decoder."""
+
+    image_px: int
+    patch_px: int
+    vision_width: int
+    vision_inner: int
+    vision_layers: int
+    vision_heads: int
+    text_width: int
+    text_inner: int
+    text_layers: int
+    text_heads: int
+    vocabulary: int
+
+
+SHAPES = {
+    # For the test of the benchmark itself.
+    "tiny": Shape(28, 14, 32, 64, 2, 2, 64, 96, 2, 2, 1024),
+    # What two cores answer with in under a second: 64 million parameters.
+    "small": Shape(336, 14, 256, 1024, 6, 4, 512, 1408, 8, 8, 32064),
+    # LLaVA-1.5-7B: CLIP L/14-336 and Vicuna 7B (arXiv 2310.03744).
+    "7b": Shape(336, 14, 1024, 4096, 24, 16, 4096, 11008, 32, 32, 32064),
+}
+
+
+def random_checkpoint(shape: Shape, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """A model whose greedy replies never end by themselves."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(_TOKENIZER)
+    vision = CLIPVisionConfig(
+        hidden_size=shape.vision_width,
+        intermediate_size=shape.vision_inner,
+        num_hidden_layers=shape.vision_layers,
+        num_attention_heads=shape.vision_heads,
+        image_size=shape.image_px,
+        patch_size=shape.patch_px,
+    )
+    text = LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.text_width,
+        intermediate_size=shape.text_inner,
+        num_hidden_layers=shape.text_layers,
+        num_attention_heads=shape.text_heads,
+        max_position_embeddings=4096,
+        pad_token_id=0,
+    )
+    config = LlavaConfig(vision, text, image_token_id=tokenizer.convert_tokens_to_ids("<image>"))
+    torch.manual_seed(0)
+    model = _made(lambda: LlavaModel(config), device, dtype)
+    # The end token's logit is then always 0, and some other word is likelier.
+    model.language_model.lm_head.weight[2] = 0
+    return Checkpoint(
+        model, tokenizer, "random", "0", "vicuna_v1", "random weights", Preprocessing.of(config)
+    )
+
+
+@torch.no_grad()
+def transformers_twin(model: LlavaModel) -> LlavaForConditionalGeneration:
+    """The same weights in transformers' class; only its last CLIP layer is its own."""
+    config, weight = model.config, model.language_model.lm_head.weight
+    wanted = TransformersConfig(
+        vision_config=config.vision,
+        text_config=config.text,
+        image_token_index=config.image_token_id,
+        vision_feature_layer=config.select_layer,
+    )
+    twin: Any = _made(lambda: LlavaForConditionalGeneration(wanted), weight.device, weight.dtype)
+    inner, projector = twin.model, twin.model.multi_modal_projector
+    first, _, second = model.projector.children()
+    for theirs, ours in (
+        (inner.vision_tower, model.tower.clip),
+        (inner.language_model, model.language_model.model),
+        (twin.lm_head, model.language_model.lm_head),
+        (projector.linear_1, first),
+        (projector.linear_2, second),
+    ):
+        theirs.load_state_dict(ours.state_dict(), strict=False, assign=True)
+    return twin
+
+
+@torch.no_grad()
+def _made(make: Callable[[], Module], device: torch.device, dtype: torch.dtype) -> Module:
+    """Built where and as it will be used: a 7B shape in float32 on the CPU takes 28 GB."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            return make().eval().requires_grad_(False)
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,29 @@
+"""The benchmarks run and measure what they say, here on a shape of a few thousand weights."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_turns_compares_three_ways_that_give_the_same_tokens(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "benchmarks/turns.py",
+            *("--shape", "tiny", "--device", "cpu", "--repeats", "1"),
+            *("--json", str(tmp_path / "turns.json")),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| turn 4 |" in done.stdout and "x |" in done.stdout
+    told = json.loads((tmp_path / "turns.json").read_text())
+    assert [len(times) for times in told["first_token_ms"].values()] == [4, 4, 4]
+    assert all(speed > 0 for speed in told["tokens_per_s"].values())
+    assert set(told["same_tokens"].values()) == {1.0}
