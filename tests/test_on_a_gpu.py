@@ -1,0 +1,66 @@
+"""What only a GPU can show: the same replies there, and every part of training runs there."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.engine.base import Done, GenerationSettings
+from llava_chat.engine.local import LocalEngine, open_engine
+from llava_chat.image import picture_from_image
+from llava_chat.model.checkpoint import load_checkpoint
+from llava_chat.training.scenes.draw import draw_scene
+from llava_chat.training.scenes.recipe import train_scenes
+from llava_chat.training.scenes.world import random_scene
+from tests.training.scenes.test_recipe import TINY
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no CUDA here: `pytest -m gpu` where there is"
+    ),
+]
+QUESTIONS = ("Describe the picture.", "How many objects are there?", "What did I just ask about?")
+
+
+def replies(engine: LocalEngine, seed: int) -> list[tuple[int, ...]]:
+    """The ids of three greedy replies in one conversation about a drawing."""
+    picture = picture_from_image(draw_scene(random_scene(rng := random.Random(seed)), rng))
+    turns: tuple[Turn, ...] = ()
+    for number, question in enumerate(QUESTIONS):
+        turns = (*turns, Turn("user", question, () if number else (picture,)))
+        *_, done = engine.stream(Conversation(turns), GenerationSettings(temperature=0))
+        assert isinstance(done, Done), done
+        turns = (*turns, Turn("assistant", done.text, token_ids=done.token_ids))
+    return [turn.token_ids or () for turn in turns if turn.role == "assistant"]
+
+
+def test_replies_are_those_of_the_cpu() -> None:
+    engines = [open_engine("scenes", device=name, dtype="float32") for name in ("cpu", "cuda")]
+    try:
+        assert engines[1].model.device.startswith("cuda")
+        for seed in range(5):
+            on_cpu, on_gpu = (replies(engine, seed) for engine in engines)
+            assert on_cpu == on_gpu
+    finally:
+        for engine in engines:
+            engine.close(grace_s=0)
+
+
+def test_auto_takes_the_gpu_in_a_format_that_it_multiplies() -> None:
+    engine = open_engine("scenes")
+    try:
+        assert engine.model.device.startswith("cuda")
+        assert engine.model.dtype in ("bfloat16", "float16")
+        assert all(ids for ids in replies(engine, 7))
+    finally:
+        engine.close(grace_s=0)
+
+
+def test_scenes_are_trained_there(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    train_scenes(TINY, work=tmp_path / "work", output=folder, device=torch.device("cuda"))
+    model = load_checkpoint(str(folder), device="cuda").model
+    assert all(weight.isfinite().all() and weight.is_cuda for weight in model.parameters())
