@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.turns import table
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,3 +29,9 @@ def test_turns_compares_three_ways_that_give_the_same_tokens(tmp_path: Path) -> 
     assert [len(times) for times in told["first_token_ms"].values()] == [4, 4, 4]
     assert all(speed > 0 for speed in told["tokens_per_s"].values())
     assert set(told["same_tokens"].values()) == {1.0}
+
+
+def test_the_readme_shows_what_was_measured() -> None:
+    shown = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = shown.split("<!-- turns: begin -->\n")[1].split("\n<!-- turns: end -->")[0]
+    assert block == table(json.loads((ROOT / "benchmarks" / "turns-small-cpu.json").read_text()))
