@@ -231,15 +231,25 @@ def _save(
     os.replace(aside, state_file)
 
 
+def steps_done(state_file: Path) -> int:
+    """How far the run that writes `state_file` is; 0 before its first state."""
+    return int(_read_state(state_file)["step"]) if state_file.exists() else 0
+
+
+def _read_state(state_file: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(state_file, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
+    return state
+
+
 def _resume(
     name: str, modules: nn.Module, optimisers: list[torch.optim.Optimizer], state_file: Path
 ) -> int:
     if not state_file.exists():
         return 0
-    try:
-        state = torch.load(state_file, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
+    state = _read_state(state_file)
     alike = _shapes(state["modules"]) == _shapes(_learned_state(modules))
     if not alike or len(state.get("optimisers", ())) != len(optimisers):
         raise LlavaChatError(

@@ -24,7 +24,7 @@ from llava_chat.conversation import Conversation
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
-from llava_chat.training.loop import LoopOptions
+from llava_chat.training.loop import LoopOptions, steps_done
 from llava_chat.training.scenes.contrastive import train_encoder
 from llava_chat.training.scenes.dialogue import (
     captioned_picture,
@@ -44,6 +44,7 @@ DESCRIPTION = (
 )
 TEMPLATE = "vicuna_v1"
 ROPE_THETA = 500_000.0  # Llama 3 (arXiv 2407.21783)
+ENCODER_STATE, LANGUAGE_STATE = "encoder.pt", "language_model.pt"
 _STAGES: tuple[Stage, ...] = ("align", "finetune")
 
 
@@ -149,7 +150,11 @@ def train_scenes(
     tokenizer = _tokenizer(work, recipe.vocabulary, recipe.world)
     encoder = partial(_encoder, recipe, work, device, seed)
     language_model = partial(_language_model, recipe, tokenizer, work, device, seed)
-    if device.type == "cpu":  # a GPU is filled by one of them
+    both_to_do = (
+        steps_done(work / ENCODER_STATE) < recipe.encoder.steps
+        and steps_done(work / LANGUAGE_STATE) < recipe.language.steps
+    )
+    if both_to_do and device.type == "cpu":  # a GPU is filled by one of them
         side_by_side({"encoder": encoder, "language model": language_model})
     checkpoint = assemble(recipe, tokenizer, encoder(), language_model(), device)
     for stage in _STAGES:
@@ -253,7 +258,7 @@ def _encoder(recipe: Recipe, work: Path, device: torch.device, seed: int) -> CLI
         workers=recipe.workers,
         reuse=recipe.encoder.reuse,
         device=device,
-        state_file=work / "encoder.pt",
+        state_file=work / ENCODER_STATE,
         world=recipe.world,
     )
 
@@ -276,7 +281,7 @@ def _language_model(
         seed=seed + 10,
         workers=recipe.workers,
         device=device,
-        state_file=work / "language_model.pt",
+        state_file=work / LANGUAGE_STATE,
         compile_decoder=recipe.compile_decoder,
         world=recipe.world,
     )

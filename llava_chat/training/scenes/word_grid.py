@@ -7,6 +7,7 @@ the language and how to find things in a grid, and stage 1 only has to translate
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -165,11 +166,12 @@ class BoxWriter(nn.Module):
     tell their boxes in a way of their own.
     """
 
-    def __init__(self, dim: int, initial_std: float) -> None:
+    def __init__(self, dim: int, word_std: float) -> None:
         super().__init__()
         self.spread = nn.Linear(4, dim)
-        self.gather = nn.Linear(dim, dim)
-        nn.init.normal_(self.gather.weight, std=initial_std)
+        self.gather = nn.Linear(dim, dim, bias=False)
+        # Half as loud as words at first: louder, a box drowns what else its cell says.
+        nn.init.normal_(self.gather.weight, std=word_std / math.sqrt(dim))
 
     def forward(self, boxes: Tensor) -> Tensor:
         """A box is never told exactly, as an encoder does not see it exactly."""
