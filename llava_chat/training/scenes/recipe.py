@@ -126,7 +126,7 @@ RECIPES = {
     "cpu": Recipe(
         image_px=144, patch_px=16, vision_width=192, vision_layers=6,
         text_width=256, text_layers=6, head_width=64, vocabulary=1024,
-        encoder=Part(6900, 64, 1e-3, 3e-3, reuse=3), language=Part(5300, 16, 2e-3, 3e-3),
+        encoder=Part(6900, 64, 1e-3, 3e-3, reuse=3), language=Part(4000, 16, 2e-3, 3e-3),
         align=Part(250, 32, 2e-3), finetune=Part(7600, 16, 1e-3, 2e-3),
         turns=12, max_tokens=288, workers=1,
     ),

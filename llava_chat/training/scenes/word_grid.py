@@ -7,7 +7,6 @@ the language and how to find things in a grid, and stage 1 only has to translate
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from llava_chat.image import picture_from_image
@@ -44,6 +42,8 @@ _NOISE = 0.15
 _ROW_BYTE, _RIGHT_LETTER_BYTE, _COLUMN_BYTE = 0x80, 0x90, 0xC0
 _RIGHT = ">"
 _BOX_ERROR = 0.01  # of an edge, about the encoder's
+_BOX_LOUDNESS = 0.5  # beside a word's
+_FINEST_BOX_RATE = 32.0  # its wave is an eighth of the side long, many times the error
 _STAND_IN = picture_from_image(Image.new("RGB", (1, 1)))  # the grid takes its place
 
 
@@ -159,46 +159,33 @@ def cell_embeddings(words: Tensor, embedding: nn.Embedding) -> Tensor:
     return vectors.sum(2) / known.sum(2).clamp(min=1).sqrt()[..., None]
 
 
-class BoxWriter(nn.Module):
-    """Boxes (..., 4), NaN where there is none -> what is added to their cells (..., dim).
+def box_waves(boxes: Tensor, dim: int) -> Tensor:
+    """Boxes (..., 4) -> (..., dim): sines and cosines of each edge, 1 in their mean square.
 
-    Words cannot hold four numbers. It is thrown away after the language model has learned: patches
-    tell their boxes in a way of their own.
+    dim: a multiple of 8. NaN, where there is no box, gives zeros.
+
+    >>> boxes = torch.tensor([[0.1, 0.2, 0.3, 0.4], [float("nan")] * 4])
+    >>> [round(float(row.square().mean()), 3) for row in box_waves(boxes, 32)]
+    [1.0, 0.0]
     """
-
-    def __init__(self, dim: int, word_std: float) -> None:
-        super().__init__()
-        self.spread = nn.Linear(4, dim)
-        self.gather = nn.Linear(dim, dim, bias=False)
-        # Half as loud as words at first: louder, a box drowns what else its cell says.
-        nn.init.normal_(self.gather.weight, std=word_std / math.sqrt(dim))
-
-    def forward(self, boxes: Tensor) -> Tensor:
-        """A box is never told exactly, as an encoder does not see it exactly."""
-        known = ~boxes.isnan()
-        seen = boxes.nan_to_num() + _BOX_ERROR * torch.randn_like(boxes)
-        # From -2 to 2: over that range the bends of the layer between differ.
-        told: Tensor = self.gather(functional.gelu(self.spread(4 * seen - 2)))
-        return told * known.all(-1, keepdim=True)
+    rates = torch.pi / 2 * _FINEST_BOX_RATE ** torch.linspace(0, 1, dim // 8, device=boxes.device)
+    angles = (boxes[..., None] * rates).flatten(-2)
+    return (2**0.5 * torch.cat([angles.sin(), angles.cos()], -1)).nan_to_num()
 
 
-class GridReader(nn.Module):
-    """The language model with what writes boxes into its grids."""
+def grid_embeddings(batch: GridBatch, embedding: nn.Embedding, image_token_id: int) -> Tensor:
+    """The tokens (B, T) as embeddings (B, T, D), a noisy grid for each picture among them.
 
-    def __init__(self, model: LlamaForCausalLM, image_token_id: int) -> None:
-        super().__init__()
-        self.model = model
-        self.boxes = BoxWriter(model.config.hidden_size, model.config.initializer_range)
-        self.image_token_id = image_token_id
-
-    def embeddings(self, batch: GridBatch) -> Tensor:
-        """The tokens (B, T) as embeddings (B, T, D), a noisy grid for each picture among them."""
-        embedding = self.model.model.embed_tokens
-        is_cell = batch.ids == self.image_token_id
-        cells = cell_embeddings(batch.words, embedding) + self.boxes(batch.boxes)
-        cells = cells + torch.randn_like(cells) * _NOISE * embedding.weight.detach().std()
-        embeds: Tensor = embedding(batch.ids.masked_fill(is_cell, 0))
-        return embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
+    A cell's box is told in waves of a fixed form: a learned one grows until it drowns the words.
+    """
+    is_cell = batch.ids == image_token_id
+    loud = embedding.weight.detach().std()
+    seen = batch.boxes + _BOX_ERROR * torch.randn_like(batch.boxes)
+    cells = cell_embeddings(batch.words, embedding)
+    cells = cells + _BOX_LOUDNESS * loud * box_waves(seen, cells.shape[-1])
+    cells = cells + _NOISE * loud * torch.randn_like(cells)
+    embeds: Tensor = embedding(batch.ids.masked_fill(is_cell, 0))
+    return embeds.masked_scatter(is_cell[..., None], cells.to(embeds.dtype))
 
 
 def collate_grids(samples: list[GridSample], max_tokens: int, grid: int) -> GridBatch:
@@ -247,7 +234,7 @@ def train_language_model(
     model: LlamaForCausalLM = on_device(LlamaForCausalLM(config), device)
     look_for_alike(model)
     writer = GridWriter(tokenizer, grid)
-    reader = on_device(GridReader(model, tokenizer.get_vocab()[IMAGE_TOKEN]), device)
+    image_token_id = tokenizer.get_vocab()[IMAGE_TOKEN]
     decoder = compiled(model.model) if compile_decoder else model.model
 
     def make(rng: random.Random) -> GridSample:
@@ -256,7 +243,7 @@ def train_language_model(
 
     def loss_of(batch: GridBatch) -> Losses:
         batch = batch.to(device)
-        embeds = reader.embeddings(batch)
+        embeds = grid_embeddings(batch, model.model.embed_tokens, image_token_id)
         hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
         return {"loss": next_token_loss(hidden, batch.labels, model.lm_head)}
 
@@ -269,5 +256,5 @@ def train_language_model(
             from_random(make, seed), collated, batch_size=batch_size, first=first, workers=workers
         )
 
-    train("language model", reader, loss_of, batches_from, options, state_file)
+    train("language model", model, loss_of, batches_from, options, state_file)
     return model

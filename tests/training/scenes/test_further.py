@@ -27,7 +27,12 @@ from llava_chat.training.scenes.regions import (
     scene_labels,
 )
 from llava_chat.training.scenes.talk import outside_question, scene_talk
-from llava_chat.training.scenes.word_grid import BoxWriter, GridWriter
+from llava_chat.training.scenes.word_grid import (
+    GridBatch,
+    GridWriter,
+    cell_embeddings,
+    grid_embeddings,
+)
 from llava_chat.training.scenes.wording import brief_description, full_description
 from llava_chat.training.scenes.world import CORE, FURTHER, Scene, SceneObject, random_scene
 from tests.training.scenes.test_recipe import TINY
@@ -129,15 +134,18 @@ def test_a_grid_of_words_spells_what_is_printed(scenes_tokenizer: PreTrainedToke
         assert "".join(spelled) == scene.printed.text
 
 
-def test_a_box_is_told_to_its_cells_alone() -> None:
+def test_a_box_is_told_beside_the_words_and_does_not_drown_them() -> None:
     torch.manual_seed(0)
-    writer = BoxWriter(32, 0.02)
-    boxes = torch.full((2, 4, 4), float("nan"))
+    words, table = torch.full((1, 4, 12), -1), torch.nn.Embedding(50, 64)
+    words[..., :3] = torch.randint(0, 50, (1, 4, 3))
+    boxes = torch.full((1, 4, 4), float("nan"))
     boxes[0, 1] = torch.tensor([0.1, 0.2, 0.3, 0.4])
-    boxes[1, 2] = torch.tensor([0.5, 0.2, 0.9, 0.4])
-    told = writer(boxes)
-    assert (told.abs().sum(-1) > 0).nonzero().tolist() == [[0, 1], [1, 2]]
-    assert not torch.allclose(told[0, 1], told[1, 2], atol=1e-3)
+    ids = torch.tensor([[1, 49, 49, 49, 49, 2]])
+    told = grid_embeddings(GridBatch(ids, ids, words, boxes), table, 49)
+    changed = (told[0, 1:5] - cell_embeddings(words, table)[0]).square().mean(-1).sqrt()
+    assert changed[1] > 2 * changed[[0, 2, 3]].max()
+    assert 0.3 < changed[1] / table.weight.std() < 0.7
+    assert torch.equal(told[0, [0, 5]], table(ids[0, [0, 5]]))
 
 
 def test_what_is_printed_is_read_and_described() -> None:
