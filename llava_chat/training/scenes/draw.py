@@ -148,7 +148,8 @@ def _paste(canvas: Image.Image, item: SceneObject, style: _Style, rng: random.Ra
         soft = mask.filter(ImageFilter.GaussianBlur(shift)).point([v * 2 // 5 for v in range(256)])
         canvas.paste((0, 0, 0), (spot[0] + shift, spot[1] + shift), soft)
     outline = style.outline
-    if outline is None and _contrast(fill, behind) < MIN_CONTRAST:
+    edge = fill if outline is None else outline
+    if max(_contrast(fill, behind), _contrast(edge, behind)) < MIN_CONTRAST:
         outline = (0, 0, 0) if float(behind.mean()) > 110 else (255, 255, 255)
     if outline is not None:
         canvas.paste(outline, spot, mask)

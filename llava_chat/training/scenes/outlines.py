@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 from llava_chat.training.scenes.boxes import Box
-from llava_chat.training.scenes.world import Scene, SceneObject
 
 
 def outline_points(
@@ -66,31 +66,27 @@ _OUTLINES: dict[str, tuple[tuple[float, float], ...]] = {
 }  # fmt: skip
 
 
-def drawn_box(item: SceneObject) -> Box:
-    """Left, top, right, bottom in pixels of the shape as it is drawn, turned.
+def drawn_box(
+    shape: str, x: float, y: float, width: float, height: float, tilt_deg: float = 0.0
+) -> Box:
+    """Left, top, right, bottom of a shape about (x, y) as it is drawn, turned.
 
-    >>> item = SceneObject("square", "red", "small", 50, 50, 20, 20, tilt=45)
-    >>> [round(edge, 1) for edge in drawn_box(item)]
+    >>> [round(edge, 1) for edge in drawn_box("square", 50, 50, 20, 20, tilt_deg=45)]
     [35.9, 35.9, 64.1, 64.1]
     """
-    points = outline_points(item.shape, item.tilt, item.height / item.width)
-    xs = [item.x + x * item.width / 2 for x, _ in points]
-    ys = [item.y + y * item.height / 2 for _, y in points]
+    points = outline_points(shape, tilt_deg, height / width)
+    xs = [x + across * width / 2 for across, _ in points]
+    ys = [y + down * height / 2 for _, down in points]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def box_shares(scene: Scene, item: SceneObject) -> Box:
-    """The box of the object as it is drawn, as shares of the picture's width and height.
+@cache
+def filled_share(shape: str) -> float:
+    """The share of its box that a shape covers.
 
-    >>> dot = SceneObject("circle", "red", "small", 10, 50, 8, 8)
-    >>> box_shares(Scene(100, 200, (dot,)), dot)
-    (0.06, 0.23, 0.14, 0.27)
+    >>> filled_share("square"), filled_share("triangle")
+    (1.0, 0.5)
     """
-    left, top, right, bottom = drawn_box(item)
-    width, height = scene.width, scene.height
-    return (
-        max(0.0, left / width),
-        max(0.0, top / height),
-        min(1.0, right / width),
-        min(1.0, bottom / height),
-    )
+    points = _OUTLINES[shape]
+    pairs = zip(points, [*points[1:], points[0]], strict=True)
+    return abs(sum(x * v - u * y for (x, y), (u, v) in pairs)) / 8

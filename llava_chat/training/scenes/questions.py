@@ -9,9 +9,8 @@ import random
 from collections.abc import Sequence
 
 from llava_chat.training.scenes import phrases as say
-from llava_chat.training.scenes.exchange import Described, Exchange, Maker, Meaning, Memory
+from llava_chat.training.scenes.exchange import Exchange, Maker, Meaning, Memory
 from llava_chat.training.scenes.naming import asked_item
-from llava_chat.training.scenes.outlines import box_shares
 from llava_chat.training.scenes.relations import (
     bigger,
     next_to,
@@ -137,7 +136,7 @@ def _list(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     memory.topic, memory.item = "what is in the picture", only(scene.objects)
     objects = tuple((o.colour, o.shape) for o in scene.objects)
     question = rng.choice(say.LIST_QUESTIONS)
-    return Exchange("list", question, brief_description(scene), _told(scene, objects))
+    return Exchange("list", question, brief_description(scene), Meaning(objects=objects))
 
 
 def detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
@@ -145,11 +144,7 @@ def detail(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
     memory.topic, memory.item = "everything in the picture", only(scene.objects)
     objects = tuple((o.size, o.colour, o.shape, scene.place(o)) for o in scene.objects)
     question = rng.choice(say.DETAIL_QUESTIONS)
-    return Exchange("describe", question, full_description(scene), _told(scene, objects))
-
-
-def _told(scene: Scene, objects: tuple[Described, ...]) -> Meaning:
-    return Meaning(objects=objects, reads=scene.printed.text if scene.printed else None)
+    return Exchange("describe", question, full_description(scene), Meaning(objects=objects))
 
 
 def read(scene: Scene, rng: random.Random, memory: Memory) -> Exchange:
@@ -168,7 +163,7 @@ def box_of(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
         return None
     item, name = found
     memory.item, memory.topic = item, f"the box of {name}"
-    box = box_shares(scene, item)
+    box = scene.box_shares(item)
     answer = f"[{', '.join(f'{edge:.2f}' for edge in box)}]"
     question = rng.choice(say.BOX_QUESTIONS).format(a=name)
     return Exchange("box", question, answer, Meaning(box=box))

@@ -13,7 +13,6 @@ from llava_chat.image import clip_pixels
 from llava_chat.model.preprocessing import CLIP_MEAN, CLIP_STD
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.other_pictures import KINDS, draw_other
-from llava_chat.training.scenes.outlines import box_shares
 from llava_chat.training.scenes.printed import LETTERS, letter_boxes
 from llava_chat.training.scenes.world import (
     COLOURS,
@@ -182,7 +181,7 @@ def scene_boxes(scene: Scene, grid: int) -> np.ndarray:
     """The box of the object at each patch (P, 4), NaN where there is none."""
     boxes = np.full((grid * grid, 4), np.nan, np.float32)
     for item in scene.objects:
-        boxes[object_patches(scene, item, grid)[0]] = box_shares(scene, item)
+        boxes[object_patches(scene, item, grid)[0]] = scene.box_shares(item)
     return boxes
 
 

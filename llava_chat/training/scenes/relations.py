@@ -8,7 +8,17 @@ from llava_chat.training.scenes import phrases as say
 from llava_chat.training.scenes.exchange import Exchange, Meaning, Memory
 from llava_chat.training.scenes.naming import asked_item, two_items
 from llava_chat.training.scenes.wording import capital, listed, short_name, with_article
-from llava_chat.training.scenes.world import DIRECTIONS, SIZES, Direction, Scene, SceneObject
+from llava_chat.training.scenes.world import (
+    DIRECTIONS,
+    SIZES,
+    SPOKEN_MARGIN,
+    Direction,
+    Scene,
+    SceneObject,
+)
+
+# Boxes of one size that differ by more than this in area do not look the same size.
+_ALIKE = 1.4
 
 
 def relation(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
@@ -52,7 +62,7 @@ def relation_check(scene: Scene, rng: random.Random, memory: Memory) -> Exchange
     (one, name), (other, other_name) = pair
     direction = rng.choice(DIRECTIONS)
     lead = scene.lead(one, other, direction)
-    if abs(lead) < 0.06:
+    if abs(lead) < SPOKEN_MARGIN:
         return None
     memory.item, memory.topic = one, f"{name} and {other_name}"
     question = rng.choice(say.RELATION_CHECKS[direction]).format(a=name, b=other_name)
@@ -86,11 +96,14 @@ def bigger(scene: Scene, rng: random.Random, memory: Memory) -> Exchange | None:
     (one, name), (other, other_name) = pair
     memory.item, memory.topic = None, f"the sizes of {name} and {other_name}"
     question = rng.choice(say.BIGGER_QUESTIONS).format(a=name, b=other_name)
+    room, other_room = one.width * one.height, other.width * other.height
     if one.size == other.size:
+        if max(room, other_room) > _ALIKE * min(room, other_room):
+            return None
         answer = f"They are the same size: both are {one.size}."
         return Exchange("compare", question, answer, Meaning(says=("same",)))
     first_wins = SIZES.index(one.size) > SIZES.index(other.size)
-    if first_wins != (one.width * one.height > other.width * other.height):
+    if not first_wins == (room > other_room) == (one.area > other.area):
         return None  # a large but narrow oval against a medium square: people would differ
     winner, loser = (name, other_name) if first_wins else (other_name, name)
     memory.item = one if first_wins else other

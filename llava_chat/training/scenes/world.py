@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from llava_chat.training.scenes.boxes import Box, apart, box_around, shared
+from llava_chat.training.scenes.outlines import drawn_box, filled_share
 from llava_chat.training.scenes.printed import PrintedText, random_text
 
 SHAPES = (
@@ -47,8 +49,11 @@ MAX_OBJECTS = 6
 SIZE_RANGES = {"small": (0.14, 0.18), "medium": (0.23, 0.285), "large": (0.34, 0.43)}
 # Centres keep this far (share of the side) from the lines between the thirds that name a place.
 PLACE_MARGIN = 0.025
-# Two centres differ by at least this share of the side along an axis that is spoken about.
+# Centres of a scene differ by at least this share of its width, so that their order is clear.
 ORDER_MARGIN = 0.035
+# Where two centres differ by less than this share of the side, people differ about left and right,
+# above and below.
+SPOKEN_MARGIN = 0.06
 
 # A square turned by much more than this could be a diamond, and a diamond a square.
 _NEAR_ANOTHER_SHAPE = {"square": 10.0, "diamond": 10.0}
@@ -95,6 +100,16 @@ class SceneObject:
         """Left, top, right, bottom in pixels, before it is turned."""
         return box_around(self.x, self.y, self.width, self.height)
 
+    @cached_property
+    def drawn_box(self) -> Box:
+        """Left, top, right, bottom in pixels, as it is drawn."""
+        return drawn_box(self.shape, self.x, self.y, self.width, self.height, self.tilt)
+
+    @property
+    def area(self) -> float:
+        """Square pixels that it covers."""
+        return self.width * self.height * filled_share(self.shape)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -116,6 +131,16 @@ class Scene:
         row = min(2, int(3 * item.y / self.height))
         return PLACES[row][column]
 
+    def box_shares(self, item: SceneObject) -> Box:
+        """The box of the object as it is drawn, as shares of the picture's width and height.
+
+        >>> dot = SceneObject("circle", "red", "small", 10, 50, 8, 8)
+        >>> Scene(100, 200, (dot,)).box_shares(dot)
+        (0.06, 0.23, 0.14, 0.27)
+        """
+        left, top, right, bottom = item.drawn_box
+        return left / self.width, top / self.height, right / self.width, bottom / self.height
+
     def related(self, item: SceneObject, direction: Direction) -> tuple[SceneObject, ...] | None:
         """The objects whose centres lie in `direction` of the item's, from left to right.
 
@@ -126,7 +151,7 @@ class Scene:
             if other is item:
                 continue
             lead = self.lead(other, item, direction)
-            if abs(lead) < ORDER_MARGIN:
+            if abs(lead) < SPOKEN_MARGIN:
                 return None
             if lead > 0:
                 found.append(other)
@@ -195,7 +220,7 @@ def random_scene(rng: random.Random, world: World = CORE) -> Scene:
             objects.append(item)
     printed = None
     if world.printed and rng.random() < world.printed:
-        printed = random_text(rng, [item.box for item in objects], width, height)
+        printed = random_text(rng, [item.drawn_box for item in objects], width, height)
     return Scene(width, height, tuple(sorted(objects, key=lambda o: o.x)), printed)
 
 
@@ -240,12 +265,15 @@ def _fits(
         if min(abs(share - 1 / 3), abs(share - 2 / 3)) < PLACE_MARGIN:
             return False
     least = 0.015 * max(width, height)
+    left, top, right, bottom = item.drawn_box
+    if min(left, top) < least or right > width - least or bottom > height - least:
+        return False
     for other in placed:
         if abs(item.x - other.x) < ORDER_MARGIN * width:
             return False
-        if apart(item.box, other.box, least):
+        if apart(item.drawn_box, other.drawn_box, least):
             continue
         # Alike in colour, two shapes that overlap would be one.
-        if item.colour == other.colour or shared(item.box, other.box) > overlap:
+        if item.colour == other.colour or shared(item.drawn_box, other.drawn_box) > overlap:
             return False
     return True

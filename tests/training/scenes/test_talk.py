@@ -3,7 +3,7 @@
 import random
 import re
 from collections import defaultdict
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import pairwise
 
 import pytest
@@ -13,6 +13,7 @@ from llava_chat.training.scenes import phrases as say
 from llava_chat.training.scenes.exchange import Exchange, Meaning, Memory
 from llava_chat.training.scenes.naming import references
 from llava_chat.training.scenes.questions import ask
+from llava_chat.training.scenes.relations import bigger, relation
 from llava_chat.training.scenes.talk import (
     blind_talk,
     non_scene_talk,
@@ -251,3 +252,37 @@ def test_descriptions() -> None:
 def test_words() -> None:
     assert [plural(shape) for shape in ("cross", "star")] == ["crosses", "stars"]
     assert listed(["a"]) == "a"
+
+
+def test_directions_are_told_only_where_people_agree() -> None:
+    close = Scene(
+        100,
+        100,
+        (
+            SceneObject("circle", "red", "small", 20, 50, 15, 15),
+            SceneObject("star", "blue", "small", 45, 45.5, 15, 15),
+            SceneObject("heart", "green", "small", 80, 80, 15, 15),
+        ),
+    )
+    asked = [
+        (e.question, e.answer)
+        for seed in range(300)
+        if (e := relation(close, random.Random(seed), Memory())) is not None
+    ]
+    assert any("right of" in answer for _, answer in asked)
+    # The star is 0.045 above the circle: nobody is asked what is above or below either of them.
+    assert not [a for _, a in asked if re.search(r"(above|below) the [^.]*(circle|star)", a)]
+
+
+def test_one_size_is_the_same_size_only_for_boxes_alike() -> None:
+    wide = SceneObject("circle", "red", "large", 30, 50, 40, 40)
+    narrow = SceneObject("oval", "blue", "large", 80, 50, 20, 40)
+    alike = replace(narrow, shape="square", width=38, height=38)
+    made = [
+        {
+            bool(bigger(Scene(100, 100, (wide, other)), random.Random(seed), Memory()))
+            for seed in range(40)
+        }
+        for other in (narrow, alike)
+    ]
+    assert made == [{False}, {True}]

@@ -5,6 +5,7 @@ from itertools import combinations, pairwise
 
 import pytest
 
+from llava_chat.training.scenes.boxes import apart
 from llava_chat.training.scenes.world import (
     COLOURS,
     DIRECTIONS,
@@ -16,7 +17,6 @@ from llava_chat.training.scenes.world import (
     Direction,
     Scene,
     SceneObject,
-    gap,
     random_scene,
 )
 
@@ -49,9 +49,9 @@ def test_objects_lie_inside_and_apart() -> None:
         longer = max(scene.width, scene.height)
         for item in scene.objects:
             left, top, right, bottom = item.box
-            assert min(left, top, scene.width - right, scene.height - bottom) >= 0.019 * longer
+            assert min(left, top, scene.width - right, scene.height - bottom) >= 0.014 * longer
         for one, other in combinations(scene.objects, 2):
-            assert gap(one, other) > 0.014 * longer
+            assert apart(one.drawn_box, other.drawn_box, 0.014 * longer)
 
 
 def test_a_size_is_a_share_of_the_longer_side() -> None:
