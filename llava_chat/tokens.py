@@ -132,12 +132,26 @@ def tokenize(
 def end_ids(tokenizer: Tokenizer, template: str) -> frozenset[int]:
     """The ids at which a reply is over: the tokenizer's EOS, and the template's end if it is an id.
 
-    A template that ends turns with ordinary text (`###`) adds none: look for `Template.end`.
+    A template that ends turns with ordinary text (`###`) adds none: look for `end_text`.
     """
+    own = _end_id(tokenizer, template)
+    return frozenset(each for each in (tokenizer.eos_token_id, own) if each is not None)
+
+
+def end_text(tokenizer: Tokenizer, template: str) -> str:
+    """The text at which a reply is over, '' where the template's end is one id.
+
+    A special token that the tokenizer lacks is written as ordinary text, so it ends as text too.
+    """
+    return template_named(template).end if _end_id(tokenizer, template) is None else ""
+
+
+def _end_id(tokenizer: Tokenizer, template: str) -> int | None:
     wording = template_named(template)
     end = wording.end.strip(" ")
-    own = tokenizer.backend_tokenizer.token_to_id(end) if end in wording.special else None
-    return frozenset(each for each in (tokenizer.eos_token_id, own) if each is not None)
+    if end not in wording.special:
+        return None
+    return _encoder(tokenizer).single(Segment("special", end))
 
 
 def _placed(parts: Sequence[Segment]) -> tuple[Segment, ...]:

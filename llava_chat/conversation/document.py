@@ -1,4 +1,4 @@
-"""A conversation from JSON, the shape that `llava-chat prompt` reads.
+"""A conversation from JSON, the shape that the command `prompt` reads.
 
 {"system"?: str, "turns": [{"role": "user"|"assistant", "text": str, "images"?: [path]}]}
 

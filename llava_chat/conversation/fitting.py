@@ -12,10 +12,14 @@ from llava_chat.errors import ContextFullError
 
 @dataclass(frozen=True)
 class Fitted:
-    """A conversation that fits the context, and how many of its oldest turns were left out."""
+    """A conversation that fits the context, and how much of its beginning was left out.
+
+    dropped_pictures: of the dropped turns, without those that a kept turn carries on.
+    """
 
     conversation: Conversation
     dropped_turns: int
+    dropped_pictures: int = 0
 
 
 def fit(
@@ -51,7 +55,12 @@ def fit(
             f"{reserve_tokens} kept for the reply. Shorten it, or ask for a shorter reply."
         )
     start = starts[kept + 1]
-    return Fitted(_from_turn(conversation, start), start)
+    fitted = _from_turn(conversation, start)
+    return Fitted(fitted, start, _pictures(conversation) - _pictures(fitted))
+
+
+def _pictures(conversation: Conversation) -> int:
+    return sum(len(turn.images) for turn in conversation.turns)
 
 
 def _from_turn(conversation: Conversation, start: int) -> Conversation:

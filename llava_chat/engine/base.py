@@ -19,14 +19,19 @@ FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 MAX_NEW_TOKENS_LIMIT = 4096
 MAX_DEADLINE_S = 3600.0
 
+GREEDY_BELOW_TEMPERATURE = 1e-5
+"""Sampling at a lower temperature only tells ids apart that are equally likely but for rounding,
+and in float32 ends in a division by zero. vLLM draws the line at the same place."""
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
     """How one reply is sampled.
 
-    temperature: 0 is greedy, at most 2. top_p: nucleus mass in (0, 1] (arXiv 1904.09751).
-    repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858). max_new_tokens: tokens.
-    seed: None draws one. deadline_s: seconds from arrival until the reply is cut.
+    temperature: at most 2; below GREEDY_BELOW_TEMPERATURE is greedy. top_p: nucleus mass in (0, 1]
+    (arXiv 1904.09751). repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858).
+    max_new_tokens: tokens. seed: None draws one. deadline_s: seconds from arrival until the reply
+    is cut. Whole numbers may come as floats.
     Raises SettingError naming the field.
 
     >>> GenerationSettings(temperature=-1)
@@ -49,11 +54,13 @@ class GenerationSettings:
         _check_number("deadline_s", self.deadline_s, 0, MAX_DEADLINE_S, low_open=True)
         if self.seed is not None:
             _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
+            object.__setattr__(self, "seed", int(self.seed))  # JSON may say 5.0
+        object.__setattr__(self, "max_new_tokens", int(self.max_new_tokens))
 
     @property
     def greedy(self) -> bool:
         """True when the most likely token is always taken."""
-        return self.temperature == 0
+        return self.temperature < GREEDY_BELOW_TEMPERATURE
 
 
 def _check_number(
@@ -147,11 +154,15 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class ContextUse:
-    """How full the context is: tokens of the prompt after truncation, the limit, turns left out."""
+    """How full the context is: tokens of the prompt after truncation, the limit, what is left out.
+
+    dropped_pictures: those that the model no longer sees; some of the dropped turns it may.
+    """
 
     prompt_tokens: int
     context_tokens: int
     dropped_turns: int
+    dropped_pictures: int = 0
 
 
 class ChatEngine(Protocol):
@@ -169,8 +180,14 @@ class ChatEngine(Protocol):
         before the first event, never later.
         """
 
-    def context_use(self, conversation: Conversation) -> ContextUse:
-        """Count the prompt of `conversation` without running the model."""
+    def context_use(
+        self, conversation: Conversation, max_new_tokens: int | None = None
+    ) -> ContextUse:
+        """Count the prompt of `conversation` without running the model.
+
+        max_new_tokens: of the reply that it leaves room for; None is what the settings have when
+        nobody changed them.
+        """
 
     def close(self, grace_s: float = 10.0) -> None:
         """Take no new work; let running replies end for `grace_s` seconds, then cancel them."""

@@ -63,6 +63,9 @@ UPRIGHT = {
 
 STRIP_PIXELS = 2**20
 
+# By what Pillow multiplies the grey of a PNG of so many bits: 255 / (2^bits - 1).
+GREY_SCALE = {2: 85, 4: 17}
+
 
 class Refused(Exception):
     """The file is no picture that is accepted; the text follows the picture's name."""
@@ -90,6 +93,8 @@ def decode(data: bytes, *, max_pixels: int, max_side_px: int) -> tuple[Image.Ima
         with Image.open(io.BytesIO(data), formats=[format_name.upper()]) as image:
             check_size(*image.size, max_pixels, max_side_px)
             image.load()
+            if format_name == "PNG" and image.mode == "L":
+                scale_transparent_grey(image, data[24])
             # A JPEG of several pictures (MPO: depth or gain maps) is a photograph, no animation.
             animated = format_name != "JPEG" and getattr(image, "is_animated", False)
             return upright_rgb(image), ANIMATION_NOTICE if animated else None
@@ -183,6 +188,16 @@ def jpeg_scans(data: bytes) -> int:
         if code not in (START_OF_IMAGE, TEMPORARY):
             position += int.from_bytes(data[position : position + 2], "big")
     return scans
+
+
+def scale_transparent_grey(image: Image.Image, bits: int) -> None:
+    """Make the transparent grey of a PNG comparable to its pixels, which alone Pillow scales.
+
+    bits: of a pixel in the file; of the transparent grey no more count (PNG specification 11.3.2).
+    """
+    grey = image.info.get("transparency")
+    if isinstance(grey, int) and bits in GREY_SCALE:
+        image.info["transparency"] = (grey & (2**bits - 1)) * GREY_SCALE[bits]
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

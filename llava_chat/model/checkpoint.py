@@ -34,6 +34,7 @@ from llava_chat.model.weight_files import (
     SHARD_PATTERN,
     SINGLE_NAME,
     briefly,
+    one_line,
     read_json,
     write_weights,
 )
@@ -100,7 +101,10 @@ def load_checkpoint(
 
 
 def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, whose every id has a row in the model's table of words."""
+    """The tokenizer in a folder, whose every id has a row in the model's table of words.
+
+    Raises CheckpointError when it cannot be read, or does not belong to the configuration.
+    """
     path = folder / "tokenizer_config.json"
     if path.is_file() and "auto_map" in read_json(path):
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
@@ -109,8 +113,9 @@ def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
-        reason = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"The tokenizer in {folder} cannot be read: {reason}") from error
+        raise CheckpointError(
+            f"The tokenizer in {folder} cannot be read: {one_line(error)}"
+        ) from error
     rows = config.text.vocab_size
     beyond = [
         token
@@ -122,7 +127,22 @@ def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase
             f"The tokenizer in {folder} knows {briefly(map(repr, beyond))}, beyond the {rows} "
             "words of the model: they do not belong together."
         )
+    _check_picture_token(tokenizer, config.image_token_id, folder)
     return tokenizer
+
+
+def _check_picture_token(
+    tokenizer: PreTrainedTokenizerBase, image_token_id: int, folder: Path
+) -> None:
+    """Raise CheckpointError when text can hold the token that stands for a picture's features."""
+    known = image_token_id in tokenizer.get_vocab().values()
+    added = image_token_id in tokenizer.added_tokens_decoder
+    if (known and not added) or image_token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        word = tokenizer.convert_ids_to_tokens(image_token_id)
+        raise CheckpointError(
+            f"image_token_index in {folder / CONFIG_NAME} is {image_token_id}, which its tokenizer "
+            f"uses for {word!r}; name the id of {PICTURE}."
+        )
 
 
 def save_checkpoint(

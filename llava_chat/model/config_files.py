@@ -17,12 +17,14 @@ from transformers import (
     LlamaConfig,
     LlavaConfig as TransformersConfig,
 )
+from transformers.activations import ACT2FN
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.encoder import SelectFeature, tokens_per_picture, used_layers
 from llava_chat.model.llava import ImageAspect, LlavaConfig, LlavaModel
 from llava_chat.model.projector import ProjectorKind
-from llava_chat.model.weight_files import read_json
+from llava_chat.model.weight_files import one_line, read_json
 from llava_chat.templates import DEFAULT_TEMPLATE, TEMPLATES
 
 CONFIG_NAME = "config.json"
@@ -51,17 +53,14 @@ def read_config(folder: Path) -> tuple[LlavaConfig, dict[str, Any]]:
     try:
         theirs = TransformersConfig(**content)
         config = _converted(theirs, own)
+        _check_buildable(config)
         used_layers(config.vision.num_hidden_layers, config.select_layer)
         tokens_per_picture(config.vision, config.select_feature)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # transformers checks types with exceptions of many kinds
-        raise CheckpointError(f"{path} cannot be used: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be used: {one_line(error)}") from error
     return config, own
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _check_family(content: Mapping[str, Any], path: Path) -> None:
@@ -129,6 +128,36 @@ def _converted(theirs: TransformersConfig, own: Mapping[str, Any]) -> LlavaConfi
         image_aspect=aspect,
         template=template,
     )
+
+
+def _check_buildable(config: LlavaConfig) -> None:
+    """What transformers would find out only while it builds, as an exception without a field."""
+    text = config.text
+    for part, activation in (
+        ("vision_config", config.vision.hidden_act),
+        ("text_config", text.hidden_act),
+    ):
+        if activation not in ACT2FN:
+            raise CheckpointError(
+                f"hidden_act in {part} must be an activation of transformers, not {activation!r}."
+            )
+    rope_type = (text.rope_parameters or {}).get("rope_type", "default")
+    if rope_type not in ("default", *ROPE_INIT_FUNCTIONS):
+        kinds = ", ".join(("default", *ROPE_INIT_FUNCTIONS))
+        raise CheckpointError(
+            f"rope_type in text_config must be one of {kinds}, not {rope_type!r}."
+        )
+    if text.max_position_embeddings < 1:
+        raise CheckpointError(
+            "max_position_embeddings in text_config must be above 0, not "
+            f"{text.max_position_embeddings}."
+        )
+    rows, padding = text.vocab_size, text.pad_token_id
+    if padding is not None and not -rows <= padding < rows:
+        raise CheckpointError(
+            f"pad_token_id in text_config must be null or below vocab_size, which is {rows}, not "
+            f"{padding}."
+        )
 
 
 def config_json(model: LlavaModel, own: Mapping[str, str | bool], dtype: torch.dtype) -> str:

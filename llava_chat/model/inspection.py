@@ -1,23 +1,27 @@
-"""What a checkpoint is, from its configuration and the headers of its files alone.
+"""What a checkpoint is, from its configuration, its tokenizer and the headers of its weights.
 
-Reads no weights and downloads nothing. Imports the modules beside it, huggingface_hub and errors.
+Loads no weights and downloads nothing. Imports the modules beside it, huggingface_hub and errors.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.config_files import read_config
+from llava_chat.model.checkpoint import load_tokenizer
+from llava_chat.model.config_files import read_config, read_processor_settings
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.key_names import model_name
 from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.location import BUNDLED_NAME, Located, locate
+from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader, read_headers, weight_files
 from llava_chat.model.weights import compare_weights, empty_model
 
@@ -84,19 +88,19 @@ def inspect_checkpoint(name: str) -> dict[str, Any]:
     """What `name` holds, ready for JSON. Hub ids are looked up among what was downloaded.
 
     `problems` lists what would keep it from loading, in words; it is empty for a good one. Raises
-    CheckpointError when there is no such folder, or its configuration is of another family.
+    CheckpointError when there is no such folder, or no model is of its configuration.
     """
     located = locate(name, download=False)
     config, own = read_config(located.folder)
     problems: list[str] = []
     headers: dict[str, WeightHeader] = {}
-    try:
+    with _listed(problems):
         headers = read_headers(weight_files(located.folder))
-        problems = compare_weights(empty_model(config, headers), headers)
-    except CheckpointError as error:
-        problems.append(str(error))
-    if not any((located.folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
-        problems.append(f"{located.folder} holds no tokenizer.json.")
+        problems += compare_weights(empty_model(config, headers), headers)
+    with _listed(problems):
+        Preprocessing.read(read_processor_settings(located.folder), config)
+    with _listed(problems):
+        _check_tokenizer(located.folder, config)
     return {
         **_origin(located),
         "family": "llava",
@@ -111,6 +115,21 @@ def inspect_checkpoint(name: str) -> dict[str, Any]:
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
     }
+
+
+@contextmanager
+def _listed(problems: list[str]) -> Iterator[None]:
+    """Add what is refused to `problems`, and go on."""
+    try:
+        yield
+    except CheckpointError as error:
+        problems.append(str(error))
+
+
+def _check_tokenizer(folder: Path, config: LlavaConfig) -> None:
+    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
+        raise CheckpointError(f"{folder} holds no tokenizer.json.")
+    load_tokenizer(folder, config)
 
 
 def _origin(located: Located) -> dict[str, str]:

@@ -6,9 +6,11 @@ Nothing is downloaded unless a Hub id was given. Imports huggingface_hub, when o
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from llava_chat.errors import CheckpointError
 
@@ -17,7 +19,29 @@ BUNDLED_FOLDER = Path(__file__).resolve().parents[2] / "assets" / BUNDLED_NAME
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
-_SAMPLE_BYTES = 1 << 20
+
+WHOLE_BYTES = 2**30
+"""Weights of at most so many bytes are read whole for their fingerprint: about a second."""
+
+# What is read beside the weights, by this project or by transformers' tokenizers.
+_READ_FILES = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.*",
+    "*.safetensors.index.json",
+)
+_WEIGHTS = "*.safetensors"
+_CHUNK_BYTES = 2**20
+_SAMPLE_BYTES = 2**14
+_MAX_HEADER_BYTES = 100_000_000  # the safetensors library refuses longer ones
 
 
 @dataclass(frozen=True)
@@ -71,19 +95,43 @@ def _snapshot(hub_id: str, download: bool) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """12 hex digits that change with the configuration or the weights in a folder.
+    """12 hex digits that change with whatever a folder's model is made of.
 
-    Of each weight file its size and a megabyte from its start, middle and end are hashed, so that
-    a large model costs no minute: weights that were trained further differ everywhere.
+    Weights of up to WHOLE_BYTES are read whole. Of larger ones, that would take too long; there
+    the headers are read, and the beginning, middle and end of every tensor: weights that were
+    trained further differ everywhere, and a table of words that was extended does at its end.
     """
+    weights = sorted(path for path in folder.glob(_WEIGHTS) if path.is_file())
+    others = sorted({path for name in _READ_FILES for path in folder.glob(name) if path.is_file()})
+    whole = sum(path.stat().st_size for path in weights) <= WHOLE_BYTES
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
-        if not path.is_file():
-            continue
+    for path in (*others, *weights):
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as opened:
-            for start in sorted({0, size // 2, max(size - _SAMPLE_BYTES, 0)}):
+            for start, end in [(0, size)] if whole or path in others else _samples(opened):
                 opened.seek(start)
-                digest.update(opened.read(_SAMPLE_BYTES))
+                while chunk := opened.read(min(_CHUNK_BYTES, end - opened.tell())):
+                    digest.update(chunk)
     return digest.hexdigest()[:12]
+
+
+def _samples(opened: BinaryIO) -> list[tuple[int, int]]:
+    """(start, end) of what is read of a large safetensors file, in the order of their place.
+
+    Layout: 8 bytes with the header's length, the header in JSON, the tensors
+    (https://huggingface.co/docs/safetensors). Nothing of a damaged one, which is refused anyway.
+    """
+    data = 8 + int.from_bytes(opened.read(8), "little")
+    try:
+        header = json.loads(opened.read(min(data - 8, _MAX_HEADER_BYTES)))
+        header.pop("__metadata__", None)
+        spans = sorted(entry["data_offsets"] for entry in header.values())
+        samples = [(0, data)]
+        for first, last in spans:
+            middle = (first + last - _SAMPLE_BYTES) // 2
+            for start in (first, max(first, middle), max(first, last - _SAMPLE_BYTES)):
+                samples.append((data + start, data + min(start + _SAMPLE_BYTES, last)))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return []
+    return samples

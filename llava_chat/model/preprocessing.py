@@ -6,6 +6,7 @@ torch, `image` and errors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +67,10 @@ class Preprocessing:
                 plain.size_px,
                 plain.aspect,
                 _colour(settings.get("image_mean", CLIP_MEAN)),
-                _colour(settings.get("image_std", CLIP_STD)),
+                _deviation(settings.get("image_std", CLIP_STD)),
                 Image.Resampling(settings.get("resample", plain.resample)),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise CheckpointError(f"The picture settings cannot be used: {error}.") from error
 
     def settings(self) -> dict[str, Any]:
@@ -95,4 +96,13 @@ class Preprocessing:
 
 def _colour(values: Any) -> Colour:
     red, green, blue = (float(value) for value in values)
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ValueError(f"image_mean and image_std must be finite numbers, not {values}")
     return red, green, blue
+
+
+def _deviation(values: Any) -> Colour:
+    deviation = _colour(values)
+    if min(deviation) <= 0:
+        raise ValueError(f"image_std must be above 0, not {values}")
+    return deviation

@@ -191,6 +191,11 @@ def _shards(
     yield shard
 
 
+def one_line(error: Exception) -> str:
+    """The beginning of what an exception of another library says, for the end of a sentence."""
+    return " ".join(str(error).split())[:200]
+
+
 def briefly(names: Iterable[str], shown: int = 3) -> str:
     """The first names, and how many more there are.
 

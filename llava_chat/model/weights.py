@@ -20,6 +20,7 @@ from llava_chat.model.weight_files import (
     WeightHeader,
     briefly,
     check_finite,
+    one_line,
     read_headers,
     read_weights,
     weight_files,
@@ -54,16 +55,22 @@ def load_model(
 def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> LlavaModel:
     """A model of shapes alone, without memory for its weights.
 
-    Raises CheckpointError when there cannot be weights for all its layers: a configuration may
-    claim any number of them, and each would be built.
+    Raises CheckpointError when there cannot be weights for all its layers, because a configuration
+    may claim any number of them, and each would be built; or when transformers cannot build it.
     """
     layers = max(config.text.num_hidden_layers, config.vision.num_hidden_layers)
     if layers > len(headers):
         raise CheckpointError(
             f"config.json speaks of {layers} layers, but the files hold {len(headers)} weights."
         )
-    with torch.device("meta"):
-        return LlavaModel(config)
+    try:
+        with torch.device("meta"):
+            return LlavaModel(config)
+    except Exception as error:  # its parts look at their settings with exceptions of many kinds
+        raise CheckpointError(
+            "config.json describes a model that cannot be built "
+            f"({type(error).__name__}: {one_line(error)}); correct it or download it again."
+        ) from error
 
 
 def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from llava_chat.image import (
     read_picture,
     thumbnail,
 )
+from tests.made_pictures import chunk, png
 
 
 def noise(width: int = 40, height: int = 30) -> Image.Image:
@@ -67,6 +69,21 @@ def test_images_of_any_mode(mode: str) -> None:
         image = image.point(lambda value: value * 257)
     picture = picture_from_image(image)
     assert np.asarray(picture.rgb()).tolist() == [[[255] * 3] * 3] * 2
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_transparent_grey_of_a_png_of_few_bits(bits: int) -> None:
+    most = 2**bits - 1
+    greys = [1, most // 2, 0, most]
+    row = sum(grey << (8 - bits) - place * bits for place, grey in enumerate(greys[: 8 // bits]))
+    shown = [grey * 255 // most for grey in greys[: 8 // bits]]
+    for grey in {*greys}:
+        transparent = chunk(b"tRNS", struct.pack(">H", grey))
+        width = len(shown)
+        data = png(width, 1, bytes([0, row]), bits=bits, colour_type=0, before_pixels=transparent)
+        clear = grey * 255 // most
+        expected = [255 if value == clear else value for value in shown]
+        assert np.asarray(read_picture(data).rgb())[0, :, 0].tolist() == expected
 
 
 def test_stored_png_gives_the_same_picture_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -91,6 +92,31 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
 def test_configurations(saved: Path, change: dict[str, Any], expected: str) -> None:
     edit(saved / "config.json", lambda content: content.update(change))
     assert expected in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "expected"),
+    [
+        ("text_config", {"hidden_act": "wobble"}, "hidden_act in text_config"),
+        ("vision_config", {"hidden_act": "wobble"}, "hidden_act in vision_config"),
+        ("text_config", {"rope_parameters": {"rope_type": "spiral"}}, "rope_type in text_config"),
+        ("text_config", {"pad_token_id": 10**6}, "pad_token_id in text_config"),
+        ("text_config", {"max_position_embeddings": 0}, "max_position_embeddings in text_config"),
+        ("text_config", {"max_position_embeddings": -9}, "max_position_embeddings in text_config"),
+        ("text_config", {"num_key_value_heads": 0}, "config.json"),
+        ("vision_config", {"num_attention_heads": 5}, "config.json"),
+    ],
+)
+def test_models_that_cannot_be_built(
+    saved: Path, part: str, change: dict[str, Any], expected: str
+) -> None:
+    edit(saved / "config.json", lambda content: content[part].update(change))
+    assert expected in refusal(saved)
+    try:
+        told = inspect_checkpoint(str(saved))["problems"]
+    except CheckpointError as error:
+        told = [str(error)]
+    assert [expected in each for each in told] == [True]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\x00"])
@@ -196,9 +222,32 @@ def test_tokenizer_with_code_of_its_own(saved: Path) -> None:
     assert "auto_map" in refusal(saved)
 
 
-def test_picture_settings(saved: Path) -> None:
-    edit(saved / "preprocessor_config.json", lambda content: content.update(image_mean=[0.5]))
-    assert "picture settings" in refusal(saved)
+@pytest.mark.parametrize("token", ["▁the", "</s>"])
+def test_a_picture_token_that_is_a_word(
+    saved: Path, llama_like: PreTrainedTokenizerFast, token: str
+) -> None:
+    word = llama_like.get_vocab()[token]
+    edit(saved / "config.json", lambda content: content.update(image_token_index=word))
+    sentence = refusal(saved)
+    assert f"is {word}, which its tokenizer uses for {token!r}" in sentence
+    assert inspect_checkpoint(str(saved))["problems"] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"image_mean": [0.5]}, "not enough values"),
+        ({"image_mean": [0.5, 0.5, float("nan")]}, "finite"),
+        ({"image_mean": [10**400, 0, 0]}, "too large"),
+        ({"image_std": [0.5, 0, 0.5]}, "image_std must be above 0"),
+        ({"image_std": [float("nan"), 0.5, 0.5]}, "finite"),
+    ],
+)
+def test_picture_settings(saved: Path, change: dict[str, Any], expected: str) -> None:
+    edit(saved / "preprocessor_config.json", lambda content: content.update(change))
+    sentence = refusal(saved)
+    assert "picture settings" in sentence and expected in sentence
+    assert inspect_checkpoint(str(saved))["problems"] == [sentence]
 
 
 def test_inspection_tells_what_is_there(saved: Path) -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import lru_cache, partial
 
 from llava_chat.conversation import Conversation, Fitted, fit, template_of
 from llava_chat.engine.base import GenerationSettings
+from llava_chat.engine.local.detokenizer import Decode, decoder, reads_as
 from llava_chat.engine.local.job import Request
 from llava_chat.errors import ContextFullError, UsageError
 from llava_chat.model.checkpoint import Checkpoint
-from llava_chat.tokens import Prompt, end_ids, tokenize
+from llava_chat.tokens import Ids, Prompt, end_ids, end_text, tokenize
 
 # History gives way to the reply, but a reply that may be long does not take all of it.
 _MOST_RESERVED_SHARE = 4
 # A message that leaves less room than this for its reply is refused.
 _LEAST_REPLY_TOKENS = 16
+# A conversation's earlier replies come with every request.
+_REPLIES_KNOWN = 512
 
 
 class Asker:
@@ -29,7 +33,10 @@ class Asker:
         self._checkpoint = checkpoint
         self._context_tokens = context_tokens
         rows = range(checkpoint.model.config.text.vocab_size)
-        self._words = frozenset(rows).difference(checkpoint.suppressed_ids)
+        words = frozenset(rows).difference(checkpoint.suppressed_ids)
+        decode = decoder(checkpoint.tokenizer.backend_tokenizer)
+        could_write = partial(_could_write, words, decode)
+        self._could_write = lru_cache(maxsize=_REPLIES_KNOWN)(could_write)
 
     def request(self, conversation: Conversation, settings: GenerationSettings) -> Request:
         """What to feed the model. Raises UsageError, InputError."""
@@ -41,7 +48,7 @@ class Asker:
             prompt,
             fitted.dropped_turns,
             end_ids(self._checkpoint.tokenizer, template.name),
-            "" if template.end.strip(" ") in template.special else template.end,
+            end_text(self._checkpoint.tokenizer, template.name),
             settings,
             secrets.randbits(32) if settings.seed is None else settings.seed,
         )
@@ -60,7 +67,9 @@ class Asker:
     def _readable(self, conversation: Conversation) -> Conversation:
         """Without the ids of replies that another model must have made; their text remains."""
         turns = (
-            turn if self._words.issuperset(turn.token_ids or ()) else replace(turn, token_ids=None)
+            turn
+            if turn.token_ids is None or self._could_write(turn.token_ids, turn.text)
+            else replace(turn, token_ids=None)
             for turn in conversation.turns
         )
         return replace(conversation, turns=tuple(turns))
@@ -77,3 +86,7 @@ class Asker:
             picture_tokens=lambda _: model.tokens_per_picture,
             image_token_id=model.config.image_token_id,
         )
+
+
+def _could_write(words: frozenset[int], decode: Decode, ids: Ids, text: str) -> bool:
+    return words.issuperset(ids) and reads_as(decode, ids, text)

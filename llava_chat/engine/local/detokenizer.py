@@ -1,25 +1,35 @@
 """From token ids to text, a token at a time, without ever showing half a character.
 
-Imports nothing of the project and no torch.
+Imports nothing of the project and no torch, of other packages only tokenizers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tokenizers import Tokenizer
+
 # What every decoder puts where bytes are no UTF-8 (yet).
 _REPLACEMENT = "\ufffd"
+
+Decode = Callable[[Sequence[int]], str]
+"""Ids to text, special tokens left out."""
+
+
+def decoder(backend: Tokenizer) -> Decode:
+    """How a tokenizer reads the ids of a reply."""
+    return lambda ids: str(backend.decode(ids, skip_special_tokens=True))
 
 
 class Detokenizer:
     """Text of a growing list of ids. The pieces that `push` returns, joined, are the whole text.
 
-    decode: ids -> text, special tokens left out. Only a window of the newest ids is decoded. A
+    Only a window of the newest ids is decoded. A
     decoder treats the beginning of what it is given specially (LLaMA's drops a space), so the
     window begins with ids whose text was already given out and is not empty by itself.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Decode) -> None:
         self._decode = decode
         self._window: list[int] = []
         self._old = 0
@@ -45,6 +55,20 @@ class Detokenizer:
             self._old = len(newest)
 
 
+def reads_as(decode: Decode, ids: Sequence[int], text: str) -> bool:
+    """Whether a reply of `ids` has this text, but for half a character at its end.
+
+    >>> reads_as(lambda ids: bytes(ids).decode(errors="replace"), [65, 0xE2, 0x82], "A")
+    True
+    """
+    text = text.rstrip(_REPLACEMENT)
+    if decode(ids).rstrip(_REPLACEMENT) == text:
+        return True
+    # Of bytes that are no UTF-8, a decoder makes something else at once than token by token.
+    detokenizer = Detokenizer(decode)
+    return "".join(map(detokenizer.push, ids)).rstrip(_REPLACEMENT) == text
+
+
 class StopText:
     """Watches for the text that ends a reply where a template has no token for it (`###`).
 
@@ -55,6 +79,9 @@ class StopText:
     ['a', '#b', '', '']
     >>> watch.found
     True
+    >>> watch = StopText("###")
+    >>> watch.push("C#"), watch.release()
+    ('C', '#')
     """
 
     def __init__(self, stop: str) -> None:
@@ -79,3 +106,8 @@ class StopText:
         keep = next((length for length in possible if self._stop.startswith(text[-length:])), 0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
+
+    def release(self) -> str:
+        """What is held back, which was no end after all: nothing follows it."""
+        held, self._held = self._held, ""
+        return held

@@ -89,11 +89,19 @@ class LocalEngine:
         self._line.join(job)
         return ReplyStream(job.mailbox, self._line.drop_interrupted)
 
-    def context_use(self, conversation: Conversation) -> ContextUse:
+    def context_use(
+        self, conversation: Conversation, max_new_tokens: int | None = None
+    ) -> ContextUse:
         """Count the prompt without running the model. Raises ContextFullError, UsageError."""
-        expected = GenerationSettings().max_new_tokens
-        fitted, prompt = self._asker.fitted_prompt(conversation, expected)
-        return ContextUse(len(prompt.ids), self._model.context_tokens, fitted.dropped_turns)
+        if max_new_tokens is None:
+            max_new_tokens = GenerationSettings().max_new_tokens
+        fitted, prompt = self._asker.fitted_prompt(conversation, max_new_tokens)
+        return ContextUse(
+            len(prompt.ids),
+            self._model.context_tokens,
+            fitted.dropped_turns,
+            fitted.dropped_pictures,
+        )
 
     def close(self, grace_s: float = 10.0) -> None:
         """Take no new work; let replies end for `grace_s` seconds, then cancel them."""

@@ -109,13 +109,19 @@ class PrefixCache:
             self.bytes -= leaf.bytes
 
 
-def _leaves(segment: _Segment) -> Iterator[tuple[_Segment, _Segment]]:
-    """Every (parent, leaf) below `segment`."""
-    for child in segment.children.values():
-        if child.children:
-            yield from _leaves(child)
-        else:
-            yield segment, child
+def _leaves(root: _Segment) -> Iterator[tuple[_Segment, _Segment]]:
+    """Every (parent, leaf) below `root`.
+
+    No recursion: a reply stopped a token later each time makes a tree as deep as it is long.
+    """
+    waiting = [root]
+    while waiting:
+        parent = waiting.pop()
+        for child in parent.children.values():
+            if child.children:
+                waiting.append(child)
+            else:
+                yield parent, child
 
 
 def common_length(first: Sequence[KeyPart], second: Sequence[KeyPart]) -> int:

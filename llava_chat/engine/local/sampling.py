@@ -67,6 +67,7 @@ def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     if top_p == 1:
         return probabilities
     ordered, order = probabilities.sort(descending=True)
-    mass_before = ordered.cumsum(dim=-1) - ordered
-    ordered = ordered.masked_fill(mass_before >= top_p, 0)
+    beyond = ordered.cumsum(dim=-1) - ordered >= top_p
+    beyond[0] = False  # a top_p that is 0 in float32 would leave nothing
+    ordered = ordered.masked_fill(beyond, 0)
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)

@@ -7,13 +7,14 @@ Imports torch, `model`, `tokens`, `engine.base` and the modules beside it. For o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from llava_chat.engine.base import Done, FinishReason
-from llava_chat.engine.local.detokenizer import Detokenizer, StopText
+from llava_chat.engine.local.detokenizer import Detokenizer, StopText, decoder
 from llava_chat.engine.local.feature_cache import FeatureCache
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.kv_cache import ReservedCache
@@ -28,6 +29,8 @@ from llava_chat.tokens import Prompt
 _CHUNK_TOKENS = 512
 # A LLaVA-1.5 picture is 4.7 MB as features and 302 MB as keys and values of a 7B model.
 _FEATURES_SHARE = 8
+
+_log = logging.getLogger(__name__)
 
 
 class Writer:
@@ -83,10 +86,18 @@ class Writer:
             finish = self._continue(reply, logits, limit, cache)
         except _Interrupted as interrupted:
             finish = interrupted.finish
-        # The last token was never fed back, so the cache is one short of the sequence.
-        sequence: list[KeyPart] = [*key, *reply.ids]
-        self._prefixes.keep(sequence[: cache.get_seq_length()], cache.between)
+        reply.ends()
+        self._remember([*key, *reply.ids], cache)
         return job.done(finish, reply.kept_ids)
+
+    def _remember(self, sequence: list[KeyPart], cache: ReservedCache) -> None:
+        """Keep what was computed. The reply is finished, so it does not fail with this."""
+        try:
+            # The last token was never fed back, so the cache is one short of the sequence.
+            self._prefixes.keep(sequence[: cache.get_seq_length()], cache.between)
+        except Exception:
+            _log.exception("what a reply computed could not be kept, so the caches are emptied")
+            self.forget()
 
     def _read(self, job: Job, known: int, cache: ReservedCache) -> Tensor:
         """Feed the prompt from position `known` on -> (V,), the next token's logits."""
@@ -152,16 +163,16 @@ class _Reply:
     """What was written so far."""
 
     def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
-        backend = checkpoint.tokenizer.backend_tokenizer
         self.job = job
         self.ids: list[int] = []
+        self._untold: list[tuple[int, str]] = []
         self._whole = 0
-        self._text = Detokenizer(lambda ids: str(backend.decode(ids, skip_special_tokens=True)))
+        self._text = Detokenizer(decoder(checkpoint.tokenizer.backend_tokenizer))
         self._stop = StopText(job.request.end_text)
 
     @property
     def kept_ids(self) -> tuple[int, ...]:
-        """The ids without those that ended the reply, or that may be the beginning of its end."""
+        """The ids without those that ended the reply."""
         return tuple(self.ids[: self._whole])
 
     def adds(self, token: int) -> FinishReason | None:
@@ -169,11 +180,25 @@ class _Reply:
         if token in self.job.request.end_ids:
             return "stop"
         self.ids.append(token)
-        shown = self._stop.push(self._text.push(token))
-        if not self._stop.found and not self._stop.holds:
-            self._whole = len(self.ids)
-        self.job.writes(token, shown)
+        self._untold.append((token, self._stop.push(self._text.push(token))))
+        if not self._stop.holds:
+            self._tell()
         return "stop" if self._stop.found else None
+
+    def ends(self) -> None:
+        """No token follows: what was held back as a possible end is the reply's after all."""
+        if self._untold:
+            token, shown = self._untold.pop()
+            self._untold.append((token, shown + self._stop.release()))
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell of the tokens that wait, so that each event has the text that is its token's."""
+        if not self._stop.found:
+            self._whole = len(self.ids)
+        for token, shown in self._untold:
+            self.job.writes(token, shown)
+        self._untold.clear()
 
 
 def prefix_key(prompt: Prompt) -> list[KeyPart]:

@@ -1,4 +1,5 @@
 import random
+import sys
 
 import torch
 
@@ -73,6 +74,24 @@ def test_an_entry_larger_than_the_budget_is_not_kept() -> None:
     cache = PrefixCache(2 * POSITION_BYTES)
     keep(cache, [1, 2, 3])
     assert (cache.bytes, cache.match([1, 2, 3])) == (0, 0)
+
+
+def test_a_tree_deeper_than_the_stack_is_kept_within_the_budget() -> None:
+    length = 2 * sys.getrecursionlimit()
+    cache = PrefixCache(length * POSITION_BYTES)
+    one = torch.zeros(1, HEADS, 1, SIZE)
+
+    def between(start: int, end: int) -> list[KeysValues]:
+        rows = one.expand(-1, -1, end - start, -1)
+        return [(rows, rows)] * LAYERS
+
+    key: list[KeyPart] = list(range(length))
+    for end in range(1, length + 1):
+        cache.keep(key[:end], between)
+    assert (cache.bytes, cache.match(key)) == (length * POSITION_BYTES, length)
+    cache.keep([-1], between)
+    assert cache.bytes == length * POSITION_BYTES
+    assert cache.match(key) == length - 1
 
 
 def test_random_schedules_stay_right_and_within_the_budget() -> None:

@@ -86,6 +86,29 @@ def test_the_use_of_the_context_is_counted_without_the_model(
         engine.context_use(Conversation((Turn("user", "word " * 1000),)))
 
 
+def test_the_use_of_the_context_is_that_of_the_reply_asked_for(
+    make_engine: Callable[..., LocalEngine], finish: Callable[..., Done]
+) -> None:
+    engine = make_engine(context_tokens=200)
+    for max_new_tokens in (1, 30, 500):
+        done = finish(engine.stream(talk(12), replace(GREEDY, max_new_tokens=max_new_tokens)))
+        use = engine.context_use(talk(12), max_new_tokens)
+        assert use == ContextUse(done.prompt_tokens, 200, done.dropped_turns)
+    short, long = (engine.context_use(talk(12), each).dropped_turns for each in (1, 500))
+    assert short < long
+
+
+def test_a_picture_that_is_carried_on_is_not_left_out(
+    make_engine: Callable[..., LocalEngine], make_picture: Callable[..., Picture]
+) -> None:
+    engine = make_engine(context_tokens=160)
+    use = engine.context_use(talk(20, make_picture(1)))
+    assert (use.dropped_turns > 0, use.dropped_pictures) == (True, 0)
+    newer = talk(20, make_picture(1), make_picture(2))
+    turns = (*newer.turns[:-1], Turn("user", "And this?", (make_picture(3),)))
+    assert engine.context_use(replace(newer, turns=turns)).dropped_pictures == 2
+
+
 def test_a_seed_is_drawn_reported_and_repeats_the_reply(
     engine: LocalEngine, finish: Callable[..., Done]
 ) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from llava_chat.engine.local.detokenizer import Detokenizer, StopText
+from llava_chat.engine.local.detokenizer import Detokenizer, StopText, decoder, reads_as
 
 TEXTS = [
     "A red circle, two stars.",
@@ -87,6 +87,35 @@ def test_stop_text_is_held_back_until_it_is_sure(typed: list[str], shown: str, f
         if watch.found:
             break
     assert (text, watch.found) == (shown, found)
+
+
+def test_what_is_held_back_at_the_end_is_given_back() -> None:
+    watch = StopText("###")
+    assert watch.push("C##") + watch.release() == "C##"
+    assert (watch.found, watch.holds) == (False, False)
+    watch.push("###")
+    assert (watch.found, watch.release()) == (True, "")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_read_as_their_text_and_as_no_other(
+    tokenizer: PreTrainedTokenizerFast, text: str
+) -> None:
+    decode = decoder(tokenizer.backend_tokenizer)
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert reads_as(decode, ids, "".join(pieces(tokenizer, ids)))
+    assert not reads_as(decode, ids, f"{text} and more")
+    assert not reads_as(decode, [*ids, *tokenizer.encode("more")], text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(bytes_=st.lists(st.integers(0, 255), max_size=12))
+def test_any_bytes_read_as_what_was_shown_of_them(
+    llama_like: PreTrainedTokenizerFast, bytes_: list[int]
+) -> None:
+    ids = llama_like.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in bytes_])
+    shown = "".join(pieces(llama_like, ids))
+    assert reads_as(decoder(llama_like.backend_tokenizer), ids, shown)
 
 
 def test_without_a_stop_text_nothing_is_held_back() -> None:

@@ -229,49 +229,6 @@ def test_replies_asked_for_together_are_those_asked_for_alone(
     assert [finish(stream).token_ids for stream in reversed(streams)] == alone[::-1]
 
 
-def test_the_end_token_ends_a_reply_and_is_no_part_of_it(
-    checkpoint: Checkpoint,
-    make_engine: Callable[..., LocalEngine],
-    finish: Finish,
-    make_picture: Callable[..., Picture],
-) -> None:
-    talk = ask(Conversation(), "What is this?", make_picture(1))
-    whole = finish(make_engine().stream(talk, GREEDY))
-    place = next(p for p in range(2, 10) if whole.token_ids[p] not in whole.token_ids[:p])
-    # Another engine's end is the token that was written at that place.
-    tokenizer = type(checkpoint.tokenizer)(
-        tokenizer_object=checkpoint.tokenizer.backend_tokenizer,
-        bos_token="<s>",
-        eos_token=checkpoint.tokenizer.convert_ids_to_tokens(whole.token_ids[place]),
-    )
-    engine = make_engine(replace(checkpoint, tokenizer=tokenizer))
-    *events, done = engine.stream(talk, GREEDY)
-    assert isinstance(done, Done)
-    assert done.finish == "stop"
-    assert done.token_ids == whole.token_ids[:place]
-    assert len([event for event in events if isinstance(event, Token)]) == place
-
-
-def test_a_template_whose_end_is_text_stops_there(
-    make_engine: Callable[..., LocalEngine], checkpoint: Checkpoint, finish: Finish
-) -> None:
-    model = checkpoint.model
-    forced = iter(checkpoint.tokenizer.encode("No###", add_special_tokens=False))
-
-    def force(_module: object, _inputs: object, logits: Tensor) -> Tensor:
-        logits[0, -1, next(forced)] = 1000
-        return logits
-
-    talk = ask(Conversation(template="llava_v0"), "Is there a star?")
-    hook = model.register_forward_hook(force)
-    try:
-        done = finish(make_engine().stream(talk, GREEDY))
-    finally:
-        hook.remove()
-    assert (done.text, done.finish) == ("No", "stop")
-    assert checkpoint.tokenizer.decode(done.token_ids) == "No"
-
-
 def test_ids_that_the_model_does_not_know_are_read_as_text(
     engine: LocalEngine, reply: Callable[..., Done], checkpoint: Checkpoint
 ) -> None:
@@ -279,6 +236,25 @@ def test_ids_that_the_model_does_not_know_are_read_as_text(
     talk = Conversation((Turn("user", "What is this?"), foreign, Turn("user", "Why?")))
     known = replace(talk, turns=(talk.turns[0], replace(foreign, token_ids=None), talk.turns[2]))
     assert reply(engine, known).token_ids == engine_ids(engine, talk)
+
+
+def test_ids_that_read_otherwise_are_another_models(
+    engine: LocalEngine, reply: Callable[..., Done], checkpoint: Checkpoint
+) -> None:
+    star = tuple(checkpoint.tokenizer.encode("A red star.", add_special_tokens=False))
+    foreign = Turn("assistant", "A star.", token_ids=star)
+    talk = Conversation((Turn("user", "What is this?"), foreign, Turn("user", "Why?")))
+    known = replace(talk, turns=(talk.turns[0], replace(foreign, token_ids=None), talk.turns[2]))
+    assert reply(engine, known).token_ids == engine_ids(engine, talk)
+
+
+def test_ids_that_end_in_half_a_character_are_the_models_own(
+    engine: LocalEngine, reply: Callable[..., Done], checkpoint: Checkpoint
+) -> None:
+    star = checkpoint.tokenizer.encode("star", add_special_tokens=False)
+    half = checkpoint.tokenizer.convert_tokens_to_ids(["<0xF0>", "<0x9F>"])
+    turn = Turn("assistant", "star", token_ids=(*star, *half))
+    reply(engine, Conversation((Turn("user", "What is this?"), turn, Turn("user", "Why?"))))
 
 
 def engine_ids(engine: LocalEngine, talk: Conversation) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from llava_chat.engine.base import GenerationSettings
+from llava_chat.engine.base import GREEDY_BELOW_TEMPERATURE, GenerationSettings
 from llava_chat.engine.local.sampling import Sampler, nucleus, penalise
 from llava_chat.errors import EngineError
 
@@ -43,9 +45,28 @@ def test_draws_follow_the_probabilities() -> None:
     assert shares == pytest.approx([0.5, 0.3, 0.2], abs=0.03)
 
 
-def test_temperature_sharpens_and_the_smallest_is_greedy() -> None:
+@pytest.mark.parametrize("temperature", [5e-324, 1e-46, 1e-30, 1e-4])
+def test_temperature_sharpens_and_the_smallest_is_greedy(temperature: float) -> None:
     logits = torch.tensor([1.0, 1.1, 0.0])
-    assert set(draws(GenerationSettings(temperature=1e-30, top_p=1), 0, logits, 50)) == {1}
+    assert set(draws(GenerationSettings(temperature=temperature, top_p=1), 0, logits, 50)) == {1}
+
+
+def test_a_temperature_that_changes_nothing_is_greedy() -> None:
+    just_below = math.nextafter(GREEDY_BELOW_TEMPERATURE, 0)
+    assert GenerationSettings(temperature=just_below).greedy
+    assert not GenerationSettings(temperature=GREEDY_BELOW_TEMPERATURE).greedy
+
+
+@pytest.mark.parametrize("top_p", [5e-324, 1e-46, 1e-9])
+def test_the_smallest_nucleus_holds_the_likeliest_id(top_p: float) -> None:
+    logits = torch.tensor([1.0, 1.1, 0.0])
+    assert set(draws(GenerationSettings(temperature=1, top_p=top_p), 0, logits, 50)) == {1}
+
+
+def test_whole_numbers_written_as_floats_are_whole() -> None:
+    settings = GenerationSettings(max_new_tokens=5.0, seed=7.0)
+    assert (repr(settings.max_new_tokens), repr(settings.seed)) == ("5", "7")
+    assert settings == GenerationSettings(max_new_tokens=5, seed=7)
 
 
 def test_the_nucleus_holds_the_fewest_ids_that_reach_its_mass() -> None:
