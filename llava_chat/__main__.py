@@ -1,4 +1,4 @@
-"""`python -m llava_chat COMMAND`, and the `llava-chat` script: which commands there are.
+"""`python -m llava_chat COMMAND`: which commands there are.
 
 Each command is a module with `add_arguments(parser)` and `run(args) -> int`. It is imported when
 it is asked for and not before, so that `train` works where nothing of the page is installed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from llava_chat.errors import UsageError
@@ -12,7 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks, each with its own options."""
     benchmarks = parser.add_subparsers(metavar="BENCHMARK", required=True, dest="benchmark")
     scenes = benchmarks.add_parser("scenes", help="drawings of simple shapes, by kind of question")
-    scenes.add_argument("--model", default="scenes", help="a folder, a Hub id or `scenes`")
+    scenes.add_argument(
+        "--model",
+        default="scenes",
+        help="a folder, a Hub id or `scenes`; LLAVA_CHAT_MODEL is not read here",
+    )
     scenes.add_argument("--device", default="auto")
     scenes.add_argument("--dtype", default="auto")
     scenes.add_argument("--pictures", type=int, default=1000, help="how many held-out pictures")
@@ -32,11 +37,15 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name} must be above 0")
     if args.wrong and not args.wrong.parent.is_dir():
         raise UsageError(f"--wrong: there is no folder {args.wrong.parent}; make it first")
+    if args.wrong and args.wrong.is_dir():
+        raise UsageError(f"--wrong: {args.wrong} is a folder; name a file in it")
     from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import as_json, evaluate_scenes, table, write_wrong
     from llava_chat.training.scenes.world import CORE, FURTHER
 
     engine = open_engine(args.model, device=args.device, dtype=args.dtype)
+    judged = engine.model
+    print(f"evaluate scenes: {judged.id}, revision {judged.revision}", file=sys.stderr, flush=True)
     try:
         tally = evaluate_scenes(
             engine,
@@ -47,7 +56,12 @@ def run(args: argparse.Namespace) -> int:
         )
     finally:
         engine.close(grace_s=0)
+    print(as_json(tally) if args.json else table(tally), flush=True)
     if args.wrong:
-        write_wrong(tally.wrong, args.wrong)
-    print(as_json(tally) if args.json else table(tally))
+        try:
+            write_wrong(tally.wrong, args.wrong)
+        except OSError as error:
+            raise UsageError(
+                f"--wrong: {args.wrong} cannot be written ({error.strerror}); name another file"
+            ) from error
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,12 @@ def _stage_arguments(parser: argparse.ArgumentParser, *, lr: float) -> None:
     parser.add_argument("--lr", type=float, default=lr, help="peak learning rate")
     parser.add_argument("--max-tokens", type=int, default=2048)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto", help="of the file that is written")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "float16", "bfloat16"),
+        default="auto",
+        help="of the file that is written; auto is the one that it is trained in, float32",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
 
@@ -52,20 +58,38 @@ def run(args: argparse.Namespace) -> int:
     for name in ("epochs", "batch_size", "lr", "max_tokens"):
         if not 0 < getattr(args, name) < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-    if args.workers < 0:
-        raise UsageError("--workers must not be below 0")
+    _check_not_below_0(args, "workers", "seed")
     return _stage(args)
 
 
+def _check_not_below_0(args: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(args, name) < 0:
+            raise UsageError(f"--{name} must not be below 0")
+
+
+def _make_folder(flag: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise UsageError(
+            f"{flag}: the folder {folder} cannot be made ({reason}); name another"
+        ) from error
+
+
 def _scenes(args: argparse.Namespace) -> int:
+    if args.steps is not None and args.steps < 1:
+        raise UsageError("--steps must be above 0")
+    _check_not_below_0(args, "pictures")
+    _make_folder("--work", args.work)
+    _make_folder("--output", args.output)
     from llava_chat.engine.local import open_engine
     from llava_chat.evaluation.scenes import evaluate_scenes, table
     from llava_chat.model.checkpoint import load_checkpoint
     from llava_chat.model.device import choose_device
     from llava_chat.training.scenes.recipe import RECIPES, train_scenes, train_scenes_further
 
-    if args.steps is not None and args.steps < 1:
-        raise UsageError("--steps must be above 0")
     device = choose_device(args.device)
     name = args.recipe if args.recipe != "auto" else "gpu" if device.type == "cuda" else "cpu"
     recipe = RECIPES[name]
@@ -77,23 +101,26 @@ def _scenes(args: argparse.Namespace) -> int:
     else:
         train_scenes(recipe, work=args.work, output=args.output, device=device)
     if args.pictures:
-        # The file is judged, with its rounded weights, and not what is still in memory.
-        engine = open_engine(str(args.output), device=args.device)
+        # The file is judged, with its rounded weights, and not what is still in memory; by its
+        # whole path, for a folder called `scenes` is not the bundled model.
+        engine = open_engine(str(args.output.resolve()), device=args.device)
         print(table(evaluate_scenes(engine, pictures=args.pictures, world=recipe.world)))
         engine.close(grace_s=0)
     return 0
 
 
 def _stage(args: argparse.Namespace) -> int:
+    _make_folder("--output", args.output)
     from llava_chat.image import Picture, read_picture
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
     from llava_chat.training.instructions import read_instructions
     from llava_chat.training.loop import LoopOptions
     from llava_chat.training.stages import StageOptions, forget_projector, in_epochs, run_stage
 
-    rows = read_instructions(args.data, args.images)
+    rows = read_instructions(args.data, args.images, pictures_only=args.stage == "align")
+    fresh_projector = getattr(args, "fresh_projector", False)
     checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
-    if getattr(args, "fresh_projector", False):
+    if fresh_projector:
         forget_projector(checkpoint)
     row_of = in_epochs(len(rows), args.seed)
 
@@ -101,13 +128,13 @@ def _stage(args: argparse.Namespace) -> int:
         return read_picture(path)
 
     steps = max(1, round(len(rows) * args.epochs / args.batch_size))
+    run = {"data": _sha256(args.data), "seed": args.seed, "fresh_projector": fresh_projector}
     options = StageOptions(
-        loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20))),
+        loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20)), run=run),
         batch_size=args.batch_size,
         max_tokens=args.max_tokens,
         workers=args.workers,
     )
-    args.output.mkdir(parents=True, exist_ok=True)
     state = args.output / "training_state.pt"
     run_stage(
         args.stage,
@@ -121,3 +148,8 @@ def _stage(args: argparse.Namespace) -> int:
     state.unlink()
     print(args.output)
     return 0
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]

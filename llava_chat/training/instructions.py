@@ -50,10 +50,13 @@ class Instruction:
         return Conversation(tuple(turns))
 
 
-def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
+def read_instructions(
+    file: Path, images: Path | None, *, pictures_only: bool = False
+) -> list[Instruction]:
     """Every row of a JSON file. images: the folder that `image` fields are relative to.
 
-    Raises TrainingDataError naming file, row and field at the first thing that is wrong.
+    pictures_only: refuse rows of text alone, of which a projector learns nothing. Raises
+    TrainingDataError naming file, row and field at the first thing that is wrong.
     """
     try:
         rows = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_object)
@@ -65,7 +68,14 @@ def read_instructions(file: Path, images: Path | None) -> list[Instruction]:
         raise TrainingDataError(f"{file}: {error}") from error
     if not isinstance(rows, list) or not rows:
         raise TrainingDataError(f"{file}: the file must hold a list of at least one row")
-    return [_instruction(row, f"{file}, row {number}", images) for number, row in enumerate(rows)]
+    found = [_instruction(row, f"{file}, row {number}", images) for number, row in enumerate(rows)]
+    for row in found if pictures_only else ():
+        if row.image is None:
+            raise TrainingDataError(
+                f"{row.where}, image: there is none, and this stage learns from pictures alone; "
+                "leave the row out"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -161,6 +171,8 @@ def _image_path(name: Any, where: str, images: Path | None) -> Path:
         raise TrainingDataError(
             f"{where}: {name[:60]!r} cannot be opened: {error.strerror}"
         ) from error
+    except RuntimeError as error:  # Python 3.13 and later follow no loop, and find no file
+        raise TrainingDataError(f"{where}: {name!r} is a link that leads back to itself") from error
     if not inside:
         raise TrainingDataError(f"{where}: {name!r} is a link out of the folder of pictures")
     if not present:

@@ -9,7 +9,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from llava_chat.errors import LlavaChatError
 
 Losses = Mapping[str, Tensor]
+Run = Mapping[str, str | int | float | None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LoopOptions:
     weights of the hidden linear layers; None leaves them to AdamW too. warmup_share: of the steps,
     rising linearly (3 % in LLaVA, arXiv 2304.08485). weight_decay: AdamW's and Muon's. clip_norm:
     of the gradient. save_every, log_every: steps. bf16: autocast, worth it where the processor
-    multiplies bf16.
+    multiplies bf16. run: what else tells this run from others, such as its data and its seed.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class LoopOptions:
     save_every: int = 500
     log_every: int = 50
     bf16: bool = True
+    run: Run = field(default_factory=dict)
 
 
 def learning_rate_share(step: int, steps: int, warmup_share: float) -> float:
@@ -114,11 +116,12 @@ def train(
     loss_of(batch) -> named losses; the one named 'loss' is followed down. batches_from(step) ->
     the batches from that step on. state_file: written whole or not at all every save_every steps;
     when it is there already, the run goes on from it. Raises LlavaChatError on a loss that is
-    not a number.
+    not a number, and when the state is another run's.
     """
     learned = [p for p in modules.parameters() if p.requires_grad]
     optimisers = _optimisers(modules, options)
-    first = _resume(name, modules, optimisers, state_file)
+    run = _described(name, options)
+    first = _resume(run, modules, optimisers, state_file)
     device = learned[0].device
     progress = _Progress(name, first, options)
     batches = batches_from(first) if first < options.steps else iter(())
@@ -138,7 +141,7 @@ def train(
             optimiser.zero_grad(set_to_none=True)
         progress.step(step + 1, losses, float(norm))
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(modules, optimisers, step + 1, state_file)
+            _save(run, modules, optimisers, step + 1, state_file)
 
 
 def _optimisers(modules: nn.Module, options: LoopOptions) -> list[torch.optim.Optimizer]:
@@ -208,6 +211,13 @@ class _Progress:
         self.sums, self.count = {}, 0
 
 
+def _described(name: str, options: LoopOptions) -> Run:
+    """What a run is: with any of it changed, going on would mix two runs."""
+    may_change = ("save_every", "log_every", "bf16", "run")
+    shared = {key: value for key, value in asdict(options).items() if key not in may_change}
+    return {"part": name, **shared, **options.run}
+
+
 def _learned_state(modules: nn.Module) -> dict[str, Tensor]:
     wanted = {name for name, p in modules.named_parameters() if p.requires_grad}
     return {name: value for name, value in modules.state_dict().items() if name in wanted}
@@ -218,12 +228,17 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _save(
-    modules: nn.Module, optimisers: list[torch.optim.Optimizer], step: int, state_file: Path
+    run: Run,
+    modules: nn.Module,
+    optimisers: list[torch.optim.Optimizer],
+    step: int,
+    state_file: Path,
 ) -> None:
     state_file.parent.mkdir(parents=True, exist_ok=True)
     aside = state_file.with_suffix(".partial")
     state = {
         "step": step,
+        "run": dict(run),
         "modules": _learned_state(modules),
         "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
@@ -244,12 +259,29 @@ def _read_state(state_file: Path) -> dict[str, Any]:
     return state
 
 
+def _check_run(state: Mapping[str, Any], run: Run, state_file: Path) -> None:
+    """Raise LlavaChatError when the state is not one of `run`."""
+    begun = state.get("run")
+    if begun is None:  # as states were once written
+        steps = run["steps"]
+        differ = [f"{state['step']} steps done of {steps}"] if state["step"] > steps else []
+    else:
+        keys = [key for key in {**begun, **run} if begun.get(key) != run.get(key)]
+        differ = [f"{key} {begun.get(key)} there, {run.get(key)} here" for key in keys]
+    if differ:
+        raise LlavaChatError(
+            f"{state_file} was written by another run ({'; '.join(differ)}); delete it to start "
+            "again, or go on with what it was begun with"
+        )
+
+
 def _resume(
-    name: str, modules: nn.Module, optimisers: list[torch.optim.Optimizer], state_file: Path
+    run: Run, modules: nn.Module, optimisers: list[torch.optim.Optimizer], state_file: Path
 ) -> int:
     if not state_file.exists():
         return 0
     state = _read_state(state_file)
+    _check_run(state, run, state_file)
     alike = _shapes(state["modules"]) == _shapes(_learned_state(modules))
     if not alike or len(state.get("optimisers", ())) != len(optimisers):
         raise LlavaChatError(
@@ -258,5 +290,8 @@ def _resume(
     modules.load_state_dict(state["modules"], strict=False)
     for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(kept)
-    print(f"{name}: going on from step {state['step']}", file=sys.stderr, flush=True)
+    trusted = "" if "run" in state else ", trusting that the state is this run's: it does not say"
+    print(
+        f"{run['part']}: going on from step {state['step']}{trusted}", file=sys.stderr, flush=True
+    )
     return int(state["step"])

@@ -7,7 +7,7 @@ Stage 2, `finetune`: projector and language model learn from conversations. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +23,8 @@ from llava_chat.training.batch import (
     next_token_loss,
     token_sample,
 )
-from llava_chat.training.loop import LoopOptions, Losses, compiled, train
-from llava_chat.training.stream import batches, reused
+from llava_chat.training.loop import LoopOptions, Losses, Run, compiled, train
+from llava_chat.training.stream import reused
 
 Stage = Literal["align", "finetune"]
 # LLaVA trains stage 1 on the bare picture and its caption.
@@ -88,11 +88,14 @@ def run_stage(
         return collate(samples, length=options.max_tokens if options.one_length else None)
 
     def batches_from(step: int) -> Iterator[TokenBatch]:
-        first = step * options.batch_size // options.reuse
-        fresh = batches(
-            make, collated, batch_size=options.batch_size, first=first, workers=options.workers
+        return reused(
+            make,
+            collated,
+            batch_size=options.batch_size,
+            times=options.reuse,
+            step=step,
+            workers=options.workers,
         )
-        return reused(fresh, options.reuse)
 
     def loss_of(batch: TokenBatch) -> Losses:
         moved = batch.to(device)
@@ -102,11 +105,22 @@ def run_stage(
         return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
 
     model.train()
-    train(stage, model, loss_of, batches_from, options.loop, state_file)
+    train(stage, model, loss_of, batches_from, _loop_of(options, checkpoint), state_file)
     inner.set_attn_implementation("sdpa")
     model.eval().requires_grad_(False)
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
+    """The loop's options, with what the shape of the batches and the model say of the run."""
+    run: Run = {
+        "model": checkpoint.revision,
+        "batch_size": options.batch_size,
+        "max_tokens": options.max_tokens,
+        "reuse": options.reuse,
+    }
+    return replace(options.loop, run={**run, **options.loop.run})
 
 
 def forget_projector(checkpoint: Checkpoint) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -24,19 +24,23 @@ Batch = TypeVar("Batch")
 
 
 class SampleStream(IterableDataset[Sample], Generic[Sample]):
-    """make(number) for first, first + 1, ... shared out over the loader's workers by batches."""
+    """The samples of one batch after the other, shared out over the loader's workers by batches.
 
-    def __init__(self, make: Callable[[int], Sample], first: int, batch_size: int) -> None:
+    make: a sample from its number. starts: the number that each batch begins with.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Sample], starts: Iterable[int], batch_size: int
+    ) -> None:
         self.make = make
-        self.first = first
+        self.starts = starts
         self.batch_size = batch_size
 
     def __iter__(self) -> Iterator[Sample]:
         worker = get_worker_info()
         workers, place = (worker.num_workers, worker.id) if worker else (1, 0)
         # The loader takes a whole batch from each worker in turn.
-        for batch in count(place, workers):
-            start = self.first + batch * self.batch_size
+        for start in islice(self.starts, place, None, workers):
             yield from map(self.make, range(start, start + self.batch_size))
 
 
@@ -64,11 +68,78 @@ def batches(
     first: int = 0,
     workers: int = 1,
 ) -> Iterator[Batch]:
-    """Batches of samples without end, the same whatever the number of workers.
+    """Batches of the samples from `first` on, without end, whatever the number of workers.
 
     workers: processes that make them ahead, on Linux; 0 makes them here. Raises TrainingDataError
     for a sample that cannot be made.
     """
+    return _loaded(make, collate, count(first, batch_size), batch_size, workers)
+
+
+def reused(
+    make: Callable[[int], Sample],
+    collate: Callable[[list[Sample]], Batch],
+    *,
+    batch_size: int,
+    times: int,
+    step: int = 0,
+    workers: int = 1,
+    apart: int = 40,
+) -> Iterator[Batch]:
+    """The batch of every step from `step` on, each used `times` times where making costs the most.
+
+    A run that goes on at a step gets the batches of one that never stopped: those that are still
+    to be used again are made again. apart: about how many batches lie between two uses. Otherwise
+    as `batches`.
+    """
+    used = Counter(islice(schedule(times, apart), step))
+    starts = (number * batch_size for number in _once(islice(schedule(times, apart), step, None)))
+    made = _loaded(make, collate, starts, batch_size, workers)
+    kept: dict[int, Batch] = {}
+    for number in islice(schedule(times, apart), step, None):
+        if number not in kept:
+            kept[number] = next(made)
+        used[number] += 1
+        yield kept[number] if used[number] < times else kept.pop(number)
+
+
+def schedule(times: int, apart: int) -> Iterator[int]:
+    """The number of the batch that each step uses.
+
+    >>> list(islice(schedule(times=2, apart=1), 7))
+    [0, 1, 0, 2, 1, 3, 2]
+    """
+    if times == 1:
+        yield from count()
+    waiting: deque[tuple[int, int]] = deque()
+    for number in count():
+        yield number
+        waiting.append((number, times - 1))
+        if len(waiting) <= apart:
+            continue
+        for _ in range(times - 1):
+            again, left = waiting.popleft()
+            yield again
+            if left > 1:
+                waiting.append((again, left - 1))
+
+
+def _once(numbers: Iterable[int]) -> Iterator[int]:
+    seen: set[int] = set()
+    for number in numbers:
+        if number not in seen:
+            seen.add(number)
+            yield number
+
+
+def _loaded(
+    make: Callable[[int], Sample],
+    collate: Callable[[list[Sample]], Batch],
+    starts: Iterable[int],
+    batch_size: int,
+    workers: int,
+) -> Iterator[Batch]:
+    """The batches that begin with the samples `starts`, made by the loader's workers."""
 
     def tried(number: int) -> Sample | _Refused:
         try:
@@ -82,7 +153,7 @@ def batches(
 
     workers = workers if sys.platform == "linux" else 0
     loader: DataLoader[Sample | _Refused] = DataLoader(
-        SampleStream(tried, first, batch_size),
+        SampleStream(tried, starts, batch_size),
         batch_size=batch_size,
         collate_fn=collated,
         num_workers=workers,
@@ -97,22 +168,3 @@ def batches(
         if isinstance(batch, _Refused):
             raise TrainingDataError(batch.sentence)
         yield batch
-
-
-def reused(fresh: Iterator[Batch], times: int, apart: int = 40) -> Iterator[Batch]:
-    """Each batch `times` times, about `apart` batches between, where making one costs the most.
-
-    >>> list(reused(iter("abcd"), times=2, apart=1))
-    ['a', 'b', 'a', 'c', 'b', 'd', 'c']
-    """
-    waiting: deque[tuple[Batch, int]] = deque()
-    for batch in fresh:
-        yield batch
-        waiting.append((batch, times - 1))
-        if len(waiting) <= apart:
-            continue
-        for _ in range(times - 1):
-            again, left = waiting.popleft()
-            yield again
-            if left > 1:
-                waiting.append((again, left - 1))

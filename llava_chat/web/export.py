@@ -1,6 +1,6 @@
 """A conversation as a file to keep: Markdown for people, JSON for programs.
 
-The JSON is what `llava-chat prompt --template NAME CONVERSATION.json` reads, with more beside it.
+The JSON is what `python -m llava_chat prompt` reads, with more beside it.
 Imports store, web.markdown and web.session.
 """
 

@@ -49,7 +49,7 @@ def model_folder(
 
 @dataclass
 class Server:
-    """`llava-chat serve` with a data folder that outlives it."""
+    """`python -m llava_chat serve` with a data folder that outlives it."""
 
     model: Path
     folder: Path

@@ -16,6 +16,7 @@ from llava_chat.__main__ import main
         (("--pictures", "0"), "--pictures must be above 0"),
         (("--turns", "-1"), "--turns must be above 0"),
         (("--wrong", "/nowhere/wrong.jsonl"), "there is no folder /nowhere"),
+        (("--wrong", "."), "--wrong: . is a folder"),
     ],
 )
 def test_what_cannot_be_asked_for_is_wrong_usage(
@@ -36,3 +37,14 @@ def test_figures_and_wrong_answers_are_written(
     right = sum(kind["right"] for name, kind in kinds.items() if name != "taken for no scene")
     assert asked >= 6
     assert len(wrong.read_text(encoding="utf-8").splitlines()) == asked - right
+
+
+def test_the_figures_are_there_even_if_the_wrong_answers_cannot_be_written(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--model", str(tiny_checkpoint), "--pictures", "1", "--turns", "1"]
+    assert main(["evaluate", "scenes", *arguments, "--wrong", "/dev/full"]) == 2
+    shown, told = capsys.readouterr()
+    assert shown.startswith("| kind of question |")
+    assert "--wrong: /dev/full cannot be written" in told
+    assert "evaluate scenes: tiny, revision " in told

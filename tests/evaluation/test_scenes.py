@@ -54,7 +54,9 @@ class Scripted:
         yield Token(text, 5)
         yield Done(text, (5,), "stop", 9, 0, 0, None, 0.0, 0.0)
 
-    def context_use(self, conversation: Conversation) -> ContextUse:
+    def context_use(
+        self, conversation: Conversation, max_new_tokens: int | None = None
+    ) -> ContextUse:
         return ContextUse(9, 1024, 0)
 
     def close(self, grace_s: float = 10.0) -> None:

@@ -1,6 +1,7 @@
 """LLaVA's instruction JSON: what is read, and every way to be refused by file, row and field."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "link.png").symlink_to(folder / "red.png")
     (folder / "out.png").symlink_to(tmp_path / "outside.png")
     (folder / "way").symlink_to(tmp_path)
+    (folder / "round.png").symlink_to(folder / "again.png")
+    (folder / "again.png").symlink_to(folder / "round.png")
     return folder
 
 
@@ -80,6 +83,17 @@ def test_rows_of_text_alone_and_links_inside_are_read(tmp_path: Path, pictures: 
     assert read_instructions(written(tmp_path, json.dumps([text])), None)[0].image is None
 
 
+def test_rows_of_text_alone_are_refused_where_pictures_are_needed(
+    tmp_path: Path, pictures: Path
+) -> None:
+    text = {"conversations": [{"from": "human", "value": "Hi"}, SAY]}
+    file = written(tmp_path, json.dumps([ROW, text]))
+    with pytest.raises(TrainingDataError, match=r"data\.json, row 1, image: there is none"):
+        read_instructions(file, pictures, pictures_only=True)
+    file = written(tmp_path, json.dumps([ROW]))
+    assert len(read_instructions(file, pictures, pictures_only=True)) == 1
+
+
 WRONG_IMAGES = {
     "../outside.png": "leaves the folder",
     "below/../../outside.png": "leaves the folder",
@@ -88,6 +102,7 @@ WRONG_IMAGES = {
     "red.png\0": "leaves the folder",
     "out.png": "is a link out of the folder",
     "way/outside.png": "is a link out of the folder",
+    "round.png": "there is no file" if sys.version_info >= (3, 13) else "leads back to itself",
     "blue.png": "there is no file",
     "below": "there is no file",
     "x" * 400: "cannot be opened",
@@ -95,7 +110,7 @@ WRONG_IMAGES = {
 }
 
 
-@pytest.mark.parametrize(("name", "problem"), WRONG_IMAGES.items(), ids=map(repr, range(11)))
+@pytest.mark.parametrize(("name", "problem"), WRONG_IMAGES.items(), ids=map(repr, range(12)))
 def test_a_picture_from_elsewhere(tmp_path: Path, pictures: Path, name: str, problem: str) -> None:
     said = refusal(tmp_path, json.dumps([ROW, changed(image=name)]), pictures)
     assert "row 1, image: " in said and problem in said

@@ -13,6 +13,7 @@ from llava_chat.errors import LlavaChatError
 from llava_chat.training.loop import (
     LoopOptions,
     Losses,
+    Run,
     compiled,
     learning_rate_share,
     train,
@@ -99,7 +100,7 @@ def test_it_learns_what_wants_a_gradient_and_nothing_else(tmp_path: Path) -> Non
     ]
     assert moved == [True, False, True, True]
     kept = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert set(kept) == {"step", "modules", "optimisers"} and kept["step"] == 60
+    assert set(kept) == {"step", "run", "modules", "optimisers"} and kept["step"] == 60
     assert set(kept["modules"]) == {"0.weight", "2.weight", "2.bias"}
 
 
@@ -119,13 +120,63 @@ def test_muon_takes_the_hidden_matrices_and_leaves_the_rest_to_adamw(tmp_path: P
 
 def test_a_state_of_other_optimisers_is_refused(tmp_path: Path) -> None:
     run(tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["run"]
+    torch.save(state, tmp_path / "state.pt")
     with pytest.raises(LlavaChatError, match="another model"):
         run(tmp_path / "state.pt", replace(OPTIONS, matrix_lr=0.05))
-    state = torch.load(tmp_path / "state.pt", weights_only=True)
     state["optimiser"] = state.pop("optimisers")[0]  # as one optimiser alone was once kept
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(LlavaChatError, match="delete it to start again"):
         run(tmp_path / "state.pt")
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (replace(OPTIONS, steps=20), "steps 12 there, 20 here"),
+        (replace(OPTIONS, steps=3), "steps 12 there, 3 here"),
+        (replace(OPTIONS, lr=0.1), "lr 0.05 there, 0.1 here"),
+        (replace(OPTIONS, matrix_lr=0.1), "matrix_lr None there, 0.1 here"),
+        (replace(OPTIONS, run={"seed": 2, "data": "ab"}), "seed 1 there, 2 here"),
+        (replace(OPTIONS, run={"seed": 1}), "data ab there, None here"),
+    ],
+)
+def test_the_state_of_another_run_is_refused(
+    tmp_path: Path, other: LoopOptions, difference: str
+) -> None:
+    file = tmp_path / "state.pt"
+    begun: Run = {"seed": 1, "data": "ab"}
+    with pytest.raises(Stopped):
+        run(file, replace(OPTIONS, run=begun), stopping(9))
+    kept = file.read_bytes()
+    with pytest.raises(LlavaChatError) as refused:
+        run(file, replace(other, run=other.run or begun))
+    said = str(refused.value)
+    assert f"{file} was written by another run ({difference}); delete it" in said
+    assert file.read_bytes() == kept
+    went_on = run(file, replace(OPTIONS, run=begun, save_every=5, log_every=1))
+    assert same(went_on, run(tmp_path / "unbroken.pt"))
+
+
+def test_a_state_that_does_not_say_whose_it_is_is_trusted_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        run(file, made=stopping(9))
+    state = torch.load(file, weights_only=True)
+    del state["run"]
+    torch.save(state, file)
+    with pytest.raises(LlavaChatError, match=r"another run \(8 steps done of 7\)"):
+        run(file, replace(OPTIONS, steps=7))
+    capsys.readouterr()
+    assert same(run(file), run(tmp_path / "unbroken.pt"))
+    said = capsys.readouterr().err.splitlines()[0]
+    assert (
+        said == "test: going on from step 8, trusting that the state is this run's: it does not say"
+    )
+    assert "run" in torch.load(file, weights_only=True)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

@@ -110,6 +110,28 @@ def test_align_goes_on_where_it_stopped(new_checkpoint: New, tmp_path: Path) -> 
     assert moved(weights(unbroken), weights(resumed)) == set()
 
 
+def test_reused_batches_go_on_where_they_stopped(new_checkpoint: New, tmp_path: Path) -> None:
+    colours = ("red", "blue", "green", "black", "white", "yellow", "purple")
+    options = StageOptions(
+        LoopOptions(steps=50, lr=0.02, save_every=44, bf16=False), batch_size=1, workers=0, reuse=2
+    )
+
+    def one_of(number: int) -> Conversation:
+        return shown(colours[number % len(colours)])
+
+    def broken(number: int) -> Conversation:
+        if number >= 44:
+            raise KeyboardInterrupt
+        return one_of(number)
+
+    unbroken, stopped, resumed = new_checkpoint(), new_checkpoint(), new_checkpoint()
+    run_stage("align", unbroken, one_of, options, tmp_path / "unbroken.pt")
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("align", stopped, broken, options, tmp_path / "state.pt")
+    run_stage("align", resumed, one_of, options, tmp_path / "state.pt")
+    assert moved(weights(unbroken), weights(resumed)) == set()
+
+
 def test_text_alone_is_learned_too(new_checkpoint: New, tmp_path: Path) -> None:
     checkpoint = new_checkpoint()
     talk = Conversation((Turn("user", "Hi"), Turn("assistant", "Hello.")))
@@ -191,6 +213,59 @@ def test_a_fresh_projector_by_command(data: Path) -> None:
     assert not torch.allclose(far, old, atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (["--seed", "5"], "seed 0 there, 5 here"),
+        (["--lr", "0.02"], "lr 0.01 there, 0.02 here"),
+        (["--epochs", "1"], "steps 3 there, 1 here"),
+        (["--fresh-projector"], "fresh_projector False there, True here"),
+        (["--model"], "model "),
+        (["--data"], "data "),
+    ],
+)
+def test_another_run_does_not_go_on_from_a_state_left_behind(
+    data: Path,
+    changed: list[str],
+    difference: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    begun = [*arguments(data, "align", "out"), "--workers", "0"]
+    with monkeypatch.context() as patched:
+        patched.setattr("llava_chat.model.checkpoint.save_checkpoint", interrupted)
+        assert main(begun) == 130
+    if changed == ["--model"]:
+        other = load_checkpoint(str(data / "model"), device="cpu")
+        forget_projector(other)
+        save_checkpoint(other, data / "other")
+        changed = ["--model", str(data / "other")]
+    if changed == ["--data"]:
+        rows = json.loads((data / "data.json").read_text(encoding="utf-8"))
+        (data / "other.json").write_text(json.dumps(rows[::-1]), encoding="utf-8")
+        changed = ["--data", str(data / "other.json")]
+    assert main([*begun, *changed]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    state = data / "out" / "training_state.pt"
+    assert said.startswith(f"llava_chat: error: {state} was written by another run ({difference}")
+    assert "delete it to start again" in said
+    assert main(begun) == 0
+    assert "align: going on from step 3" in capsys.readouterr().err
+
+
+def test_align_needs_a_picture_in_every_row(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = json.loads((data / "data.json").read_text(encoding="utf-8"))
+    talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
+    (data / "data.json").write_text(json.dumps([*rows, {"conversations": talk}]), encoding="utf-8")
+    assert main([*arguments(data, "align", "out"), "--workers", "0"]) == 1
+    said = capsys.readouterr().err
+    assert "data.json, row 2, image: there is none" in said and "leave the row out" in said
+    assert main([*arguments(data, "finetune", "out"), "--workers", "0"]) == 0
+
+
 def test_a_broken_picture_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (data / "red.png").write_bytes(b"no picture")
     assert main([*arguments(data, "align", "out"), "--workers", "1"]) == 1
@@ -206,6 +281,7 @@ def test_a_broken_picture_is_named(data: Path, capsys: pytest.CaptureFixture[str
         (["--batch-size", "-1"], 2, "--batch-size must be above 0"),
         (["--lr", "nan"], 2, "--lr must be above 0"),
         (["--workers", "-1"], 2, "--workers must not be below 0"),
+        (["--seed", "-1"], 2, "--seed must not be below 0"),
         (["--max-tokens", "3"], 1, "data.json, row 0: a picture lies beyond the limit of 3 tokens"),
         (["--data", "none.json"], 1, "none.json"),
         (["--model", "/nowhere"], 1, "/nowhere"),

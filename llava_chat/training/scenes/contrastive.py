@@ -181,11 +181,10 @@ def train_encoder(
         return region_sample(rng, size_px=size_px, grid=grid, world=world)
 
     def batches_from(step: int) -> Iterator[RegionBatch]:
-        first = step * batch_size // reuse
-        drawn = batches(
-            from_random(make, seed), collate, batch_size=batch_size, first=first, workers=workers
+        numbered = from_random(make, seed)
+        return reused(
+            numbered, collate, batch_size=batch_size, times=reuse, step=step, workers=workers
         )
-        return reused(drawn, reuse)
 
     def loss_of(batch: RegionBatch) -> Losses:
         return learner.losses(batch.to(device))

@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +44,7 @@ DESCRIPTION = (
 )
 TEMPLATE = "vicuna_v1"
 ROPE_THETA = 500_000.0  # Llama 3 (arXiv 2407.21783)
-ENCODER_STATE, LANGUAGE_STATE = "encoder.pt", "language_model.pt"
+ENCODER_STATE, LANGUAGE_STATE, FURTHER_STATE = "encoder.pt", "language_model.pt", "further.pt"
 _STAGES: tuple[Stage, ...] = ("align", "finetune")
 
 
@@ -158,7 +158,7 @@ def train_scenes(
         side_by_side({"encoder": encoder, "language model": language_model})
     checkpoint = assemble(recipe, tokenizer, encoder(), language_model(), device)
     for stage in _STAGES:
-        _run(stage, recipe, checkpoint, work, seed)
+        _run(stage, recipe, checkpoint, work / f"{stage}.pt", seed)
     _write(checkpoint, output, started)
     return checkpoint
 
@@ -171,17 +171,17 @@ def train_scenes_further(
     Another seed than the first time's gives it conversations that it has not seen.
     """
     started = time.monotonic()
-    _run("finetune", recipe, checkpoint, work, seed)
+    _run("finetune", recipe, checkpoint, work / FURTHER_STATE, seed)
     _write(checkpoint, output, started)
 
 
-def _run(stage: Stage, recipe: Recipe, checkpoint: Checkpoint, work: Path, seed: int) -> None:
+def _run(stage: Stage, recipe: Recipe, checkpoint: Checkpoint, state_file: Path, seed: int) -> None:
     run_stage(
         stage,
         checkpoint,
         from_random(conversation_maker(stage, recipe.turns, recipe.world), seed + 100),
-        _stage_options(recipe, stage),
-        work / f"{stage}.pt",
+        _stage_options(recipe, stage, seed),
+        state_file,
     )
 
 
@@ -243,16 +243,17 @@ def _tokenizer(work: Path, vocabulary: int, world: World) -> PreTrainedTokenizer
     return tokenizer
 
 
-def _loop(part: Part, weight_decay: float) -> LoopOptions:
+def _loop(recipe: Recipe, part: Part, seed: int, weight_decay: float) -> LoopOptions:
+    run = {**asdict(part), "seed": seed, "turns": recipe.turns, "world": str(recipe.world)}
     return LoopOptions(
-        steps=part.steps, lr=part.lr, matrix_lr=part.matrix_lr, weight_decay=weight_decay
+        steps=part.steps, lr=part.lr, matrix_lr=part.matrix_lr, weight_decay=weight_decay, run=run
     )
 
 
 def _encoder(recipe: Recipe, work: Path, device: torch.device, seed: int) -> CLIPVisionModel:
     return train_encoder(
         recipe.vision,
-        _loop(recipe.encoder, weight_decay=0.02),
+        _loop(recipe, recipe.encoder, seed, weight_decay=0.02),
         batch_size=recipe.encoder.batch_size,
         seed=seed,
         workers=recipe.workers,
@@ -273,7 +274,7 @@ def _language_model(
     return train_language_model(
         recipe.text,
         tokenizer,
-        _loop(recipe.language, weight_decay=0.01),
+        _loop(recipe, recipe.language, seed, weight_decay=0.01),
         grid=recipe.grid,
         batch_size=recipe.language.batch_size,
         turns=recipe.turns,
@@ -287,10 +288,10 @@ def _language_model(
     )
 
 
-def _stage_options(recipe: Recipe, stage: str) -> StageOptions:
+def _stage_options(recipe: Recipe, stage: str, seed: int) -> StageOptions:
     part = recipe.align if stage == "align" else recipe.finetune
     return StageOptions(
-        loop=_loop(part, weight_decay=0.0 if stage == "align" else 0.01),
+        loop=_loop(recipe, part, seed, weight_decay=0.0 if stage == "align" else 0.01),
         batch_size=part.batch_size,
         max_tokens=recipe.max_tokens if stage == "finetune" else recipe.grid**2 + 100,
         one_length=stage == "finetune" and recipe.compile_decoder,

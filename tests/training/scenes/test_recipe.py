@@ -2,6 +2,7 @@
 
 import copy
 import random
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from transformers import (
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine
+from llava_chat.errors import LlavaChatError
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.training.scenes.dialogue import (
@@ -138,10 +140,40 @@ def test_it_goes_on_from_the_part_that_was_stopped(folder: Path, tmp_path: Path)
 def test_a_model_is_trained_further_in_stage_two_alone(folder: Path, tmp_path: Path) -> None:
     begun = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32")
     before = copy.deepcopy(begun.model.state_dict())
-    train_scenes_further(TINY, begun, work=tmp_path / "work", output=tmp_path / "model")
+    # In the folder of the run that made the model, whose own stage 2 is done.
+    work = shutil.copytree(folder / "work", tmp_path / "work")
+    train_scenes_further(TINY, begun, work=work, output=tmp_path / "model")
     after = load_checkpoint(str(tmp_path / "model"), device="cpu").model.state_dict()
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"projector", "language_model"}
+    another = load_checkpoint(str(tmp_path / "model"), device="cpu", dtype="float32")
+    with pytest.raises(LlavaChatError, match=r"further\.pt was written by another run \(model"):
+        train_scenes_further(TINY, another, work=work, output=tmp_path / "more")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "seed", "difference"),
+    [
+        (TINY, 2, "encoder.pt was written by another run (seed 1 there, 2 here)"),
+        (replace(TINY, finetune=Part(1, 2, 1e-3, 1e-3)), 1, "(steps 2 there, 1 here)"),
+        (replace(TINY, language=Part(2, 3, 1e-3, 1e-3)), 1, "(batch_size 2 there, 3 here)"),
+        (replace(TINY, world=replace(FURTHER, tilted=0.4)), 1, "(world World("),
+    ],
+)
+def test_the_states_of_another_recipe_or_seed_are_refused(
+    folder: Path, tmp_path: Path, recipe: Recipe, seed: int, difference: str
+) -> None:
+    work = shutil.copytree(folder / "work", tmp_path / "work")
+    with pytest.raises(LlavaChatError) as refused:
+        train_scenes(
+            recipe,
+            work=work,
+            output=tmp_path / "model",
+            device=torch.device("cpu"),
+            seed=seed,
+        )
+    assert difference in str(refused.value)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_stages_never_move_the_encoder(folder: Path) -> None:
