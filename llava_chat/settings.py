@@ -55,6 +55,8 @@ NOT_BUILT: Mapping[str, object] = {
     "engine_url": None,
 }
 
+MIN_KEY_CHARS = 16  # of the key that signs sessions: a shorter one could be found by trying
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -127,7 +129,7 @@ class Settings(BaseSettings):
     )
     secret: SecretStr | None = Field(
         None,
-        min_length=16,
+        min_length=MIN_KEY_CHARS,
         description="key that signs sessions; by default one is drawn and kept in the data folder",
     )
 
@@ -230,7 +232,8 @@ def signing_key(settings: Settings) -> str:
     """The key that signs sessions: the setting, or one kept in the data folder.
 
     The file is created once, readable by its owner only, and complete from the moment it exists,
-    so that processes that start together agree. Raises LlavaChatError when it cannot be kept.
+    so that processes that start together agree. Raises LlavaChatError when it cannot be kept, or
+    is too short to be safe.
     """
     if settings.secret is not None:
         return settings.secret.get_secret_value()
@@ -239,12 +242,18 @@ def signing_key(settings: Settings) -> str:
         if not path.exists():
             settings.data_dir.mkdir(parents=True, exist_ok=True)
             _create_once(path, secrets.token_urlsafe(32))
-        return path.read_text(encoding="ascii").strip()
+        key = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise LlavaChatError(
             f"the signing key {path} cannot be kept ({error}); "
             f"choose a writable folder with {flag('data_dir')} or set {variables('secret')[0]}"
         ) from error
+    if len(key) < MIN_KEY_CHARS:
+        raise LlavaChatError(
+            f"the signing key in {path} has {len(key)} characters, and needs {MIN_KEY_CHARS} or "
+            f"more; delete the file to have a new one drawn, or set {variables('secret')[0]}"
+        )
+    return key
 
 
 def on_space() -> bool:
@@ -267,6 +276,7 @@ def _create_once(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as draft:
         draft.write(text)  # mkstemp made the file with mode 0600
         draft.flush()
+        os.fsync(draft.fileno())  # or a power cut might leave the name and no key
         try:
             os.link(draft.name, path)
         except FileExistsError:
@@ -302,7 +312,7 @@ def _problem(name: str, error: ErrorDetails) -> str:
     """What is wrong with the value, to be read after the flag's name."""
     kind, message = error["type"], error["msg"].split(", unable to")[0]
     if name == "secret":  # its value is never shown
-        return "must have at least 16 characters"
+        return f"must have at least {MIN_KEY_CHARS} characters"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":

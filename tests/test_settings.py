@@ -189,6 +189,34 @@ def test_the_signing_key_is_drawn_once_and_readable_by_its_owner_only(tmp_path: 
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("content", ["", "\n", "0123456789abcde\n"])
+def test_a_key_file_that_is_too_short_is_refused_and_left_as_it_is(
+    content: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "signing-key"
+    file.write_text(content)
+    wanted = rf"key in .*signing-key has {len(content.strip())} char.* delete .*LLAVA_CHAT_SECRET"
+    with pytest.raises(LlavaChatError, match=wanted):
+        signing_key(parse("--data-dir", str(tmp_path)))
+    assert file.read_text() == content
+
+
+def test_the_key_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def observed(descriptor: int) -> None:
+        fsync(descriptor)
+        assert not (tmp_path / "signing-key").exists()
+        synced.append(os.pread(descriptor, 100, 0).decode())
+
+    monkeypatch.setattr(os, "fsync", observed)
+    key = signing_key(parse("--data-dir", str(tmp_path)))
+    assert synced == [key]
+
+
 def _key_of(folder: str) -> str:
     return signing_key(load_settings(argparse.Namespace(data_dir=folder)))
 

@@ -7,13 +7,20 @@
 
   const $ = (selector, root = document) => root.querySelector(selector);
   const closest = (event, selector) => event.target.closest?.(selector);
+  const HELD_BACK_MS = 2000; // longer than an answer takes, shorter than anybody waits to try again
+  const SETTLED_MS = 200; // Gradio may set a value again after its files have come
   const phone = matchMedia("(max-width: 860px)");
   // Gradio puts its own container in front of every selector of the style sheets, so whatever they
   // are to see has to live inside it: the state of the drawers, dialogs, fields.
   const frame = () => $("#tabs") ?? document.body;
 
+  let typed = ""; // what the person left in the composer
+  let sent = null; // what Enter took, until the server has it
+  let stopSoon = false; // Esc came before there was a button for it
+
   /** Hand an action to the server through the component that contains `from`. */
   function act(from, detail) {
+    stopSoon = false;
     from?.dispatchEvent(new CustomEvent("llava-act", { bubbles: true, detail }));
   }
 
@@ -74,6 +81,34 @@
     for (const image of document.querySelectorAll("#composer .thumbnails img:not([alt]), #composer .thumbnails img[alt='']")) {
       image.alt = "Picture to be sent";
     }
+  }
+
+  // Gradio replaces the composer's whole text when a message was taken and when one comes back.
+  document.addEventListener("input", (event) => { if (event.target === composerText()) typed = event.target.value; });
+  function noteSending() {
+    sent = composerText()?.value ?? null;
+    stopSoon = false;
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.target === composerText() && event.key === "Enter" && !event.shiftKey && !event.isComposing) noteSending();
+  }, true);
+  document.addEventListener("click", (event) => { if (closest(event, "#composer .submit-button")) noteSending(); }, true);
+  /** Keep what was typed while the text was replaced, after the text that came instead. */
+  function keepTyping() {
+    const field = composerText();
+    if (stopSoon && stopButton()) { stopSoon = false; stopButton().click(); }
+    if (!field || field.value === typed) {
+      if (stopButton()) sent = null;
+      return;
+    }
+    const again = field.value && typed.startsWith(`${field.value}\n`); // Gradio set it once more
+    const rest = sent !== null && typed.startsWith(sent) ? typed.slice(sent.length) : typed;
+    sent = null;
+    if (!again) typed = [field.value, rest].filter(Boolean).join("\n");
+    if (field.value === typed) return;
+    field.value = typed;
+    setTimeout(keepTyping, SETTLED_MS);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   // ---- pictures dropped anywhere on the page ------------------------------------------------
@@ -157,18 +192,48 @@
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1400);
   }
-  /** A field in place of `shown`; Enter keeps, Esc leaves it as it was. */
-  function editInPlace(shown, tag, value, label, keep) {
-    const field = element(tag, { className: "edit-field", value });
+  // What can be written anew in its place. A render takes the field away, whatever it was for, so
+  // the words live in `drafts` until the new version is there or the person cancels.
+  const editable = {
+    message: {
+      find: (id) => $(`#thread .message[data-id="${id}"]`),
+      shown: ".text", tag: "textarea", label: "Edit the message", verb: "Send",
+      value: (item) => $(".text", item).dataset.raw,
+      save: (item, id, text) => act(item, { action: "edit", message: id, text }),
+    },
+    conversation: {
+      find: (id) => $(`#conversations li[data-conversation="${id}"]`),
+      shown: ".row", tag: "input", label: "New name", verb: "Save",
+      value: (item) => item.dataset.title,
+      save: (item, id, text) => act(item, { action: "rename", conversation: id, text }),
+    },
+  };
+  const drafts = new Map(); // by id: kind, conversation, was, text, caret, sent
+  function edit(kind, id) {
+    const item = editable[kind].find(id);
+    if (drafts.has(id) || !item) return;
+    const was = editable[kind].value(item);
+    drafts.set(id, { kind, conversation: shownConversation, was, text: was, sent: false });
+    const field = showField(id, item);
+    field.focus();
+    field.select();
+  }
+  /** A field in place of what is shown; Enter keeps, Esc leaves it as it was. */
+  function showField(id, item) {
+    const draft = drafts.get(id);
+    const { shown, tag, label, verb, save: keep } = editable[draft.kind];
+    const field = element(tag, { className: "edit-field", value: draft.text });
     field.setAttribute("aria-label", label);
-    const save = element("button", { className: "button primary", textContent: tag === "textarea" ? "Send" : "Save" });
+    const save = element("button", { className: "button primary", textContent: verb });
     const leave = element("button", { className: "button", textContent: "Cancel" });
     const form = element("div", { className: "edit-form" }, field, element("div", { className: "choices" }, leave, save));
-    const end = () => { form.remove(); shown.hidden = false; };
+    const end = () => { drafts.delete(id); form.remove(); $(shown, item).hidden = false; };
     save.addEventListener("click", () => {
       const text = field.value.trim();
-      if (text) keep(text);
-      end();
+      if (!text || (draft.kind === "conversation" && text === draft.was)) { end(); return; }
+      draft.sent = true;
+      holdBack(save);
+      keep(item, id, text);
     });
     leave.addEventListener("click", end);
     field.addEventListener("keydown", (event) => {
@@ -180,15 +245,36 @@
       field.style.height = "auto";
       field.style.height = `${field.scrollHeight + 2}px`;
     };
-    field.addEventListener("input", grow);
-    shown.hidden = true;
-    shown.after(form);
+    field.addEventListener("input", () => {
+      Object.assign(draft, { text: field.value, caret: field.selectionStart });
+      grow();
+    });
+    $(shown, item).hidden = true;
+    $(shown, item).after(form);
     grow();
-    field.focus();
-    field.select?.();
+    return field;
+  }
+  /** Bring back the fields that a render took away; let go of what the server has taken. */
+  function restoreFields() {
+    for (const [id, draft] of drafts) {
+      const { find, value } = editable[draft.kind];
+      const item = find(id);
+      const gone = !item && draft.kind === "message" && draft.conversation === shownConversation;
+      if (draft.sent && (gone || (item && value(item) !== draft.was))) { drafts.delete(id); continue; }
+      if (!item || $(".edit-form", item)) continue;
+      const field = showField(id, item);
+      if (document.activeElement !== document.body) continue;
+      field.focus();
+      field.setSelectionRange(draft.caret ?? draft.text.length, draft.caret ?? draft.text.length);
+    }
   }
 
   // ---- what a click means -------------------------------------------------------------------
+  /** A control acts once: what it changes brings a new one, what is refused leaves this one. */
+  function holdBack(button) {
+    button.disabled = true;
+    setTimeout(() => { button.disabled = false; }, HELD_BACK_MS);
+  }
   const clicks = {
     theme: switchTheme,
     toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
@@ -196,20 +282,8 @@
     enlarge,
     dismiss: (button) => { button.closest(".notice").hidden = true; },
     latest: () => { const s = scroller(); s?.scrollTo({ top: s.scrollHeight, behavior: "smooth" }); },
-    edit: (button) => {
-      const message = button.closest(".message");
-      const shown = $(".text", message);
-      if ($(".edit-form", message)) return;
-      editInPlace(shown, "textarea", shown.dataset.raw, "Edit the message", (text) =>
-        act(message, { action: "edit", message: message.dataset.id, text }));
-    },
-    rename: (button) => {
-      const item = button.closest("[data-conversation]");
-      if ($(".edit-form", item)) return;
-      const shown = $(".row", item);
-      editInPlace(shown, "input", item.dataset.title, "New name", (title) =>
-        act(item, { action: "rename", conversation: item.dataset.conversation, text: title }));
-    },
+    edit: (button) => edit("message", button.closest(".message").dataset.id),
+    rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
     delete: (button) => {
       const item = button.closest("[data-conversation]");
       confirmFirst(`Delete “${item.dataset.title}” for good?`, "Delete", () =>
@@ -218,12 +292,15 @@
     act: (button) => {
       const { action, message, conversation, value } = button.dataset;
       if (phone.matches && (action === "open" || action === "new")) setDrawer("sidebar", false);
-      act(button, { action, message, conversation, value });
+      const waiting = action === "undo" && held ? "pictures" : undefined;
+      act(button, { action, message, conversation, value, waiting });
+      if (button.closest("#thread")) holdBack(button);
       if (!phone.matches && (action === "new" || action === "open")) composerText()?.focus();
     },
   };
   document.addEventListener("click", (event) => {
     const button = closest(event, "[data-click]");
+    if (button && event.detail > 1 && button.dataset.click === "act") return; // a double click's second
     if (button && !button.disabled) {
       clicks[button.dataset.click]?.(button);
       if (button.dataset.click !== "toggle") closeMenus();
@@ -251,6 +328,7 @@
       const menu = $("details.menu[open]");
       if (menu) { menu.open = false; $("summary", menu)?.focus(); return; }
       if (stopButton()) { event.preventDefault(); stopButton().click(); return; }
+      stopSoon = sent !== null;
       if (isOpen("panel")) setDrawer("panel", false, true);
       else if (phone.matches && isOpen("sidebar")) setDrawer("sidebar", false, true);
     }
@@ -274,6 +352,7 @@
   let lastUserMessage = null;
   function afterChange() {
     labelComposer();
+    keepTyping();
     const thread = $("#thread .thread");
     const id = thread?.dataset.conversation ?? "";
     if (thread && id !== shownConversation) {
@@ -286,6 +365,7 @@
     }
     const newest = [...document.querySelectorAll("#thread .message.user")].at(-1)?.dataset.id;
     if (newest !== lastUserMessage) { lastUserMessage = newest; following = true; }
+    restoreFields();
     const s = scroller();
     if (s && following) s.scrollTop = s.scrollHeight;
   }

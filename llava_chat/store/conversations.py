@@ -6,6 +6,7 @@ from is on the disk. Every method takes the owner, and somebody else's conversat
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ from llava_chat.store.tree import Node, Tree
 
 TITLE_LIMIT_CHARACTERS = 200
 Summaries = list[ConversationSummary]
+
+_log = logging.getLogger(__name__)
 
 
 class Place(Enum):
@@ -161,14 +164,19 @@ class ConversationStore:
     def delete(self, owner: str, conversation_id: str) -> tuple[str, ...]:
         """Delete the conversation with every version, and the pictures that nobody else uses.
 
-        Returns the ids of the pictures that are no longer kept.
+        Returns the ids of the pictures that are no longer kept. When they cannot be removed they
+        go with a later deletion, and all that the conversation had are returned.
         """
         with self._database.write() as session:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
-        with self._database.write() as session:
-            return self._pictures.remove_unused(session, used)
+        try:
+            with self._database.write() as session:
+                return self._pictures.remove_unused(session, used)
+        except StoreError as error:  # the conversation is gone all the same: nothing to try again
+            _log.warning("the pictures of a deleted conversation could not be removed: %s", error)
+            return tuple(sorted(used))
 
     def add_user(
         self,
@@ -186,6 +194,8 @@ class ConversationStore:
         edited version of it. Left out: the head, and in place of a last message that got no reply.
         message_id: the client's own (uuid4 hex); a repeat with the same id and text adds nothing.
         """
+        for picture in pictures:
+            self.keep_picture(picture)  # here: nobody else can write during a transaction
         with self._database.write() as session:
             conversation = rows.owned(session, owner, conversation_id, to_change=True)
             tree = rows.tree_of(session, conversation_id)

@@ -143,16 +143,14 @@ def _whole_numbers(generation: GenerationSettings) -> GenerationSettings:
 
 
 async def _words(live: LiveReply) -> AsyncIterator[str]:
-    """The reply so far, then all of it. A caller who leaves ends it."""
+    """The reply so far, then all of it. A caller who leaves ends it, unless a page shows it."""
     told = ""
-    try:
+    with live.followed():
         while not live.ended:
             if live.progress.text != told:
                 told = live.progress.text
                 yield told
             await asyncio.sleep(FRAME_S)
-    finally:
-        live.stop()
     if live.progress.error is not None:
         raise LlavaChatError(live.progress.error)
     yield live.progress.text

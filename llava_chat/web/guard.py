@@ -27,8 +27,7 @@ from llava_chat.web.session import Sessions, read_cookie
 API = "/gradio_api/"
 # The part around a file in a multipart body: boundary, headers, the file's name.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
-# Gradio keeps the state of this many pages too (`launch(state_session_capacity=)`).
-REMEMBERED_PAGES = 10_000
+REMEMBERED_PAGES = 10_000  # whose they are
 _REMOTE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}|^\s*(?:file|data|ftp|https?):", re.I)
 _REMOTE_ROUTE = re.compile(r"^/gradio_api/(?:file=\s*[a-z][a-z0-9+.-]*:|proxy=|deep_link)", re.I)
 _HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)$")

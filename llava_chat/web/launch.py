@@ -29,12 +29,14 @@ from llava_chat.web.guard import RequestGuard
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
-from llava_chat.web.uploads import forget_leftovers
+from llava_chat.web.uploads import sweeping
 
 # Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
 # stopped, and the engine and the server close.
 REPLIES_GRACE_S = 4.0
 ENGINE_GRACE_S = 1.0
+# Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
+REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
 CALL_OVERHEAD_BYTES = 256 * 1024
 
@@ -77,7 +79,6 @@ def launch(
 ) -> gr.Blocks:
     """Start the server in threads of its own and return."""
     prepare_libraries(settings)  # for what Blocks and launch read
-    forget_leftovers(settings.uploads)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
@@ -95,6 +96,7 @@ def launch(
         run_history=False,
         footer_links=[],
         max_file_size=settings.max_picture_bytes,
+        state_session_capacity=REMEMBERED_VIEWS,
         favicon_path=page.FAVICON,
         theme=page.theme(),
         css_paths=page.STYLE_SHEETS,
@@ -106,6 +108,7 @@ def launch(
                 *example_routes(),
             ],
             "middleware": _middleware(sessions, settings, script),
+            "lifespan": sweeping(settings.uploads),
         },
     )
     return blocks

@@ -24,7 +24,7 @@ from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Options, Turns
 from llava_chat.web.icons import sprite
 from llava_chat.web.thumbnails import Thumbnails
-from llava_chat.web.uploads import SWEEP_EVERY_S, UNSENT_AGE_S
+from llava_chat.web.uploads import UNSENT_AGE_S
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # In the order in which their rules count.
@@ -53,7 +53,8 @@ def build(
         fill_width=True,
         fill_height=True,
         analytics_enabled=False,
-        delete_cache=(SWEEP_EVERY_S, UNSENT_AGE_S),
+        # With this Gradio also deletes what waits when the server ends; until then we sweep.
+        delete_cache=(UNSENT_AGE_S, UNSENT_AGE_S),
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -42,13 +43,17 @@ class Thumbnails:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # A page asks for all its pictures at once, and one of 12 megapixels takes 90 MiB here.
+        self._making = threading.Lock()
 
     def path(self, picture: Picture, view: View = "thumbnail") -> Path:
         """The file of a view, never larger than its picture."""
         path = self._path(picture.id, view)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, thumbnail(picture, LONGEST_SIDE_PX[view]))
+            with self._making:
+                if not path.exists():  # another request made it meanwhile
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _write_whole(path, thumbnail(picture, LONGEST_SIDE_PX[view]))
         return path
 
     def discard(self, picture_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -264,3 +264,24 @@ def test_a_long_conversation_is_loaded_and_deleted(
     assert _texts(store, chat_id) == ids
     store.delete("ann", chat_id)
     assert store.list("ann") == []
+
+
+def test_a_conversation_is_gone_even_if_its_picture_cannot_be_removed(
+    store: ConversationStore,
+    chat_id: str,
+    red: Picture,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store.add_user("ann", chat_id, "look", (red,))
+    file = store.picture(red.id).source
+    assert isinstance(file, Path)
+    file.unlink()
+    file.mkdir()  # what cannot be unlinked
+    assert store.delete("ann", chat_id) == (red.id,)
+    assert store.list("ann") == []
+    assert "could not be removed" in caplog.text
+    file.rmdir()
+    # It goes with whatever is deleted a day later.
+    monkeypatch.setattr("llava_chat.store.pictures.UNSENT_PICTURE_AGE", timedelta(0))
+    assert store.delete("ann", store.create("ann").id) == (red.id,)

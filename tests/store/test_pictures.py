@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from PIL import Image, PngImagePlugin
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.store import ConversationStore
+
+OpenStore = Callable[..., ConversationStore]
 
 
 def _files(database_file: Path) -> set[str]:
@@ -52,6 +55,20 @@ def test_a_notice_is_kept(store: ConversationStore, red: Picture) -> None:
 def test_unknown_pictures_are_refused(store: ConversationStore, picture_id: str) -> None:
     with pytest.raises(NotFoundError):
         store.picture(picture_id)
+
+
+def test_others_can_write_while_a_picture_is_encoded(open_store: OpenStore, red: Picture) -> None:
+    store, other = open_store(), open_store(busy_timeout_s=0.1)
+    chat = store.create("ann").id
+
+    class Observed(Picture):
+        def rgb(self) -> Image.Image:
+            other.create("bob", title="meanwhile")
+            return super().rgb()
+
+    store.add_user("ann", chat, "look", (Observed(red.id, red.width, red.height, red.source),))
+    assert [summary.title for summary in other.list("bob")] == ["meanwhile"]
+    assert store.picture(red.id).rgb().tobytes() == red.rgb().tobytes()
 
 
 def test_a_picture_goes_with_the_last_conversation_that_has_it(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from PIL import Image
@@ -19,8 +22,15 @@ from llava_chat.web.launch import launch
 from llava_chat.web.session import COOKIE_NAME, Sessions
 
 MAX_PICTURE_BYTES = 200_000
+Result = TypeVar("Result")
 OwnerOf = Callable[[Mapping[str, str]], str | None]
 SECRET = "a key that only these tests know"
+
+
+def run(waiting: Coroutine[Any, Any, Result]) -> Result:
+    """`asyncio.run` in a thread of its own: Playwright's loop may run in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, waiting).result()
 
 
 @pytest.fixture(scope="session")

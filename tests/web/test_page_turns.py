@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from PIL import Image
 
-from llava_chat.engine.base import ChatEngine, GenerationSettings
+from llava_chat.conversation import Conversation
+from llava_chat.engine.base import ChatEngine, Done, Event, GenerationSettings
+from llava_chat.engine.local import ReplyStream
 from llava_chat.errors import ContextFullError, InputError, NotFoundError
 from llava_chat.image import PictureLimits
-from llava_chat.store import ConversationStore
+from llava_chat.store import ConversationStore, Message
+from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import as_upload
 from llava_chat.web.chat.turns import Limits, Options, Turns
@@ -62,6 +66,28 @@ def test_a_reply_is_kept_with_what_made_it(turns: Turns, draw: Callable[[str], P
     assert stored.title == "What is this?"
 
 
+@pytest.mark.parametrize("said", [None, "", "Be brief."])
+def test_a_record_tells_the_system_message_that_was_used(turns: Turns, said: str | None) -> None:
+    live = ended(turns.ask(ME, None, "Hello", [], replace(OPTIONS, system=said)))
+    record = turns.store.load(ME, live.conversation_id).path[1].record
+    assert record is not None
+    assert record.template == turns.engine.model.template
+    used = template_named(record.template).system if said is None else said
+    assert record.system == used
+
+
+def test_a_record_tells_the_pictures_that_were_still_in_the_context(
+    turns: Turns, draw: Callable[[str], Path]
+) -> None:
+    live = ended(turns.ask(ME, None, "red " * 120, [draw("red")], OPTIONS))
+    for text, files in (("blue " * 120, [draw("blue")]), ("word " * 150, [])):
+        ended(turns.ask(ME, live.conversation_id, text, files, OPTIONS))
+    red, _, blue, second, _, third = turns.store.load(ME, live.conversation_id).path
+    assert second.record is not None and third.record is not None
+    assert second.record.picture_ids == red.picture_ids + blue.picture_ids
+    assert third.record.picture_ids == blue.picture_ids
+
+
 def test_an_edit_keeps_the_picture_and_the_earlier_version(
     turns: Turns, draw: Callable[[str], Path]
 ) -> None:
@@ -95,6 +121,52 @@ def test_one_reply_at_a_time_in_a_conversation(turns: Turns) -> None:
             again()
     live.stop()
     ended(live)
+
+
+def test_of_two_messages_at_once_the_refused_one_is_not_kept(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation_id = ended(turns.ask(ME, None, "First", [], OPTIONS)).conversation_id
+    stream = turns.engine.stream
+
+    def stream_while_another_comes(
+        conversation: Conversation, generation: GenerationSettings
+    ) -> Iterator[Event]:
+        monkeypatch.undo()
+        with pytest.raises(InputError, match="still being written"):
+            turns.ask(ME, conversation_id, "Refused", [], OPTIONS)
+        with pytest.raises(InputError, match="still being written"):
+            turns.undo(ME, conversation_id)
+        return stream(conversation, generation)
+
+    monkeypatch.setattr(turns.engine, "stream", stream_while_another_comes)
+    ended(turns.ask(ME, conversation_id, "Taken", [], OPTIONS))
+    assert texts(turns, conversation_id)[::2] == ["First", "Taken"]
+
+
+def test_a_conversation_is_free_again_after_any_failure(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation_id = ended(turns.ask(ME, None, "First", [], OPTIONS)).conversation_id
+    begun: list[ReplyStream] = []
+    stream = turns.engine.stream
+
+    def observed(conversation: Conversation, generation: GenerationSettings) -> ReplyStream:
+        begun.append(cast(ReplyStream, stream(conversation, generation)))
+        return begun[-1]
+
+    def fails(*_: object, **__: object) -> Message:
+        raise RuntimeError("unforeseen")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(turns.engine, "stream", observed)
+        broken.setattr(turns.store, "add_user", fails)
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            turns.ask(ME, conversation_id, "Second", [], Options(None, None, LONG))
+    *_, last = begun[0]
+    assert isinstance(last, Done) and last.finish == "cancelled"
+    ended(turns.ask(ME, conversation_id, "Third", [], OPTIONS))
+    assert texts(turns, conversation_id)[::2] == ["First", "Third"]
 
 
 def test_what_the_engine_refuses_is_not_kept(turns: Turns) -> None:
@@ -179,6 +251,14 @@ def test_views_go_with_the_last_conversation_that_shows_the_picture(
     assert view.exists()
     turns.delete(ME, second)
     assert not view.exists()
+
+
+def test_a_reply_whose_time_ran_out_before_its_first_word_says_so(turns: Turns) -> None:
+    hurried = GenerationSettings(deadline_s=1e-9)
+    live = turns.ask(ME, None, "Talk.", [], replace(OPTIONS, generation=hurried))
+    wait_for(live)
+    assert "ran out before its first word" in str(live.progress.error)
+    assert texts(turns, live.conversation_id) == ["Talk."]
 
 
 def test_a_reply_that_cannot_be_kept_is_still_there_to_read(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from llava_chat.image import Picture, picture_from_image
+from llava_chat.image import Picture, picture_from_image, thumbnail
 from llava_chat.store import ConversationStore
 from llava_chat.web.session import COOKIE_NAME
 from llava_chat.web.thumbnails import LONGEST_SIDE_PX, Thumbnails
@@ -52,6 +54,26 @@ def test_a_view_is_made_once(thumbnails: Thumbnails) -> None:
     picture = photograph(700, 500)
     made = thumbnails.path(picture).stat().st_mtime_ns
     assert thumbnails.path(picture).stat().st_mtime_ns == made
+
+
+def test_a_view_that_many_ask_for_at_once_is_made_once(
+    thumbnails: Thumbnails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, made = photograph(700, 500), []
+    together = threading.Barrier(6)
+
+    def counted(picture: Picture, side_px: int) -> bytes:
+        made.append(side_px)
+        return thumbnail(picture, side_px)
+
+    def ask(_: int) -> Path:
+        together.wait()
+        return thumbnails.path(picture)
+
+    monkeypatch.setattr("llava_chat.web.thumbnails.thumbnail", counted)
+    with ThreadPoolExecutor(6) as requests:
+        paths = set(requests.map(ask, range(6)))
+    assert len(made) == len(paths) == 1
 
 
 def test_views_go_when_their_picture_is_gone(thumbnails: Thumbnails) -> None:

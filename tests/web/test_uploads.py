@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,12 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from llava_chat.web.uploads import forget, forget_leftovers
+from llava_chat.web.uploads import SENT_GRACE_S, UNSENT_AGE_S, forget, sweep, sweeping
+from tests.web.conftest import run
 
 SECRET_MARKS = (b"Exif\0", b"Secret Camera")
+# The age at which a file is swept now that would be swept when the grace of one just sent is over.
+AFTER_GRACE_S = UNSENT_AGE_S - SENT_GRACE_S - 1
 
 
 def telling(folder: Path) -> list[Path]:
@@ -26,28 +30,55 @@ def test_the_picture_has_a_secret_to_keep(draw: Callable[[str], Path]) -> None:
     assert telling(draw("red").parent)
 
 
-def test_no_original_stays_once_it_was_sent(
+def upload(server: str, picture: Path) -> dict[str, object]:
+    """Upload as a browser does; returns what it then sends."""
+    files = {"files": ("cat.jpg", picture.read_bytes())}
+    (path,) = httpx.post(f"{server}gradio_api/upload", files=files).json()
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_no_original_stays_long_once_it_was_sent(
     server: str, data_dir: Path, draw: Callable[[str], Path]
 ) -> None:
     client = Client(server, verbose=False)
     client.predict("Look", [handle_file(str(draw("teal")))], api_name="/chat")
     assert list(data_dir.glob("pictures/*/*.png"))
+    sweep(data_dir / "uploads", AFTER_GRACE_S)
     assert telling(data_dir) == []
 
 
 def test_an_upload_waits_in_the_data_folder_and_can_be_sent_after_a_refusal(
     server: str, data_dir: Path, draw: Callable[[str], Path]
 ) -> None:
-    files = {"files": ("cat.jpg", draw("olive").read_bytes())}
-    (path,) = httpx.post(f"{server}gradio_api/upload", files=files).json()
-    assert Path(path).is_relative_to(data_dir / "uploads")
+    picture = upload(server, draw("olive"))
+    path = Path(str(picture["path"]))
+    assert path.is_relative_to(data_dir / "uploads")
     client = Client(server, verbose=False)
-    picture = {"path": path, "meta": {"_type": "gradio.FileData"}}
     with pytest.raises(AppError, match="empty"):
         client.predict(" ", [picture], api_name="/chat")
-    assert Path(path).exists()
+    sweep(data_dir / "uploads", AFTER_GRACE_S)
+    assert path.exists()
     client.predict("Look", [picture], api_name="/chat")
-    assert not Path(path).exists()
+    sweep(data_dir / "uploads", AFTER_GRACE_S)
+    assert not path.exists()
+
+
+def test_two_people_can_send_the_same_file(server: str, draw: Callable[[str], Path]) -> None:
+    drawn = draw("navy")
+    mine, theirs = upload(server, drawn), upload(server, drawn)
+    assert mine == theirs  # the same content under the same name is one file
+    for picture in (mine, theirs):
+        Client(server, verbose=False).predict("Look", [picture], api_name="/chat")
+
+
+def test_uploading_a_file_again_keeps_it_from_going(
+    server: str, data_dir: Path, draw: Callable[[str], Path]
+) -> None:
+    picture = upload(server, draw("lime"))
+    forget([Path(str(picture["path"]))])
+    assert upload(server, draw("lime")) == picture
+    sweep(data_dir / "uploads", AFTER_GRACE_S)
+    assert Path(str(picture["path"])).exists()
 
 
 def test_what_an_earlier_run_left_goes_by_age(tmp_path: Path) -> None:
@@ -60,14 +91,30 @@ def test_what_an_earlier_run_left_goes_by_age(tmp_path: Path) -> None:
     (old.parent / "link").symlink_to(outside)
     for path in (old, old.parent / "link", old.parent):
         os.utime(path, (0, 0), follow_symlinks=False)
-    forget_leftovers(tmp_path, age_s=60)
+    sweep(tmp_path, age_s=60)
     assert young.exists() and outside.exists()
     assert not old.exists() and not (old.parent / "link").is_symlink()
-    forget_leftovers(tmp_path / "missing")
+    sweep(tmp_path / "missing")
 
 
-def test_forgetting_twice_is_no_failure(tmp_path: Path) -> None:
+async def swept_by_a_server(folder: Path, file: Path) -> None:
+    """Run the lifespan until the file is gone."""
+    async with asyncio.timeout(60), sweeping(folder, every_s=0)(None):
+        while file.exists():
+            await asyncio.sleep(0)
+
+
+def test_a_server_sweeps_from_its_start_to_its_end(tmp_path: Path) -> None:
     file = tmp_path / "cat.jpg"
     file.touch()
-    forget([file, file])
+    forget([file], grace_s=-1)
+    run(swept_by_a_server(tmp_path, file))
+    assert not file.exists()
+
+
+def test_forgetting_twice_or_what_is_gone_is_no_failure(tmp_path: Path) -> None:
+    file = tmp_path / "cat.jpg"
+    file.touch()
+    forget([file, file, tmp_path / "missing.jpg"])
+    sweep(tmp_path, AFTER_GRACE_S)
     assert not file.exists()

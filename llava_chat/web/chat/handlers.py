@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from llava_chat.errors import InputError, LlavaChatError, StoreError
+from llava_chat.errors import InputError, LlavaChatError, NotFoundError, StoreError
+from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
 from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.markdown import printable
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.uploads import forget
 
@@ -47,8 +51,10 @@ class ChatHandlers:
         self.parts = parts
         self.turns = turns
         self.showing = showing
-        self.examples = examples
+        self.actions = Actions(turns, showing, examples)
         self.owner_of = owner_of
+        # What shows one conversation: stale once the page has gone on to another.
+        self._thread = {parts.thread, parts.live, parts.meter, parts.export}
         self.view = gr.State(View())
 
     def connect(self, page: gr.Blocks) -> None:
@@ -68,17 +74,19 @@ class ChatHandlers:
         page.load(self.open_page, **common)
         sending = {"inputs": {self.view, parts.composer, *fields}, "trigger_mode": "once"}
         parts.composer.submit(self.send, **{**common, **sending})
-        parts.composer.stop(self.stop, **common)
         for source in (parts.sidebar, parts.conversations, parts.thread):
             source.act(self.act, **common)
-        parts.settings.reset.click(self.reset, **common)
+        # Without the settings: Gradio refuses an event before its handler sees a value that is
+        # out of a field's range, and stopping has nothing to do with that.
+        apart = {**common, "inputs": {self.view}}
+        parts.composer.stop(self.stop, **apart)
+        parts.settings.reset.click(self.reset, **apart)
 
     # ---- events ------------------------------------------------------------------------------
 
     async def open_page(self, values: Values, request: gr.Request) -> Steps:
         """Show the conversation that the address names, and what is being written in it."""
-        wanted = dict(request.query_params).get("c")
-        async with aclosing(self._guarded(self._open(values, request, wanted))) as steps:
+        async with aclosing(self._guarded(self._open_page(values, request))) as steps:
             async for step in steps:
                 yield step
 
@@ -90,17 +98,20 @@ class ChatHandlers:
 
     async def act(self, values: Values, event: gr.EventData, request: gr.Request) -> Steps:
         """Do what a control in the thread or in the sidebar asks for."""
-        detail = {key: str(value) for key, value in event._data.items() if value is not None}
+        detail = {
+            key: printable(str(value)) for key, value in event._data.items() if value is not None
+        }
         async with aclosing(self._guarded(self._act(values, request, detail))) as steps:
             async for step in steps:
                 yield step
 
-    def stop(self, values: Values, request: gr.Request) -> Updates:
+    async def stop(self, values: Values, request: gr.Request) -> Updates:
         """End the reply of the shown conversation; whoever follows it shows the end."""
-        view: View = values[self.view]
         try:
+            view, owner = await self._page(values, request)
+            view.stop_wanted = True
             if view.conversation_id is not None:
-                self.turns.stop(self.owner_of(request), view.conversation_id)
+                await asyncio.to_thread(self.turns.stop, owner, view.conversation_id)
         except LlavaChatError as error:
             return self.showing.sentence(str(error))
         return self.showing.told("")
@@ -119,104 +130,178 @@ class ChatHandlers:
         except LlavaChatError as error:
             yield self.showing.sentence(str(error))
 
-    async def _open(self, values: Values, request: gr.Request, wanted: str | None) -> Steps:
+    async def _page(self, values: Values, request: gr.Request) -> tuple[View, str]:
+        """What the page shows, and who asks.
+
+        A page that this server has not seen was open when it started: its address tells.
+        """
         view: View = values[self.view]
         owner = self.owner_of(request)
-        problem = None
+        if not view.known:
+            wanted = dict(request.query_params).get("c")
+            with suppress(NotFoundError):
+                if wanted is not None:
+                    await asyncio.to_thread(self.turns.store.load, owner, wanted)
+                    if not view.known:  # another event of the page may have come in between
+                        view.conversation_id = wanted
+            view.known = True
+        return view, owner
+
+    async def _open_page(self, values: Values, request: gr.Request) -> Steps:
+        view: View = values[self.view]
+        view.known = True
+        wanted = dict(request.query_params).get("c")
+        async for step in self._open(self.owner_of(request), view, wanted):
+            yield step
+
+    async def _open(self, owner: str, view: View, wanted: str | None) -> Steps:
+        """Show a conversation, a new one for None; the newest of several clicks counts."""
+        visit, problem = view.leave(), None
         try:
-            view.conversation_id = wanted
-            updates = await asyncio.to_thread(self.showing.conversation, owner, view, fields=True)
+            updates = await self._shown(owner, view, visit, wanted)
         except LlavaChatError as error:
-            view.conversation_id, problem = None, error
-            updates = await asyncio.to_thread(self.showing.conversation, owner, view)
-        live = self.turns.replies.running(view.conversation_id)
+            problem = error
+            updates = await self._shown(owner, view, visit, None)
+        if view.visit != visit:
+            return
+        live = self._running(view)
         updates |= self.showing.composer(running=live is not None)
         yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem
         if live is not None:
-            async for step in self._follow(owner, view, live, self._options(values)):
+            async for step in self._follow(owner, view, visit, live, None):
                 yield step
 
+    async def _shown(self, owner: str, view: View, visit: int, wanted: str | None) -> Updates:
+        """Make `wanted` what the page shows, once the store has agreed."""
+        if wanted is not None:
+            await asyncio.to_thread(self.turns.store.load, owner, wanted)
+        if view.visit == visit:
+            view.conversation_id = wanted
+        shown = replace(view, conversation_id=wanted)
+        return await asyncio.to_thread(self.showing.conversation, owner, shown, fields=True)
+
     async def _send(self, values: Values, request: gr.Request) -> Steps:
-        view: View = values[self.view]
-        owner = self.owner_of(request)
+        view, owner = await self._page(values, request)
         message = values[self.parts.composer] or {}
+        text, options = message.get("text") or "", self._options(values)
         files = [refuse_foreign_paths(file) for file in message.get("files") or ()]
-        live, warning = await asyncio.to_thread(
-            self._ask, owner, view, message.get("text") or "", files, self._options(values)
-        )
-        async for step in self._show_reply(values, owner, live, warning, sent=True):
+        asking = partial(self._ask, owner, view.conversation_id, text, files, options)
+        async for step in self._reply(owner, view, asking, options, (text, files)):
             yield step
 
     def _ask(
-        self, owner: str, view: View, text: str, files: list[Path], options: Options
+        self, owner: str, shown: str | None, text: str, files: list[Path], options: Options
     ) -> tuple[LiveReply, str]:
-        shown_before = view.conversation_id
         warning = ""
-        if files and shown_before is not None:
-            stored = self.turns.store.load(owner, shown_before)
+        if files and shown is not None:
+            stored = self.turns.store.load(owner, shown)
             warning = SECOND_PICTURE if any(one.picture_ids for one in stored.path) else ""
-        live = self.turns.ask(owner, shown_before, text, files, options)
+        live = self.turns.ask(owner, shown, text, files, options)
         forget(files)
         return live, warning
 
-    async def _act(self, values: Values, request: gr.Request, detail: dict[str, str]) -> Steps:
-        view: View = values[self.view]
-        owner = self.owner_of(request)
+    async def _act(self, values: Values, request: gr.Request, detail: Detail) -> Steps:
+        view, owner = await self._page(values, request)
         action = detail.get("action", "")
-        replying = {"regenerate": self._regenerate, "edit": self._edit, "example": self._example}
-        changing = {"undo": self._undo, "choose": self._choose, "rename": self._rename}
-        listing = {"search": self._search, "delete": self._delete}
         if action in ("open", "new"):
-            wanted = detail.get("conversation") if action == "open" else None
-            async for step in self._open(values, request, wanted):
-                yield step
-        elif action in replying:
-            live = await asyncio.to_thread(
-                replying[action], owner, view, detail, self._options(values)
+            steps = self._open(
+                owner, view, detail.get("conversation") if action == "open" else None
             )
-            async for step in self._show_reply(values, owner, live, ""):
-                yield step
-        elif action in {**changing, **listing}:
-            change = {**changing, **listing}[action]
-            yield {
-                **await asyncio.to_thread(change, owner, view, detail),
-                **self.showing.told(""),
-            }
+        elif action == "delete":
+            steps = self._delete(owner, view, detail.get("conversation", ""))
+        elif action in self.actions.replying:
+            start, options = self.actions.replying[action], self._options(values)
+            shown = replace(view)
+            steps = self._reply(
+                owner, view, lambda: (start(owner, shown, detail, options), ""), options
+            )
+        elif action in self.actions.changing:
+            steps = self._change(owner, view, action, detail)
         else:
             raise InputError("This page does not fit the server any more. Reload it.")
-
-    async def _show_reply(
-        self, values: Values, owner: str, live: LiveReply, warning: str, *, sent: bool = False
-    ) -> Steps:
-        view: View = values[self.view]
-        view.conversation_id = live.conversation_id
-        updates = await asyncio.to_thread(self.showing.conversation, owner, view)
-        updates |= self.showing.composer(running=True, empty=sent)
-        yield {**updates, **self.showing.progress(live.progress), **self.showing.told(warning)}
-        async for step in self._follow(owner, view, live, self._options(values)):
+        async for step in steps:
             yield step
 
-    async def _follow(self, owner: str, view: View, live: LiveReply, options: Options) -> Steps:
-        """Show a reply until it ends, or until the page shows another conversation."""
-        seen = -1
+    async def _change(self, owner: str, view: View, action: str, detail: Detail) -> Steps:
+        if action == "search":
+            view.search = detail.get("text", "")
+        visit = view.visit
+        updates = await asyncio.to_thread(
+            self.actions.changing[action], owner, replace(view), detail
+        )
+        if view.visit != visit:
+            updates = {part: shown for part, shown in updates.items() if part not in self._thread}
+        yield {**updates, **self.showing.told("")}
+
+    async def _delete(self, owner: str, view: View, conversation_id: str) -> Steps:
+        await asyncio.to_thread(self.turns.delete, owner, conversation_id)
+        if view.conversation_id == conversation_id:
+            async for step in self._open(owner, view, None):
+                yield step
+        else:
+            listed = await asyncio.to_thread(self.showing.listed, owner, replace(view))
+            yield {**listed, **self.showing.told("")}
+
+    async def _reply(
+        self,
+        owner: str,
+        view: View,
+        asking: Callable[[], tuple[LiveReply, str]],
+        options: Options,
+        sent: tuple[str, list[Path]] | None = None,
+    ) -> Steps:
+        """Start a reply and show it. sent: what left the composer; it comes back when refused."""
+        visit, view.stop_wanted = view.visit, False
+        yield self.showing.composer(running=True, empty=sent is not None)
         try:
-            while not live.ended and view.conversation_id == live.conversation_id:
+            live, warning = await asyncio.to_thread(asking)
+        except Exception:
+            running = self._running(view) is not None
+            if sent is not None:
+                yield self.showing.given_back(*sent, running=running)
+            else:
+                yield self.showing.composer(running=running)
+            raise
+        if view.visit != visit:  # the person did not wait for the first word
+            yield await asyncio.to_thread(self.showing.listed, owner, replace(view))
+            return
+        if view.stop_wanted:
+            live.stop()
+        visit, view.conversation_id = view.leave(), live.conversation_id
+        updates = await asyncio.to_thread(self.showing.conversation, owner, replace(view))
+        if view.visit == visit:
+            updates |= self.showing.composer(running=True)
+            yield {**updates, **await self._written(live), **self.showing.told(warning)}
+        async for step in self._follow(owner, view, visit, live, options):
+            yield step
+
+    async def _follow(
+        self, owner: str, view: View, visit: int, live: LiveReply, options: Options | None
+    ) -> Steps:
+        """Show a reply until it ends, or until the page goes on to show something else."""
+        seen = -1
+        with live.followed():
+            while not live.ended and view.visit == visit:
                 if live.progress.version != seen:
                     seen = live.progress.version
-                    yield self.showing.progress(live.progress)
+                    yield await self._written(live)
                 await asyncio.sleep(FRAME_S)
-        except (GeneratorExit, asyncio.CancelledError):
-            live.stop()  # the browser has gone: its words are kept, the engine is free
-            raise
-        if view.conversation_id != live.conversation_id:
-            # A piece that was on its way may have arrived after what the page went on to.
-            yield self._progress_of(view)
-        else:
-            yield await asyncio.to_thread(self._ended, owner, view, live, options)
+        if view.visit == visit:
+            updates = await asyncio.to_thread(self._ended, owner, replace(view), live, options)
+            if view.visit == visit:
+                yield updates
+                return
+        # A piece that was on its way may have arrived after what the page went on to.
+        yield await self._written(self._running(view))
 
-    def _ended(self, owner: str, view: View, live: LiveReply, options: Options) -> Updates:
+    async def _written(self, live: LiveReply | None) -> Updates:
+        """The words so far; a long reply's Markdown would hold up the loop that serves everyone."""
+        progress = None if live is None else live.progress
+        return await asyncio.to_thread(self.showing.progress, progress)
+
+    def _ended(self, owner: str, view: View, live: LiveReply, options: Options | None) -> Updates:
         """The conversation after a reply. Words that could not be kept stay for this page alone."""
         updates, problem = {}, live.progress.error
         if live.progress.unsaved:
@@ -229,66 +314,9 @@ class ChatHandlers:
         updates |= self.showing.composer(running=False)
         return updates | (self.showing.sentence(problem) if problem else {})
 
-    def _progress_of(self, view: View) -> Updates:
-        live = self.turns.replies.running(view.conversation_id)
-        return self.showing.progress(live.progress if live is not None else None)
-
-    # ---- what one action does; each runs in a thread of its own --------------------------------
-
-    def _regenerate(
-        self, owner: str, view: View, detail: dict[str, str], options: Options
-    ) -> LiveReply:
-        return self.turns.regenerate(owner, _open_one(view), options)
-
-    def _edit(self, owner: str, view: View, detail: dict[str, str], options: Options) -> LiveReply:
-        message_id, text = detail.get("message", ""), detail.get("text", "")
-        return self.turns.edit(owner, _open_one(view), message_id, text, options)
-
-    def _example(
-        self, owner: str, view: View, detail: dict[str, str], options: Options
-    ) -> LiveReply:
-        number = detail.get("value", "")
-        if not number.isdecimal() or int(number) >= len(self.examples):
-            raise InputError("There is no such example. Reload the page.")
-        example = self.examples[int(number)]
-        return self.turns.ask(owner, None, example.question, [example.file], options)
-
-    def _undo(self, owner: str, view: View, detail: dict[str, str]) -> Updates:
-        message = self.turns.undo(owner, _open_one(view))
-        files = [self.turns.store.picture(picture_id) for picture_id in message.picture_ids]
-        return {
-            **self.showing.conversation(owner, view),
-            **self.showing.given_back(message.text, files),
-        }
-
-    def _choose(self, owner: str, view: View, detail: dict[str, str]) -> Updates:
-        self.turns.choose(owner, _open_one(view), detail.get("message", ""))
-        return self.showing.conversation(owner, view)
-
-    def _rename(self, owner: str, view: View, detail: dict[str, str]) -> Updates:
-        self.turns.store.rename(owner, detail.get("conversation", ""), detail.get("text", ""))
-        return self.showing.listed(owner, view)
-
-    def _search(self, owner: str, view: View, detail: dict[str, str]) -> Updates:
-        view.search = detail.get("text", "")
-        return self.showing.listed(owner, view)
-
-    def _delete(self, owner: str, view: View, detail: dict[str, str]) -> Updates:
-        conversation_id = detail.get("conversation", "")
-        self.turns.delete(owner, conversation_id)
-        if view.conversation_id != conversation_id:
-            return self.showing.listed(owner, view)
-        view.conversation_id = None
-        return {
-            **self.showing.conversation(owner, view),
-            **self.showing.composer(running=False),
-        }
+    def _running(self, view: View) -> LiveReply | None:
+        """The reply in the making to what is shown, which the store gave to whoever sees it."""
+        return self.turns.replies.running(view.conversation_id)
 
     def _options(self, values: Values) -> Options:
         return self.parts.settings.options(values, self.turns.limits.deadline_s)
-
-
-def _open_one(view: View) -> str:
-    if view.conversation_id is None:
-        raise InputError("No conversation is open here. Choose one, or ask something.")
-    return view.conversation_id

@@ -22,7 +22,7 @@ from llava_chat.web.chat.turns import Options
 from llava_chat.web.elements import icon_button
 from llava_chat.web.icons import icon
 
-PICTURE_FILES = [".jpg", ".jpeg", ".png", ".webp", ".gif"]
+PICTURE_FILES = [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif"]
 _HAND_ON = "element.addEventListener('llava-act', event => trigger('act', event.detail));"
 
 

@@ -99,8 +99,10 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
             0, 2, generation.temperature, step=0.05, label="Temperature",
             info="0 always takes the likeliest word; more is more varied.",
         )  # fmt: skip
+        # Every value that a start option allows lies within the sliders, and the seed has no limit
+        # here: Gradio would refuse every event, and what GenerationSettings refuses is named.
         top_p = gr.Slider(
-            0.05, 1, generation.top_p, step=0.05, label="Top p",
+            0, 1, generation.top_p, step=0.01, label="Top p",
             info="Words are drawn from the likeliest that add up to this.",
         )  # fmt: skip
         penalty = gr.Slider(
@@ -112,7 +114,7 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
             info="In tokens; a token is about three quarters of a word.",
         )  # fmt: skip
         seed = gr.Number(
-            label="Seed", value=generation.seed, precision=0, minimum=0,
+            label="Seed", value=generation.seed, precision=0,
             info="Makes a varied reply repeatable. Empty: a new one each time.",
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")

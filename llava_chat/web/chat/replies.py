@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -18,6 +19,9 @@ from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, Sto
 
 Phase = Literal["waiting", "looking", "writing", "ended"]
 _SPEED_AFTER_TOKENS = 4  # a speed from fewer is mostly the first token's delay
+_STILL_WRITING = "A reply is still being written. Stop it first, or wait for its end."
+_STOPPING = "The server is stopping. Ask again in a minute."
+_TOO_LATE = "The time for this reply ran out before its first word. Ask again in a minute."
 
 
 class Stream(Protocol):
@@ -54,6 +58,23 @@ class LiveReply:
         self.progress = Progress()
         self._stream = stream
         self._first_token_at: float | None = None
+        self._followers = 0
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Count one who shows the reply, on the server's event loop.
+
+        When the last one is cut off, because its browser has gone, the reply ends and is kept.
+        """
+        self._followers += 1
+        try:
+            yield
+        except BaseException:
+            if self._followers == 1:
+                self.stop()
+            raise
+        finally:
+            self._followers -= 1
 
     def stop(self) -> None:
         """End the reply within one token and keep its words."""
@@ -72,6 +93,8 @@ class LiveReply:
                 return str(outcome.error)
             if outcome.token_ids:
                 return self._keep(outcome, keep)
+            if outcome.finish == "deadline":
+                return _TOO_LATE
         except LlavaChatError as problem:
             return str(problem)
         return None
@@ -93,7 +116,7 @@ class LiveReply:
             try:
                 event = next(self._stream)
             except StopIteration:
-                return Failed(EngineClosedError("The server is stopping. Ask again in a minute."))
+                return Failed(EngineClosedError(_STOPPING))
             match event:
                 case Queued(place):
                     self._change(phase="waiting", place=place)
@@ -128,6 +151,7 @@ class Replies:
 
     def __init__(self) -> None:
         self._running: dict[str, LiveReply] = {}
+        self._reserved: set[str] = set()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -136,12 +160,25 @@ class Replies:
         with self._lock:
             return self._running.get(conversation_id or "")
 
-    def check_free(self, conversation_id: str | None) -> None:
-        """Raise InputError while a reply to this conversation is being written."""
-        if self._closed:
-            raise EngineClosedError("The server is stopping. Ask again in a minute.")
-        if self.running(conversation_id) is not None:
-            raise InputError("A reply is still being written. Stop it first, or wait for its end.")
+    @contextmanager
+    def reserved(self, conversation_id: str | None) -> Iterator[None]:
+        """Keep everybody else from changing the conversation; None is one that is not there yet.
+
+        What is asked inside can be stored and started without another message coming between.
+        Raises InputError while somebody else changes it or a reply to it is being written.
+        """
+        with self._lock:
+            if self._closed:
+                raise EngineClosedError(_STOPPING)
+            if conversation_id in self._running or conversation_id in self._reserved:
+                raise InputError(_STILL_WRITING)
+            if conversation_id is not None:
+                self._reserved.add(conversation_id)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved.discard(conversation_id or "")
 
     def start(
         self, conversation_id: str, stream: Stream, keep: Callable[[Done], None]
@@ -151,7 +188,7 @@ class Replies:
         with self._lock:
             if conversation_id in self._running or self._closed:
                 stream.cancel()
-                raise InputError("A reply is still being written. Stop it first.")
+                raise EngineClosedError(_STOPPING) if self._closed else InputError(_STILL_WRITING)
             self._running[conversation_id] = live
         name = f"reply-{conversation_id[:8]}"
         threading.Thread(target=self._run, args=(live, keep), name=name, daemon=True).start()

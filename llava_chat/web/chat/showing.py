@@ -31,11 +31,22 @@ Updates = dict[Any, Any]
 class View:
     """What one open page shows. Lives in gr.State, and holds ids only.
 
-    The id proves nothing: the store gives a conversation to its owner alone.
+    The id proves nothing: the store gives a conversation to its owner alone. visit: grows whenever
+    the page goes on to show something else; who waited for anything compares it again before
+    showing the outcome. known: False until the first event, after a restart of the server too.
+    stop_wanted: Stop was pressed since the last question, perhaps before its reply began.
     """
 
     conversation_id: str | None = None
     search: str = ""
+    visit: int = 0
+    known: bool = False
+    stop_wanted: bool = False
+
+    def leave(self) -> int:
+        """Count a visit that begins, and return its number."""
+        self.visit += 1
+        return self.visit
 
 
 class Showing:
@@ -101,11 +112,11 @@ class Showing:
             changes["value"] = None
         return {self._parts.composer: gr.MultimodalTextbox(**changes)}
 
-    def given_back(self, text: str, pictures: Sequence[Picture]) -> Updates:
-        """What was said, in the composer again."""
-        files: list[Any] = [str(as_upload(picture)) for picture in pictures]
-        value: dict[str, str | list[Any]] = {"text": text, "files": files}
-        return {self._parts.composer: gr.MultimodalTextbox(value=value)}
+    def given_back(self, text: str, files: Sequence[Path], *, running: bool = False) -> Updates:
+        """What was said, in the composer again; page.js keeps what was typed there since."""
+        value: dict[str, str | list[Any]] = {"text": text, "files": [str(file) for file in files]}
+        shown = gr.MultimodalTextbox(value=value, submit_btn=not running, stop_btn=running)
+        return {self._parts.composer: shown}
 
     def sentence(self, text: str) -> Updates:
         """One sentence that says what could not be done."""

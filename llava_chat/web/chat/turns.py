@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from llava_chat import __version__
-from llava_chat.conversation import Conversation, Turn
+from llava_chat.conversation import Conversation, Turn, fit, template_of
 from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings
 from llava_chat.errors import LlavaChatError, MessageError, NotFoundError, PictureError
 from llava_chat.image import Picture, PictureLimits, read_picture
@@ -72,54 +72,53 @@ class Turns:
         options: Options,
     ) -> LiveReply:
         """Add a message, in a new conversation when there is none, and start the reply to it."""
-        self.replies.check_free(conversation_id)
-        text = self._checked(text, len(files))
-        pictures = [self._read(owner, Path(file)) for file in files]
-        if conversation_id is None:
-            return self._begin(owner, None, (), text, pictures, options)
-        stored = self.store.load(owner, conversation_id)
-        path = stored.path
-        if path and path[-1].role == "user":
-            # An unanswered message is said anew; its pictures stay unless others came.
-            pictures = pictures or self._pictures(path[-1])
-            path = path[:-1]
-        return self._begin(owner, stored, path, text, pictures, options)
+        with self.replies.reserved(conversation_id):
+            text = self._checked(text, len(files))
+            stored = None if conversation_id is None else self.store.load(owner, conversation_id)
+            pictures = [self._read(owner, Path(file)) for file in files]
+            path = () if stored is None else stored.path
+            if path and path[-1].role == "user":
+                # An unanswered message is said anew; its pictures stay unless others came.
+                pictures = pictures or self._pictures(path[-1])
+                path = path[:-1]
+            return self._begin(owner, stored, path, text, pictures, options)
 
     def edit(
         self, owner: str, conversation_id: str, message_id: str, text: str, options: Options
     ) -> LiveReply:
         """Say something else in place of an earlier message, and go on from there."""
-        self.replies.check_free(conversation_id)
-        stored = self.store.load(owner, conversation_id)
-        index, message = _find(stored, message_id, "user")
-        text = self._checked(text, len(message.picture_ids))
-        pictures = self._pictures(message)
-        return self._begin(owner, stored, stored.path[:index], text, pictures, options)
+        with self.replies.reserved(conversation_id):
+            stored = self.store.load(owner, conversation_id)
+            index, message = _find(stored, message_id, "user")
+            text = self._checked(text, len(message.picture_ids))
+            pictures = self._pictures(message)
+            return self._begin(owner, stored, stored.path[:index], text, pictures, options)
 
     def regenerate(self, owner: str, conversation_id: str, options: Options) -> LiveReply:
         """Write another reply to the last message; the earlier ones stay as versions."""
-        self.replies.check_free(conversation_id)
-        stored = self.store.load(owner, conversation_id)
-        asked = [index for index, one in enumerate(stored.path) if one.role == "user"]
-        if not asked:
-            raise NotFoundError("There is no message to reply to in this conversation.")
-        path = stored.path[: asked[-1] + 1]
-        generation = options.generation
-        if path[-1] is not stored.path[-1] and generation.seed is None:
-            generation = _lively(generation)  # the likeliest reply again would be no other version
-        conversation = self._conversation(stored, path, options)
-        stream = self._stream(conversation, generation)
-        return self._start(owner, stored.id, path[-1].id, conversation, stream, generation)
+        with self.replies.reserved(conversation_id):
+            stored = self.store.load(owner, conversation_id)
+            asked = [index for index, one in enumerate(stored.path) if one.role == "user"]
+            if not asked:
+                raise NotFoundError("There is no message to reply to in this conversation.")
+            path = stored.path[: asked[-1] + 1]
+            generation = options.generation
+            if path[-1] is not stored.path[-1] and generation.seed is None:
+                # The likeliest reply again would be no other version.
+                generation = _lively(generation)
+            conversation = self._conversation(stored, path, options)
+            stream = self._stream(conversation, generation)
+            return self._start(owner, stored.id, path[-1].id, conversation, stream, generation)
 
     def undo(self, owner: str, conversation_id: str) -> Message:
         """Take back the last message with its reply; returns it. Its pictures stay kept."""
-        self.replies.check_free(conversation_id)
-        return self.store.undo(owner, conversation_id)
+        with self.replies.reserved(conversation_id):
+            return self.store.undo(owner, conversation_id)
 
     def choose(self, owner: str, conversation_id: str, message_id: str) -> None:
         """Go to another version of a message."""
-        self.replies.check_free(conversation_id)
-        self.store.choose(owner, conversation_id, message_id)
+        with self.replies.reserved(conversation_id):
+            self.store.choose(owner, conversation_id, message_id)
 
     def stop(self, owner: str, conversation_id: str) -> None:
         """End the reply that is being written and keep its words."""
@@ -142,11 +141,10 @@ class Turns:
             return None, 0
         conversation = self._conversation(stored, stored.path, options)
         try:
-            use = self.engine.context_use(conversation)
+            use = self.engine.context_use(conversation, options.generation.max_new_tokens)
         except LlavaChatError:
             return None, 0  # the meter is a help; its failure must not hide the conversation
-        dropped = conversation.turns[: use.dropped_turns]
-        return use, sum(len(turn.images) for turn in dropped)
+        return use, use.dropped_pictures
 
     def _begin(
         self,
@@ -172,7 +170,7 @@ class Turns:
                 self.store.set_options(owner, stored.id, options.system, options.template, settings)
             parent_id = before[-1].id if before else None
             message = self.store.add_user(owner, stored.id, text, pictures, parent_id=parent_id)
-        except LlavaChatError:
+        except BaseException:
             stream.cancel()
             raise
         return self._start(owner, stored.id, message.id, conversation, stream, options.generation)
@@ -198,11 +196,14 @@ class Turns:
         self, conversation: Conversation, generation: GenerationSettings, done: Done
     ) -> ReplyRecord:
         model = self.engine.model
+        template = template_of(conversation, model.template)
+        system = template.system if conversation.system is None else conversation.system
+        read = _without_oldest(conversation, done.dropped_turns)
         return ReplyRecord(
             model_id=model.id,
             revision=model.revision,
-            template=conversation.template or model.template,
-            system=conversation.system,
+            template=template.name,
+            system=system,
             settings=asdict(generation),
             prompt_tokens=done.prompt_tokens,
             generated_tokens=len(done.token_ids),
@@ -210,11 +211,12 @@ class Turns:
             total_s=done.total_s,
             app_version=__version__,
             seed=done.seed,
-            picture_ids=tuple(p.id for turn in conversation.turns for p in turn.images),
+            picture_ids=tuple(p.id for turn in read.turns for p in turn.images),
         )
 
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
-        self.engine.context_use(conversation)  # raises what would only come as Failed, too late
+        # Raises what would only come as Failed, too late.
+        self.engine.context_use(conversation, generation.max_new_tokens)
         return cast(Stream, self.engine.stream(conversation, generation))
 
     def _conversation(
@@ -260,6 +262,12 @@ def _find(stored: StoredConversation, message_id: str, role: str) -> tuple[int, 
         if message.id == message_id and message.role == role:
             return index, message
     raise NotFoundError("That message is no longer shown here. Reload the page.")
+
+
+def _without_oldest(conversation: Conversation, dropped_turns: int) -> Conversation:
+    """What the model read; the pictures of a turn that was left out may have moved to another."""
+    kept_turns = len(conversation.turns) - dropped_turns
+    return fit(conversation, kept_turns, 0, lambda shorter: len(shorter.turns)).conversation
 
 
 def _lively(generation: GenerationSettings) -> GenerationSettings:

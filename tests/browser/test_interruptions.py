@@ -1,0 +1,219 @@
+"""Nothing that a person wrote is lost, whatever happens at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Locator, Route, expect
+
+from tests.browser.conftest import Chat, Server
+
+
+def edit(chat: Chat, text: str) -> Locator:
+    """Begin to edit the first message."""
+    chat.messages.first.hover()
+    chat.page.get_by_role("button", name="Edit and ask again").first.click()
+    field = chat.page.get_by_label("Edit the message")
+    field.fill(text)
+    return field
+
+
+def stop(chat: Chat) -> None:
+    """Stop the reply and wait for its end."""
+    chat.page.locator("#composer .stop-button").click()
+    chat.idle()
+
+
+def test_an_open_page_goes_on_where_it_was_after_a_restart(chat: Chat, server: Server) -> None:
+    chat.ask("Before the restart")
+    address = chat.page.url
+    assert server.stop() == 0
+    server.start()
+    chat.ask("After the restart")
+    expect(chat.messages).to_have_text(["Before the restart", "After the restart"])
+    assert chat.page.url == address
+
+
+def test_an_edit_outlives_the_end_of_a_reply_and_a_refusal(chat: Chat) -> None:
+    chat.allow_long_replies()
+    chat.say("A question")
+    chat.writing()
+    field = edit(chat, "A better question")
+    field.press("Enter")
+    expect(chat.page.get_by_role("alert")).to_contain_text("still being written")
+    expect(field).to_have_value("A better question")
+    field.fill("The best question")
+    stop(chat)
+    expect(chat.replies).to_have_count(1)
+    expect(field).to_have_value("The best question")
+    field.press("Enter")
+    expect(chat.messages).to_have_text(["The best question"])
+    expect(field).to_have_count(0)
+    chat.writing()
+    stop(chat)
+    chat.page.locator("#thread .message.user").hover()
+    chat.page.get_by_role("button", name="Earlier version").first.click()
+    expect(chat.messages).to_have_text(["A question"])
+    expect(field).to_have_count(0)
+
+
+def test_an_edit_that_was_cancelled_stays_away(chat: Chat) -> None:
+    chat.allow_long_replies()
+    chat.say("A question")
+    chat.writing()
+    edit(chat, "Never mind")
+    chat.page.get_by_role("button", name="Cancel").click()
+    stop(chat)
+    expect(chat.replies).to_have_count(1)
+    expect(chat.page.get_by_label("Edit the message")).to_have_count(0)
+    expect(chat.messages).to_be_visible()
+
+
+def test_a_new_name_outlives_the_end_of_a_reply(chat: Chat) -> None:
+    chat.allow_long_replies()
+    chat.say("A question")
+    chat.writing()
+    chat.listed.first.hover()
+    chat.page.get_by_role("button", name="Rename A question").click()
+    name = chat.page.get_by_label("New name")
+    name.fill("A name")
+    stop(chat)
+    expect(chat.replies).to_have_count(1)
+    expect(name).to_have_value("A name")
+    name.press("Enter")
+    expect(chat.listed).to_have_text(["A name"])
+    expect(name).to_have_count(0)
+
+
+def test_a_seed_out_of_range_holds_nothing_up(chat: Chat) -> None:
+    chat.allow_long_replies()
+    chat.say("A question")
+    chat.writing()
+    chat.page.get_by_role("button", name="Settings", exact=True).click()
+    seed = chat.page.get_by_label("Seed")
+    seed.fill("-1")
+    seed.press("Tab")
+    stop(chat)
+    chat.page.get_by_role("button", name="New chat").click()
+    expect(chat.messages).to_have_count(0)
+    chat.say("Another one")
+    expect(chat.page.get_by_role("alert")).to_contain_text("seed")
+    expect(chat.box).to_have_value("Another one")
+    chat.page.get_by_role("button", name="Back to the defaults").click()
+    expect(seed).to_have_value("")
+    chat.ask("Another one")
+
+
+@contextmanager
+def held_back(chat: Chat) -> Iterator[None]:
+    """Let what the page sends to the server wait until the end."""
+    chat.ask("Hello")  # what the page sends when it opens is over then
+    calls: list[Route] = []
+    holding = True
+
+    def hold(call: Route) -> None:
+        calls.append(call) if holding else call.continue_()
+
+    chat.page.route("**/queue/join*", hold)
+    yield
+    holding = False
+    for call in calls:
+        call.continue_()
+
+
+def say(chat: Chat, text: str) -> None:
+    """Send, and wait until it is on its way."""
+    with chat.page.expect_request("**/queue/join*"):
+        chat.say(text)
+
+
+def test_words_typed_while_a_message_is_on_its_way_stay(chat: Chat) -> None:
+    with held_back(chat):
+        say(chat, "A question")
+        chat.box.press_sequentially(" and the next")
+    expect(chat.messages).to_have_text(["Hello", "A question"])
+    expect(chat.box).to_have_value(" and the next")
+    chat.idle()
+    expect(chat.box).to_have_value(" and the next")
+
+
+def test_a_refused_message_comes_back_with_what_was_typed_since(chat: Chat) -> None:
+    long = "x" * 100_000
+    with held_back(chat):
+        say(chat, long)
+        chat.box.press_sequentially("More")
+    expect(chat.page.get_by_role("alert")).to_contain_text("Shorten it")
+    expect(chat.box).to_have_value(f"{long}\nMore")
+
+
+def test_escape_counts_before_the_first_word(chat: Chat) -> None:
+    with held_back(chat):
+        chat.allow_long_replies()
+        say(chat, "Tell me everything.")
+        chat.page.keyboard.press("Escape")
+    expect(chat.messages).to_have_text(["Hello", "Tell me everything."])
+    chat.idle()
+
+
+def test_a_double_click_acts_once(chat: Chat) -> None:
+    chat.ask("One")
+    chat.ask("Two")
+    chat.page.get_by_role("button", name="Take back the last question").dblclick()
+    expect(chat.box).to_have_value("Two")
+    expect(chat.messages).to_have_text(["One"])
+    chat.box.fill("")
+    chat.page.get_by_role("button", name="New chat").click()
+    before = chat.listed.count()
+    chat.page.locator(".example").first.dblclick()
+    expect(chat.replies).to_have_count(1)
+    chat.idle()
+    expect(chat.listed).to_have_count(before + 1)
+
+
+def test_taking_a_question_back_keeps_the_draft(chat: Chat, drawing: Path) -> None:
+    chat.ask("What is this?", drawing)
+    chat.attach(drawing)
+    undo = chat.page.get_by_role("button", name="Take back the last question")
+    undo.click()
+    expect(chat.page.get_by_role("alert")).to_contain_text("waits to be sent")
+    expect(chat.messages).to_have_count(1)
+    chat.page.locator("#composer .delete-button").click()
+    expect(chat.page.locator("#composer .thumbnail-item")).to_have_count(0)
+    chat.box.fill("A draft")
+    expect(undo).to_be_enabled()
+    undo.click()
+    expect(chat.messages).to_have_count(0)
+    expect(chat.box).to_have_value("What is this?\nA draft")
+
+
+def test_a_second_tab_that_closes_stops_nothing(chat: Chat) -> None:
+    chat.allow_long_replies()
+    chat.say("A long one")
+    chat.writing()
+    second = Chat(chat.page.context.new_page(), chat.server)
+    second.open(f"?c={chat.page.url.split('c=')[1]}")
+    second.writing()
+    second.page.close()
+    before = chat.page.locator("#live .text").inner_text()
+    expect(chat.page.locator("#live .text")).not_to_have_text(before)
+    expect(chat.page.locator("#live .state")).to_contain_text("Writing")
+    stop(chat)
+
+
+def test_half_an_emoji_can_be_searched_for(chat: Chat) -> None:
+    chat.ask("A question")
+    chat.page.get_by_label("Search your conversations").evaluate(
+        "e => { e.value = '\\ud83d'; e.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    expect(chat.page.locator("#conversations")).to_contain_text("Nothing found")
+    chat.ask("Another one")
+
+
+def test_a_jfif_is_a_jpeg(chat: Chat, tmp_path: Path) -> None:
+    picture = tmp_path / "photo.jfif"
+    Image.new("RGB", (64, 48), "red").save(picture, "JPEG")
+    chat.ask("What is this?", picture)
+    expect(chat.page.locator("#thread .thumb")).to_have_count(1)

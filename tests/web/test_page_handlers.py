@@ -1,0 +1,272 @@
+"""What one page shows when several things happen at once: real engine, store, turns, components."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, ChatEngine, GenerationSettings
+from llava_chat.image import PictureLimits
+from llava_chat.store import ConversationStore
+from llava_chat.web.chat import layout
+from llava_chat.web.chat.handlers import ChatHandlers
+from llava_chat.web.chat.replies import LiveReply, Replies
+from llava_chat.web.chat.showing import Showing, View
+from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.thumbnails import Thumbnails
+from tests.web.conftest import run
+
+GREEDY = GenerationSettings(temperature=0, max_new_tokens=900)
+OPTIONS = Options(None, None, GREEDY)
+ME, SOMEBODY = "me", "somebody"
+
+
+@dataclass
+class Tab:
+    """A page of one person: calls the handlers as Gradio does."""
+
+    handlers: ChatHandlers
+    owner: str
+    view: View
+    query: dict[str, str]
+
+    @property
+    def turns(self) -> Turns:
+        return self.handlers.turns
+
+    def request(self) -> Any:
+        return SimpleNamespace(owner=self.owner, query_params=self.query)
+
+    def values(self, text: str = "", **fields: Any) -> dict[Any, Any]:
+        settings = self.handlers.parts.settings
+        known = {**settings.show(OPTIONS), **{getattr(settings, k): v for k, v in fields.items()}}
+        composer = {"text": text, "files": []}
+        return {**known, self.handlers.view: self.view, self.handlers.parts.composer: composer}
+
+    def send(self, text: str, **fields: Any) -> Any:
+        return self.handlers.send(self.values(text, **fields), self.request())
+
+    def act(self, action: str, **detail: str) -> Any:
+        event: Any = SimpleNamespace(_data={"action": action, **detail})
+        return self.handlers.act(self.values(), event, self.request())
+
+    def running(self) -> LiveReply:
+        live = self.turns.replies.running(self.view.conversation_id)
+        assert live is not None
+        return live
+
+    def sentence(self, steps: list[dict[Any, Any]]) -> str:
+        shown = [
+            step[self.handlers.parts.notice] for step in steps if self.handlers.parts.notice in step
+        ]
+        return str(shown[-1])
+
+
+@pytest.fixture
+def new_tab(engine: ChatEngine, store: ConversationStore, tmp_path: Path) -> Callable[..., Tab]:
+    limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
+    turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
+    with gr.Blocks():
+        parts = layout.build(engine.model, OPTIONS, ("vicuna_v1",), (), 5000)
+    who: Any = lambda request: request.owner  # noqa: E731
+    handlers = ChatHandlers(parts, turns, Showing(parts, turns, OPTIONS, ()), (), who)
+
+    def new_tab(owner: str = ME, **query: str) -> Tab:
+        return Tab(handlers, owner, View(), query)
+
+    return new_tab
+
+
+async def rest(steps: Any) -> list[dict[Any, Any]]:
+    return [step async for step in steps]
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not happened():
+            await asyncio.sleep(0.002)
+
+
+def asked(tab: Tab, text: str, max_new_tokens: int = 4) -> str:
+    """A conversation of the tab's owner with one reply."""
+    generation = GenerationSettings(temperature=0, max_new_tokens=max_new_tokens)
+    live = tab.turns.ask(tab.owner, None, text, [], Options(None, None, generation))
+    run(until(lambda: live.ended))
+    return live.conversation_id
+
+
+def test_a_strangers_conversation_is_never_what_the_page_shows(
+    new_tab: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = new_tab(), new_tab(SOMEBODY)
+    secret = asked(theirs, "A secret")
+    shown_while_asked = []
+    load = mine.turns.store.load
+
+    def watched(owner: str, conversation_id: str) -> Any:
+        shown_while_asked.append(mine.view.conversation_id)
+        return load(owner, conversation_id)
+
+    monkeypatch.setattr(mine.turns.store, "load", watched)
+    steps = run(rest(mine.act("open", conversation=secret)))
+    assert shown_while_asked and secret not in shown_while_asked
+    assert mine.view.conversation_id is None
+    assert "no such conversation" in mine.sentence(steps)
+    assert "A secret" not in str(steps)
+
+
+def test_after_a_restart_the_address_tells_what_the_page_shows(new_tab: Callable[..., Tab]) -> None:
+    conversation_id = asked(new_tab(), "Before")
+    page = new_tab(c=conversation_id)
+    run(rest(page.send("After", max_new_tokens=4)))
+    path = page.turns.store.load(ME, conversation_id).path
+    assert [message.text for message in path if message.role == "user"] == ["Before", "After"]
+
+
+@pytest.mark.parametrize("unknown", ["0" * 32, "x", ""])
+def test_an_address_that_names_nothing_of_ones_own_begins_anew(
+    new_tab: Callable[..., Tab], unknown: str
+) -> None:
+    theirs = asked(new_tab(SOMEBODY), "Theirs")
+    for name in (unknown, theirs):
+        page = new_tab(c=name)
+        run(rest(page.send("Mine", max_new_tokens=4)))
+        assert page.view.conversation_id not in (None, name)
+    assert len(page.turns.store.load(SOMEBODY, theirs).path) == 2
+
+
+def test_a_new_chat_begun_before_the_first_word_is_not_left_again(
+    new_tab: Callable[..., Tab],
+) -> None:
+    tab = new_tab()
+
+    async def go() -> list[dict[Any, Any]]:
+        sending = tab.send("A question", max_new_tokens=4)
+        await anext(sending)
+        await rest(tab.act("new"))
+        return await rest(sending)
+
+    steps = run(go())
+    assert tab.view.conversation_id is None
+    assert not any(tab.handlers.parts.thread in step for step in steps)
+    assert "A question" in str(steps[-1][tab.handlers.parts.conversations])
+
+
+def test_a_stop_before_the_first_word_counts(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+
+    async def go() -> None:
+        sending = tab.send("A question")
+        await anext(sending)
+        await tab.handlers.stop({tab.handlers.view: tab.view}, tab.request())
+        await rest(sending)
+
+    run(go())
+    path = tab.turns.store.load(ME, str(tab.view.conversation_id)).path
+    assert len(path) == 1 or path[1].finish == "cancelled"
+
+
+def test_what_is_refused_comes_back_into_the_composer(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    emptied, back, told = run(rest(tab.send("x" * 5001)))
+    composer = tab.handlers.parts.composer
+    assert emptied[composer].value == {"text": "", "files": []}
+    assert back[composer].value["text"] == "x" * 5001
+    assert "5,001 characters" in tab.sentence([told])
+
+
+def test_the_end_of_a_reply_does_not_bring_back_what_was_left(
+    new_tab: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = new_tab()
+    ended = tab.handlers._ended
+
+    def ended_late(*arguments: Any) -> Any:
+        updates = ended(*arguments)
+        tab.view.leave()  # a click on another conversation comes in just now
+        tab.view.conversation_id = None
+        return updates
+
+    monkeypatch.setattr(tab.handlers, "_ended", ended_late)
+    steps = run(rest(tab.send("A question", max_new_tokens=4)))
+    assert steps[-1] == {tab.handlers.parts.live: ""}
+
+
+def test_a_reply_goes_on_until_the_last_page_that_shows_it_is_gone(
+    new_tab: Callable[..., Tab],
+) -> None:
+    first = new_tab()
+
+    async def go() -> LiveReply:
+        sending = first.send("A long one")
+        while first.view.conversation_id is None:
+            await anext(sending)
+        live = first.running()
+        second = new_tab(c=live.conversation_id)
+        opening = second.handlers.open_page(second.values(), second.request())
+        for steps in (sending, opening, opening):
+            await anext(steps)
+        await opening.aclose()
+        words = live.progress.tokens
+        await until(lambda: live.progress.tokens > words + 4)
+        await sending.aclose()
+        await until(lambda: live.ended)
+        return live
+
+    live = run(go())
+    reply = first.turns.store.load(ME, live.conversation_id).path[1]
+    assert reply.finish == "cancelled"
+
+
+def test_a_frame_is_rendered_beside_the_event_loop(
+    new_tab: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = new_tab()
+    rendered, progress = [], tab.handlers.showing.progress
+
+    def watched(*arguments: Any) -> Any:
+        rendered.append((threading.current_thread(), arguments[0].text))
+        return progress(*arguments)
+
+    monkeypatch.setattr(tab.handlers.showing, "progress", watched)
+    loop: set[threading.Thread] = set()
+
+    async def go() -> None:
+        loop.add(threading.current_thread())
+        await rest(tab.send("A question"))
+
+    run(go())
+    threads = [thread for thread, text in rendered if text]
+    assert threads and not loop.intersection(threads)
+
+
+def test_half_a_character_is_searched_for_and_not_found(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    (step,) = run(rest(tab.act("search", text="a\udc00b")))
+    assert str(step[tab.handlers.parts.conversations]).encode()
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        GenerationSettings(temperature=2, top_p=0.001, repetition_penalty=2, seed=0),
+        GenerationSettings(temperature=0, top_p=1, max_new_tokens=MAX_NEW_TOKENS_LIMIT),
+    ],
+)
+def test_gradio_refuses_no_setting_that_may_be_the_default(
+    engine: ChatEngine, chosen: GenerationSettings
+) -> None:
+    options = Options(None, None, chosen)
+    with gr.Blocks():
+        parts = layout.build(engine.model, options, (), (), 5000)
+    values = {field: field.preprocess(field.value) for field in parts.settings.fields}
+    read = parts.settings.options(values, chosen.deadline_s)
+    assert read.generation == chosen
