@@ -122,7 +122,7 @@ class Recipe:
 
 
 RECIPES = {
-    # Four and a half hours on two cores that multiply bfloat16, by the measured speed of each part.
+    # About four hours on two cores that multiply bfloat16, by the measured speed of each part.
     "cpu": Recipe(
         image_px=144, patch_px=16, vision_width=192, vision_layers=6,
         text_width=256, text_layers=6, head_width=64, vocabulary=1024,
