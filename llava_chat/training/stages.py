@@ -62,27 +62,15 @@ def run_stage(
     conversation_of: sample number -> a whole conversation with its pictures; name_of: what it is
     called in an error. Raises TrainingDataError for a sample of which nothing can be learned.
     """
-    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    model = checkpoint.model
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
+    make = _sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
     model.language_model.requires_grad_(stage == "finetune")
     model.projector.requires_grad_(True)
     model.float()
     inner = model.language_model.model
     decoder = compiled(inner) if options.one_length else inner
     device = next(model.projector.parameters()).device
-
-    def make(number: int) -> TokenSample:
-        """Conversation `number` as tokens and pixels."""
-        return token_sample(
-            conversation_of(number),
-            tokenizer,
-            template=template,
-            tokens_per_picture=model.tokens_per_picture,
-            image_token_id=model.config.image_token_id,
-            pixels=lambda picture: checkpoint.pixels(picture).numpy(),
-            max_tokens=options.max_tokens,
-            name=name_of(number),
-        )
 
     def collated(samples: list[TokenSample]) -> TokenBatch:
         return collate(samples, length=options.max_tokens if options.one_length else None)
@@ -110,6 +98,27 @@ def run_stage(
     model.eval().requires_grad_(False)
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def _sample_maker(
+    checkpoint: Checkpoint,
+    template: str,
+    conversation_of: Callable[[int], Conversation],
+    max_tokens: int,
+    name_of: Callable[[int], str],
+) -> Callable[[int], TokenSample]:
+    """Sample number -> that conversation as tokens and pixels."""
+    model = checkpoint.model
+    return lambda number: token_sample(
+        conversation_of(number),
+        checkpoint.tokenizer,
+        template=template,
+        tokens_per_picture=model.tokens_per_picture,
+        image_token_id=model.config.image_token_id,
+        pixels=lambda picture: checkpoint.pixels(picture).numpy(),
+        max_tokens=max_tokens,
+        name=name_of(number),
+    )
 
 
 def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
