@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from llava_chat import ASSETS
 from llava_chat.errors import CheckpointError
 
 BUNDLED_NAME = "scenes"
-BUNDLED_FOLDER = Path(__file__).resolve().parents[2] / "assets" / BUNDLED_NAME
+BUNDLED_FOLDER = ASSETS / BUNDLED_NAME
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")

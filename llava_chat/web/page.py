@@ -6,10 +6,10 @@ Imports the tabs; `launch` imports this.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import gradio as gr
 
+from llava_chat import ASSETS
 from llava_chat.assembly import generation_settings, picture_limits
 from llava_chat.conversation import TEMPLATES
 from llava_chat.engine.base import ChatEngine
@@ -26,7 +26,6 @@ from llava_chat.web.icons import sprite
 from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import UNSENT_AGE_S
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 # In the order in which their rules count.
 STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"

@@ -1,7 +1,7 @@
 """The example conversations that a first visit offers: pictures in assets/examples with a question.
 
 A picture that is not there is not offered, so a checkout without them still serves. Imports
-nothing of this project.
+nothing of this project but where its assets are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-FOLDER = Path(__file__).resolve().parents[3] / "assets" / "examples"
+from llava_chat import ASSETS
+
+FOLDER = ASSETS / "examples"
 
 
 @dataclass(frozen=True)
