@@ -24,7 +24,7 @@ def icon_button(
 ) -> str:
     """A button of one icon, named for screen readers and on hover.
 
-    click: what page.js does with it. data: the data-* attributes that go with the click.
+    click: what controls.js does with it. data: the data-* attributes that go with the click.
     """
     shown = attributes(
         {

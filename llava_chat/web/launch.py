@@ -26,6 +26,7 @@ from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
 from llava_chat.web.guard import RequestGuard
+from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
@@ -83,7 +84,6 @@ def launch(
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
     blocks = page.build(engine, store, replies, thumbnails, settings, sessions.owner_of)
-    script = page.SCRIPT.read_text(encoding="utf-8")
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -100,21 +100,22 @@ def launch(
         favicon_path=page.FAVICON,
         theme=page.theme(),
         css_paths=page.STYLE_SHEETS,
-        head=f"<script>{script}</script>",
+        head=script_tags(),
         app_kwargs={
             "routes": [
                 *picture_routes(sessions, store, thumbnails),
                 *export_routes(sessions, store),
                 *example_routes(),
+                *script_routes(),
             ],
-            "middleware": _middleware(sessions, settings, script),
+            "middleware": _middleware(sessions, settings),
             "lifespan": sweeping(settings.uploads),
         },
     )
     return blocks
 
 
-def _middleware(sessions: Sessions, settings: Settings, script: str) -> list[Middleware]:
+def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
     embedded = on_space()
     upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
     options: dict[str, Any] = {
@@ -124,7 +125,7 @@ def _middleware(sessions: Sessions, settings: Settings, script: str) -> list[Mid
         "max_upload_bytes": upload_bytes,
     }
     return [
-        Middleware(SecurityHeaders, on_space=embedded, scripts=(script,)),
+        Middleware(SecurityHeaders, on_space=embedded),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
     ]

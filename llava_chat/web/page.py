@@ -31,7 +31,6 @@ STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"
     for name in ("tokens", "page", "sidebar", "thread", "composer", "panel")
 ]
-SCRIPT = ASSETS / "js" / "page.js"
 FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.
 TEXT_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")

@@ -74,12 +74,9 @@ class SecurityHeaders:
     huggingface.co. Everything that is not a page may load nothing at all.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, on_space: bool = False, scripts: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, on_space: bool = False) -> None:
         self._app = app
         self._ancestors = SPACE_ANCESTORS if on_space else ("'self'",)
-        self._scripts = tuple(script_hash(script.encode()) for script in scripts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and complete its response's headers."""
@@ -110,7 +107,7 @@ class SecurityHeaders:
 
     def _policy(self, page: bytes) -> str:
         inline = (script_hash(script) for script in _INLINE_SCRIPT.findall(page))
-        return content_security_policy([*inline, *self._scripts], self._ancestors)
+        return content_security_policy(inline, self._ancestors)
 
     @staticmethod
     def _protect(start: Message, policy: str) -> None:

@@ -11,7 +11,7 @@ from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View, as_upload
 from llava_chat.web.chat.turns import Options, Turns
 
-Detail = dict[str, str]  # what page.js sends with an action
+Detail = dict[str, str]  # what the page sends with an action
 
 
 class Actions:

@@ -113,7 +113,7 @@ class Showing:
         return {self._parts.composer: gr.MultimodalTextbox(**changes)}
 
     def given_back(self, text: str, files: Sequence[Path], *, running: bool = False) -> Updates:
-        """What was said, in the composer again; page.js keeps what was typed there since."""
+        """What was said, in the composer again; composer.js keeps what was typed since."""
         value: dict[str, str | list[Any]] = {"text": text, "files": [str(file) for file in files]}
         shown = gr.MultimodalTextbox(value=value, submit_btn=not running, stop_btn=running)
         return {self._parts.composer: shown}

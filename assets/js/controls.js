@@ -1,0 +1,81 @@
+// What a click on a control means, what is searched for, and the keys.
+
+import { composerText, picturesWait, stopReply } from "./composer.js";
+import { confirmFirst, enlarge } from "./dialogs.js";
+import { $, act, closest, phone } from "./dom.js";
+import { isOpen, setDrawer } from "./drawers.js";
+import { copy, edit, holdBack } from "./editing.js";
+import { switchTheme } from "./theme.js";
+import { toLatest } from "./thread.js";
+
+const SEARCH_AFTER_MS = 200; // of no more typing
+
+function remove(button) {
+  const item = button.closest("[data-conversation]");
+  const { conversation, title } = item.dataset;
+  confirmFirst(`Delete “${title}” for good?`, "Delete", () => act(item, { action: "delete", conversation }));
+}
+
+function actOnServer(button) {
+  const { action, message, conversation, value } = button.dataset;
+  const leaves = action === "open" || action === "new";
+  if (phone.matches && leaves) setDrawer("sidebar", false);
+  const waiting = action === "undo" && picturesWait() ? "pictures" : undefined;
+  act(button, { action, message, conversation, value, waiting });
+  if (button.closest("#thread")) holdBack(button);
+  if (!phone.matches && leaves) composerText()?.focus();
+}
+
+const clicks = {
+  act: actOnServer,
+  copy,
+  delete: remove,
+  dismiss: (button) => { button.closest(".notice").hidden = true; },
+  edit: (button) => edit("message", button.closest(".message").dataset.id),
+  enlarge,
+  latest: toLatest,
+  rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
+  theme: switchTheme,
+  toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
+};
+
+function closeMenus() {
+  for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+}
+
+document.addEventListener("click", (event) => {
+  const button = closest(event, "[data-click]");
+  if (button && event.detail > 1 && button.dataset.click === "act") return; // a double click's second
+  if (button && !button.disabled) {
+    clicks[button.dataset.click]?.(button);
+    if (button.dataset.click !== "toggle") closeMenus();
+    return;
+  }
+  if (!closest(event, "details.menu") || closest(event, "a")) closeMenus();
+  if (phone.matches && event.target.id === "scrim") { setDrawer("sidebar", false); setDrawer("panel", false); }
+});
+
+let searchTimer;
+document.addEventListener("input", (event) => {
+  const field = closest(event, "#search");
+  if (!field) return;
+  clearTimeout(searchTimer);
+  searchTimer = setTimeout(() => act(field, { action: "search", text: field.value }), SEARCH_AFTER_MS);
+});
+
+function leave(event) {
+  if ($("dialog[open]") || event.defaultPrevented) return;
+  const menu = $("details.menu[open]");
+  if (menu) { menu.open = false; $("summary", menu)?.focus(); return; }
+  if (stopReply()) { event.preventDefault(); return; }
+  if (isOpen("panel")) setDrawer("panel", false, true);
+  else if (phone.matches && isOpen("sidebar")) setDrawer("sidebar", false, true);
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") leave(event);
+  if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
+    event.preventDefault();
+    $('#sidebar [data-action="new"]')?.click();
+  }
+});
