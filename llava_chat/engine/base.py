@@ -17,7 +17,10 @@ from llava_chat.errors import LlavaChatError, SettingError
 FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 
 MAX_NEW_TOKENS_LIMIT = 4096
+"""The context of the longest models of this line: more could never be written."""
+
 MAX_DEADLINE_S = 3600.0
+"""Whoever waits for an hour has left; a reply must not hold the engine for longer."""
 
 GREEDY_BELOW_TEMPERATURE = 1e-5
 """Sampling at a lower temperature only tells ids apart that are equally likely but for rounding,
@@ -30,8 +33,9 @@ class GenerationSettings:
 
     temperature: at most 2; below GREEDY_BELOW_TEMPERATURE is greedy. top_p: nucleus mass in (0, 1]
     (arXiv 1904.09751). repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858).
-    max_new_tokens: tokens. seed: None draws one. deadline_s: seconds from arrival until the reply
-    is cut. Whole numbers may come as floats.
+    max_new_tokens: tokens, at most MAX_NEW_TOKENS_LIMIT. seed: None draws one. deadline_s: seconds
+    from arrival until the reply is cut, at most MAX_DEADLINE_S. Whole numbers may come as floats.
+    0.2, 0.7 and 512 are those of LLaVA's own page (haotian-liu/LLaVA, gradio_web_server.py).
     Raises SettingError naming the field.
 
     >>> GenerationSettings(temperature=-1)
@@ -165,6 +169,16 @@ class ContextUse:
     dropped_pictures: int = 0
 
 
+class Stream(Iterator[Event], Protocol):
+    """The reader's end of a reply."""
+
+    def cancel(self) -> None:
+        """Stop; the words so far still come, ending in Done."""
+
+    def close(self) -> None:
+        """Stop, and let go of what is left: nothing is yielded after that."""
+
+
 class ChatEngine(Protocol):
     """Makes replies. All methods may be called from any thread."""
 
@@ -172,12 +186,11 @@ class ChatEngine(Protocol):
     def model(self) -> ModelInfo:
         """The model that answers."""
 
-    def stream(self, conversation: Conversation, settings: GenerationSettings) -> Iterator[Event]:
+    def stream(self, conversation: Conversation, settings: GenerationSettings) -> Stream:
         """Yield Queued*, Looking, Token*, then one Done or Failed.
 
-        The conversation's last turn is the user's. Closing the iterator frees the engine within
-        one token; nothing is yielded after that. Raises EngineBusyError or EngineClosedError
-        before the first event, never later.
+        The conversation's last turn is the user's. Cancelling or closing frees the engine within
+        one token. Raises EngineBusyError or EngineClosedError before the first event, never later.
         """
 
     def context_use(
@@ -186,7 +199,8 @@ class ChatEngine(Protocol):
         """Count the prompt of `conversation` without running the model.
 
         max_new_tokens: of the reply that it leaves room for; None is what the settings have when
-        nobody changed them.
+        nobody changed them. Raises ContextFullError when the newest message does not fit alone,
+        UsageError when the conversation has no template or cannot be told in it.
         """
 
     def close(self, grace_s: float = 10.0) -> None:

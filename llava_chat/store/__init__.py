@@ -1,10 +1,13 @@
 """What the app remembers: conversations with all versions, records of replies, pictures by hash.
 
-SQLite by default, PostgreSQL by URL. Imports conversation, image and errors; no torch, no gradio.
+SQLite by default; another database by its SQLAlchemy URL and driver, not tested yet. Imports
+conversation, image and errors; no torch, no gradio.
 """
 
 from llava_chat.store.conversations import ConversationStore, Place
+from llava_chat.store.picture_files import write_whole
 from llava_chat.store.stored import (
+    ChatOptions,
     ConversationSummary,
     Message,
     ReplyRecord,
@@ -13,6 +16,7 @@ from llava_chat.store.stored import (
 )
 
 __all__ = [
+    "ChatOptions",
     "ConversationStore",
     "ConversationSummary",
     "Message",
@@ -20,4 +24,5 @@ __all__ = [
     "ReplyRecord",
     "StoredConversation",
     "title_from",
+    "write_whole",
 ]

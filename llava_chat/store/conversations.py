@@ -1,7 +1,7 @@
 """The store: every conversation with all its versions, its pictures, and what made each reply.
 
-The page, the command line and the feedback talk to this class only. Whatever a method has returned
-from is on the disk. Every method takes the owner, and somebody else's conversation looks like none.
+Whoever keeps a conversation talks to this class only. Whatever a method has returned from is on the
+disk. Every method takes the owner, and somebody else's conversation looks like none.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from llava_chat.errors import MessageError, NotFoundError, StoreError
+from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture
 from llava_chat.store import rows
 from llava_chat.store.database import BUSY_TIMEOUT_S, Database
 from llava_chat.store.pictures import Pictures
 from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow
 from llava_chat.store.stored import (
+    ChatOptions,
     ConversationSummary,
     Message,
     ReplyRecord,
@@ -66,7 +67,21 @@ class ConversationStore:
         locked, newer than this program or out of reach.
         """
         database = Database.open(database_url, busy_timeout_s)
-        return cls(database, Pictures(data_dir / "pictures"))
+        store = cls(database, Pictures(data_dir / "pictures"))
+        try:
+            store._remove_orphans()
+        except StoreError as error:  # they wait for another start
+            _log.warning("files of pictures that nobody has could not be removed: %s", error)
+        return store
+
+    def _remove_orphans(self) -> None:
+        with self._database.read() as session:
+            if not self._pictures.orphans(session):
+                return
+        # Asked again: here nobody else can begin to use one.
+        with self._database.write() as session:
+            for path in self._pictures.orphans(session):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the database. Further calls raise StoreError."""
@@ -99,17 +114,9 @@ class ConversationStore:
         settings: Mapping[str, Any] | None = None,
     ) -> StoredConversation:
         """Begin an empty conversation. Without a title its first message gives it one."""
-        now = datetime.now(UTC)
         with self._database.write() as session:
-            row = ConversationRow(
-                id=uuid.uuid4().hex,
-                owner=owner,
-                title=_title(title),
-                created_at=now,
-                updated_at=now,
-            )
-            _set_options(row, system, template, settings or {})
-            session.add(row)
+            row = _begin(session, owner, _title(title))
+            _set_options(row, ChatOptions(system, template, settings or {}))
             return rows.stored(row, ())
 
     def list(self, owner: str, search: str = "", limit: int = 200) -> Summaries:
@@ -128,8 +135,11 @@ class ConversationStore:
         )
         words = rows.storable(search.strip())
         if words:
-            said = select(MessageRow.conversation_id).where(
-                MessageRow.text.icontains(words, autoescape=True)
+            said = (
+                select(MessageRow.conversation_id)
+                .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
+                .where(ConversationRow.owner == owner)  # nobody waits for a search of all chats
+                .where(MessageRow.text.icontains(words, autoescape=True))
             )
             titled = ConversationRow.title.icontains(words, autoescape=True)
             query = query.where(or_(titled, ConversationRow.id.in_(said)))
@@ -147,19 +157,6 @@ class ConversationStore:
         """Give the conversation a title, cut to 200 characters."""
         with self._database.write() as session:
             rows.owned(session, owner, conversation_id, to_change=True).title = _title(title)
-
-    def set_options(
-        self,
-        owner: str,
-        conversation_id: str,
-        system: str | None,
-        template: str | None,
-        settings: Mapping[str, Any],
-    ) -> None:
-        """Replace the system message, the template and the generation settings, all three."""
-        with self._database.write() as session:
-            row = rows.owned(session, owner, conversation_id, to_change=True)
-            _set_options(row, system, template, settings)
 
     def delete(self, owner: str, conversation_id: str) -> tuple[str, ...]:
         """Delete the conversation with every version, and the pictures that nobody else uses.
@@ -181,31 +178,35 @@ class ConversationStore:
     def add_user(
         self,
         owner: str,
-        conversation_id: str,
+        conversation_id: str | None,
         text: str,
         pictures: Sequence[Picture],
         *,
         parent_id: str | Place | None = Place.HEAD,
-        message_id: str | None = None,
+        options: ChatOptions | None = None,
     ) -> Message:
-        """Add what the user said and make it the head.
+        """Add what the user said, to a new conversation for None, and make it the head.
 
         parent_id: the reply it follows, None for a first message; a message's own parent makes an
         edited version of it. Left out: the head, and in place of a last message that got no reply.
-        message_id: the client's own (uuid4 hex); a repeat with the same id and text adds nothing.
+        options: take the place of the conversation's. Raises StoreError when the parent is no
+        reply; then, as after every failure, neither options nor a new conversation are kept.
         """
         for picture in pictures:
             self.keep_picture(picture)  # here: nobody else can write during a transaction
         with self._database.write() as session:
-            conversation = rows.owned(session, owner, conversation_id, to_change=True)
-            tree = rows.tree_of(session, conversation_id)
-            if message_id is not None and message_id in tree:
-                return _repeated(session, tree, message_id, "user", text)
+            if conversation_id is None:
+                conversation = _begin(session, owner)
+            else:
+                conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            if options is not None:
+                _set_options(conversation, options)
+            tree = rows.tree_of(session, conversation.id)
             if isinstance(parent_id, Place):
                 parent_id = _place(tree, conversation.head_id)
             if parent_id is not None and rows.known(tree, parent_id).role != "assistant":
                 raise StoreError("A message can only follow a reply.")
-            row = _new_message(session, conversation, message_id, parent_id, len(tree), text)
+            row = _new_message(conversation, parent_id, len(tree), text)
             row.role = "user"
             self._pictures.keep_all(session, pictures)
             row.pictures = [
@@ -225,22 +226,18 @@ class ConversationStore:
         token_ids: Iterable[int] | None,
         finish: str,
         record: ReplyRecord | None,
-        *,
-        message_id: str | None = None,
     ) -> Message:
         """Add a reply to the user's message `parent_id`, beside any earlier replies to it.
 
         It becomes the head if the message is still on the active path: whoever went elsewhere
-        while it was written stays there. message_id: as for add_user.
+        while it was written stays there. Raises StoreError when the parent is no user's message.
         """
         with self._database.write() as session:
             conversation = rows.owned(session, owner, conversation_id, to_change=True)
             tree = rows.tree_of(session, conversation_id)
-            if message_id is not None and message_id in tree:
-                return _repeated(session, tree, message_id, "assistant", text)
             if rows.known(tree, parent_id).role != "user":
                 raise StoreError("A reply can only follow a user's message.")
-            row = _new_message(session, conversation, message_id, parent_id, len(tree), text)
+            row = _new_message(conversation, parent_id, len(tree), text)
             row.role = "assistant"
             row.token_ids = None if token_ids is None else [int(token) for token in token_ids]
             row.finish = finish
@@ -276,12 +273,21 @@ def _title(title: str) -> str:
     return " ".join(rows.storable(title).split())[:TITLE_LIMIT_CHARACTERS]
 
 
-def _set_options(
-    row: ConversationRow, system: str | None, template: str | None, settings: Mapping[str, Any]
-) -> None:
-    row.system = None if system is None else rows.storable(system)
-    row.template = template
-    row.settings = dict(settings)
+def _begin(session: Session, owner: str, title: str = "") -> ConversationRow:
+    now = datetime.now(UTC)
+    row = ConversationRow(
+        id=uuid.uuid4().hex, owner=owner, title=title, created_at=now, updated_at=now
+    )
+    _set_options(row, ChatOptions())
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _set_options(row: ConversationRow, options: ChatOptions) -> None:
+    row.system = None if options.system is None else rows.storable(options.system)
+    row.template = options.template
+    row.settings = dict(options.settings)
 
 
 def _place(tree: Tree, head_id: str | None) -> str | None:
@@ -292,16 +298,10 @@ def _place(tree: Tree, head_id: str | None) -> str | None:
 
 
 def _new_message(
-    session: Session,
-    conversation: ConversationRow,
-    message_id: str | None,
-    parent_id: str | None,
-    position: int,
-    text: str,
+    conversation: ConversationRow, parent_id: str | None, position: int, text: str
 ) -> MessageRow:
-    message_id = rows.new_id(session, message_id)
     return MessageRow(
-        id=message_id,
+        id=uuid.uuid4().hex,
         conversation_id=conversation.id,
         parent_id=parent_id,
         position=position,
@@ -310,13 +310,6 @@ def _new_message(
         pictures=[],
         record=None,
     )
-
-
-def _repeated(session: Session, tree: Tree, message_id: str, role: str, text: str) -> Message:
-    message = rows.messages(session, tree, [message_id])[0]
-    if (message.role, message.text) != (role, rows.storable(text)):
-        raise MessageError("Another message was already sent under this id: reload the page.")
-    return message
 
 
 def _added(session: Session, tree: Tree, row: MessageRow) -> Message:

@@ -5,9 +5,13 @@ A file holds the checked pixels and nothing else: no EXIF, no profile, no name t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
+import time
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from llava_chat.errors import NotFoundError
@@ -33,17 +37,26 @@ class PictureFiles:
         path = self.path(picture.id)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, png_bytes(picture))
+            write_whole(path, png_bytes(picture))
             for folder in (path.parent, self._folder):
                 _sync_folder(folder)
         return path.stat().st_size
+
+    def older_than(self, age: timedelta) -> Iterator[Path]:
+        """Files that nobody has written for so long, also what a killed program left of one."""
+        before = time.time() - age.total_seconds()
+        for path in self._folder.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    yield path
 
     def remove(self, picture_id: str) -> None:
         """Delete the picture's file, if there is one."""
         self.path(picture_id).unlink(missing_ok=True)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of which nobody ever sees a part, on the disk when this returns."""
     descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -84,6 +84,12 @@ class Pictures:
         )
         return session.scalar(query) is not None
 
+    def orphans(self, session: Session) -> list[Path]:
+        """Old files without a row: their message was refused, or the program killed meanwhile."""
+        known = set(session.scalars(select(PictureRow.id)))
+        old = self._files.older_than(UNSENT_PICTURE_AGE)
+        return [path for path in old if path.suffix != ".png" or path.stem not in known]
+
     def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> tuple[str, ...]:
         """Remove those of `picture_ids` that no message has, and old ones that none ever had.
 

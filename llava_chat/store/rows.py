@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -12,12 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from llava_chat.conversation import Role
-from llava_chat.errors import MessageError, NotFoundError
+from llava_chat.errors import NotFoundError
 from llava_chat.store.schema import ConversationRow, MessageRow, ReplyRecordRow
 from llava_chat.store.stored import Message, ReplyRecord, StoredConversation
 from llava_chat.store.tree import Node, Tree
 
-_UUID_HEX = re.compile(r"[0-9a-f]{32}")
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -34,25 +32,11 @@ def owned(
     session: Session, owner: str, conversation_id: str, *, to_change: bool = False
 ) -> ConversationRow:
     """The owner's conversation. Raises NotFoundError when it is nobody's or somebody else's."""
-    query = select(ConversationRow).filter_by(id=conversation_id, owner=owner)
+    query = select(ConversationRow).filter_by(id=storable(conversation_id), owner=owner)
     row = session.scalar(query.with_for_update() if to_change else query)
     if row is None:
         raise NotFoundError("There is no such conversation: it may have been deleted.")
     return row
-
-
-def new_id(session: Session, message_id: str | None) -> str:
-    """The client's id for a new message, or a fresh one.
-
-    Raises MessageError when it is not uuid4 hex, NotFoundError when another conversation has it.
-    """
-    if message_id is None:
-        return uuid.uuid4().hex
-    if not _UUID_HEX.fullmatch(message_id):
-        raise MessageError("A message's id must be 32 hexadecimal digits.")
-    if session.get(MessageRow, message_id) is not None:
-        raise NotFoundError("There is no such message in this conversation.")
-    return message_id
 
 
 def tree_of(session: Session, conversation_id: str) -> Tree:
@@ -83,6 +67,7 @@ def message(row: MessageRow, tree: Tree) -> Message:
     """The row as a value, with its versions."""
     return Message(
         id=row.id,
+        conversation_id=row.conversation_id,
         parent_id=row.parent_id,
         role=cast(Role, row.role),
         text=row.text,

@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy sees them. The migrations make them; a test holds the two together.
 
 Conversations are trees: a regenerated reply or an edited message is one more child of the same
-parent, and nothing is ever overwritten. Everything here means the same on SQLite and PostgreSQL.
+parent, and nothing is ever overwritten. Nothing here is meant for SQLite alone.
 Only the store imports this module.
 """
 

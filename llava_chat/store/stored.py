@@ -18,7 +18,7 @@ class ReplyRecord:
     """What made a reply: enough to make a greedy one again.
 
     system, template: as they were used, after the defaults. settings: the generation settings by
-    name. seed: the one used, None for a greedy reply. picture_ids: of the whole prompt. Times in
+    name. seed: the one used, or drawn. picture_ids: of the whole prompt. Times in
     seconds from the request's arrival; first_token_s is None when no token came.
     """
 
@@ -38,6 +38,18 @@ class ReplyRecord:
 
 
 @dataclass(frozen=True)
+class ChatOptions:
+    """What a conversation goes on with. system, template: None for the model's own.
+
+    settings: the generation settings by name.
+    """
+
+    system: str | None = None
+    template: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Message:
     """One message, and where it stands among its versions.
 
@@ -47,6 +59,7 @@ class Message:
     """
 
     id: str
+    conversation_id: str
     parent_id: str | None
     role: Role
     text: str

@@ -9,26 +9,27 @@
 A conversation belongs to the session that began it, and knowing its id opens nothing. A client is
 given its session as a cookie when it connects, and keeps it; to go on in another program, hand the
 cookies on: `Client(url, httpx_kwargs={"cookies": dict(client.cookies)})`. Imports gradio,
-engine.base, errors and the chat's turns.
+templates, errors, the chat's turns and replies, web.security and web.uploads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import gradio.events
 
-from llava_chat.engine.base import GenerationSettings
 from llava_chat.errors import LlavaChatError, MessageError, PictureError
 from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply
-from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.chat.turns import Options, Turns, options_of
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.uploads import forget
 
@@ -37,6 +38,18 @@ _DESCRIPTION = (
     "Ask about pictures. Returns the reply and the conversation's id, to be sent with the next "
     "message. What is left out stays as the conversation, or the server, has it."
 )
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The arguments as they came: Gradio does not hold callers to the types that it announces."""
+
+    message: object
+    pictures: object
+    conversation_id: object
+    given: Mapping[str, Any]  # fields of GenerationSettings, None for what was left out
+    system: object
+    template: object
 
 
 class ChatApi:
@@ -64,7 +77,7 @@ class ChatApi:
             seed: int | None = None,
             system: str | None = None,
             template: str | None = None,
-        ) -> AsyncIterator[tuple[str, str]]:
+        ) -> AsyncGenerator[tuple[str, str]]:
             given = {
                 "temperature": temperature,
                 "top_p": top_p,
@@ -72,22 +85,10 @@ class ChatApi:
                 "max_new_tokens": max_new_tokens,
                 "seed": seed,
             }
-            try:
-                live = await asyncio.to_thread(
-                    self._ask,
-                    self._owner_of(request),
-                    _text("conversation_id", conversation_id) or None,
-                    _text("message", message) or "",
-                    _files(pictures),
-                    {name: value for name, value in given.items() if value is not None},
-                    _text("system", system),
-                    _text("template", template) or None,
-                )
-                async for words in _words(live):
-                    yield words, live.conversation_id
-            except LlavaChatError as error:
-                # Whatever the server shows of other errors, this sentence is for the caller.
-                raise gr.Error(str(error), print_exception=False) from error
+            call = _Call(message, pictures, conversation_id, given, system, template)
+            async with aclosing(self._told(partial(self._ask, request, call))) as told:
+                async for words in told:
+                    yield words
 
         # Gradio reads the outputs' types off the signature, and a generator's are its items'.
         chat.__signature__ = inspect.signature(chat).replace(  # type: ignore[attr-defined]
@@ -100,49 +101,43 @@ class ChatApi:
             concurrency_limit=None,  # the engine has the only queue
         )
 
-    def _ask(
-        self,
-        owner: str,
-        conversation_id: str | None,
-        message: str,
-        files: list[Path],
-        given: Mapping[str, Any],
-        system: str | None,
-        template: str | None,
-    ) -> LiveReply:
-        if template is not None:
-            template_named(template)  # an unknown one is refused before anything is kept
-        options = self._options(owner, conversation_id)
-        options = Options(
-            options.system if system is None else system,
-            options.template if template is None else template,
-            _whole_numbers(replace(options.generation, **given)),
-        )
+    async def _told(self, ask: Callable[[], LiveReply]) -> AsyncGenerator[tuple[str, str]]:
+        try:
+            live = await self._turns.begun(ask)
+            async with aclosing(_words(live)) as reply:
+                async for words in reply:
+                    yield words, live.conversation_id
+        except LlavaChatError as error:
+            # Whatever the server shows of other errors, this sentence is for the caller.
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _ask(self, request: gr.Request, call: _Call) -> LiveReply:
+        owner = self._owner_of(request)
+        conversation_id = _text("conversation_id", call.conversation_id) or None
+        files = _files(call.pictures)
+        options = self._options(owner, conversation_id, call)
+        message = _text("message", call.message) or ""
         live = self._turns.ask(owner, conversation_id, message, files, options)
         forget(files)
         return live
 
-    def _options(self, owner: str, conversation_id: str | None) -> Options:
-        """What the conversation goes on with, or a new one starts with."""
-        if conversation_id is None:
-            return self._defaults
-        stored = self._turns.store.load(owner, conversation_id)
-        known = {**asdict(self._defaults.generation), **stored.settings}
-        known["deadline_s"] = self._defaults.generation.deadline_s
-        return Options(stored.system, stored.template, GenerationSettings(**known))
+    def _options(self, owner: str, conversation_id: str | None, call: _Call) -> Options:
+        """What was asked for; else what the conversation goes on with, or a new one starts with."""
+        system, template = _text("system", call.system), _text("template", call.template) or None
+        if template is not None:
+            template_named(template)  # an unknown one is refused before anything is kept
+        options = self._defaults
+        if conversation_id is not None:
+            options = options_of(self._turns.store.load(owner, conversation_id), options)
+        given = {name: value for name, value in call.given.items() if value is not None}
+        return Options(
+            options.system if system is None else system,
+            options.template if template is None else template,
+            replace(options.generation, **given),
+        )
 
 
-def _whole_numbers(generation: GenerationSettings) -> GenerationSettings:
-    """JSON may write 64 as 64.0; it was checked to be whole."""
-    seed = generation.seed
-    return replace(
-        generation,
-        max_new_tokens=int(generation.max_new_tokens),
-        seed=None if seed is None else int(seed),
-    )
-
-
-async def _words(live: LiveReply) -> AsyncIterator[str]:
+async def _words(live: LiveReply) -> AsyncGenerator[str]:
     """The reply so far, then all of it. A caller who leaves ends it, unless a page shows it."""
     told = ""
     with live.followed():
@@ -157,7 +152,6 @@ async def _words(live: LiveReply) -> AsyncIterator[str]:
 
 
 def _text(field: str, value: object) -> str | None:
-    """Gradio does not hold callers to the types that it announces."""
     if value is not None and not isinstance(value, str):
         raise MessageError(f"{field} must be text, not {type(value).__name__}.")
     return value

@@ -1,7 +1,7 @@
 """A conversation as a file to keep: Markdown for people, JSON for programs.
 
 The JSON is what `python -m llava_chat prompt` reads, with more beside it.
-Imports store, web.markdown and web.session.
+Imports store, errors, web.markdown and web.session.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def export_routes(sessions: Sessions, store: ConversationStore) -> list[Route]:
             return PlainTextResponse(str(error), status_code=503)
         if kind not in FORMATS:
             return PlainTextResponse("A conversation is exported as md or json.", status_code=404)
-        text = to_json(stored) if kind == "json" else to_markdown(stored)
+        # A long one takes seconds, in which the loop has to serve everybody.
+        text = await run_in_threadpool(to_json if kind == "json" else to_markdown, stored)
         headers = {
             "content-disposition": f'attachment; filename="{file_name(stored, "." + kind)}"',
             "cache-control": "no-store",

@@ -1,9 +1,10 @@
 """What stands before Gradio's own routes: sizes, origins, files and event streams.
 
 Gradio would fetch `{"path": "http://..."}` before a handler sees it, serve any public address as
-`/gradio_api/file=https://...`, read a JSON body of any length, and give the events of a
-`session_hash` to whoever names it. This ASGI middleware refuses all four, with a sentence and the
-status that says why. It belongs behind `web.session`'s middleware. Imports errors,
+`/gradio_api/file=https://...`, run ffmpeg on what anybody posts, read a JSON body of any length,
+fill the disk with uploads, and give the events of a `session_hash` to whoever names it. This ASGI
+middleware lets through what the page and `gradio_client` call, and refuses the rest with a sentence
+and the status that says why. It belongs behind `web.session`'s middleware. Imports errors,
 web.security and web.session.
 """
 
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -29,7 +32,17 @@ API = "/gradio_api/"
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 REMEMBERED_PAGES = 10_000  # whose they are
 _REMOTE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?[/\\]{2}|^\s*(?:file|data|ftp|https?):", re.I)
-_REMOTE_ROUTE = re.compile(r"^/gradio_api/(?:file=\s*[a-z][a-z0-9+.-]*:|proxy=|deep_link)", re.I)
+# Below this an upload is refused: the database is on the same disk, and needs room for every word.
+MIN_FREE_BYTES = 512 * 1024**2
+# What the page and gradio_client call; a file is one of this server's, not an address.
+_ROUTES = re.compile(
+    r"""/gradio_api/(?:
+    info | openapi\.json | app_id | startup-events | login_check | user | token
+    | queue/(?:join|data|status) | (?:call|run|api)/.+ | cancel | reset | heartbeat/[^/]+
+    | upload | upload_progress | file=(?!\s*[a-z][a-z0-9+.-]*:).+
+    )/?""",
+    re.VERBOSE | re.IGNORECASE,
+)
 _HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)$")
 
 
@@ -45,7 +58,8 @@ class RequestGuard:
     """ASGI middleware that refuses what Gradio would let through.
 
     max_json_bytes: longest body of a call. max_upload_bytes: longest body of an upload, all its
-    files together. Events of a page belong to the session that first named its session_hash.
+    files together. uploads: the folder where they wait. Events of a page belong to the session that
+    first named its session_hash.
     """
 
     def __init__(
@@ -55,11 +69,13 @@ class RequestGuard:
         *,
         max_json_bytes: int,
         max_upload_bytes: int,
+        uploads: Path,
     ) -> None:
         self._app = app
         self._sessions = sessions
         self._max_json_bytes = max_json_bytes
         self._max_upload_bytes = max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+        self._uploads = uploads
         self._pages: OrderedDict[str, str | None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,8 +91,8 @@ class RequestGuard:
 
     async def _check(self, scope: Scope, receive: Receive) -> Receive:
         headers = Headers(scope=scope)
-        if _REMOTE_ROUTE.match(unquote(scope["path"])):
-            raise _Refusal(403, "Files of other servers are not served here.")
+        if not _ROUTES.fullmatch(unquote(scope["path"])):
+            raise _Refusal(403, "This server answers no such call, and serves its own files only.")
         owner = self._sessions.owner_of_cookie(read_cookie(headers.get("cookie", "")))
         for page in _named_pages(scope):
             self._claim(page, owner)
@@ -85,6 +101,10 @@ class RequestGuard:
         if headers.get("sec-fetch-site") == "cross-site":
             raise _Refusal(403, "Calls from pages of other sites are not answered.")
         if headers.get("content-type", "").startswith("multipart/"):
+            if shutil.disk_usage(self._uploads).free < MIN_FREE_BYTES:
+                raise _Refusal(
+                    507, "The server's disk is nearly full: no picture can be taken now."
+                )
             return _limited(receive, headers, self._max_upload_bytes)
         body = await _read(receive, headers, self._max_json_bytes)
         self._check_call(body, owner)

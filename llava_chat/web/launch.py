@@ -7,6 +7,7 @@ mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -19,6 +20,7 @@ from starlette.middleware import Middleware
 from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
+from llava_chat.image import warm_up
 from llava_chat.settings import Settings, flag, on_space, prepare_libraries, signing_key
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
@@ -44,7 +46,9 @@ CALL_OVERHEAD_BYTES = 256 * 1024
 
 def serve(settings: Settings) -> None:
     """Serve the page until Ctrl-C or SIGTERM. Raises LlavaChatError when it cannot start."""
+    os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
     check_port(settings.host, settings.port)  # told before the model has loaded
+    warm_up()  # the same of a machine that cannot decode pictures
     engine = open_engine(settings)
     try:
         run(engine, settings)
@@ -53,7 +57,10 @@ def serve(settings: Settings) -> None:
 
 
 def run(engine: ChatEngine, settings: Settings) -> None:
-    """Serve `engine` until Ctrl-C or SIGTERM; then replies end or are kept as stopped."""
+    """Serve `engine` until Ctrl-C or SIGTERM; then replies end or are kept as stopped.
+
+    Raises LlavaChatError when the port, the signing key or the database cannot be used.
+    """
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_stop.set())
@@ -78,8 +85,9 @@ def run(engine: ChatEngine, settings: Settings) -> None:
 def launch(
     engine: ChatEngine, store: ConversationStore, replies: Replies, settings: Settings
 ) -> gr.Blocks:
-    """Start the server in threads of its own and return."""
+    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does."""
     prepare_libraries(settings)  # for what Blocks and launch read
+    settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
@@ -123,6 +131,7 @@ def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
             CALL_OVERHEAD_BYTES + JSON_BYTES_PER_CHARACTER * settings.max_message_chars
         ),
         "max_upload_bytes": upload_bytes,
+        "uploads": settings.uploads,
     }
     return [
         Middleware(SecurityHeaders, on_space=embedded),

@@ -59,6 +59,7 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True})
     parser.enable(["table", "strikethrough"])
     parser.add_render_rule("image", _description)
+    parser.render("")  # compiles its rules, which two first threads would do at once
     return parser
 
 

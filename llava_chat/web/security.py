@@ -1,9 +1,9 @@
 """What the browser is told to refuse, and what this server refuses of a raw request.
 
-`gr.Chatbot` stops scripts but not remote pictures, and Gradio fetches any public address for
-whoever asks (`/gradio_api/file=https://...`, or a FileData whose path is one). So a
-Content-Security-Policy goes out with every page, and a guard stands before Gradio's routes.
-Both are ASGI middleware for `launch(app_kwargs={"middleware": [...]})`. Imports gradio and errors.
+A page could show remote pictures, which tells others who reads it, and Gradio fetches any public
+address for whoever asks (a FileData whose path is one). So a Content-Security-Policy goes out with
+every page, as ASGI middleware for `launch(app_kwargs={"middleware": [...]})`, and a file's path is
+checked before it is read; `web.guard` stands before Gradio's routes. Imports gradio and errors.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def refuse_foreign_paths(path: object, *, folder: Path | None = None) -> Path:
     try:
         file = Path(path).resolve()
         uploaded = file.is_relative_to(uploads) and file.is_file()
-    except OSError:  # a name that is too long, or a loop of links
+    except (OSError, ValueError):  # too long, a loop of links, a lone surrogate
         uploaded = False
     if not uploaded:
         raise refusal

@@ -3,14 +3,13 @@
 Gradio reads and hashes every file that it displays again at every piece of a streamed reply: 30
 pictures of 780 KB cost 106 ms a piece (measured on Gradio 6.31). So the chat's pictures come from
 routes of our own, small, kept by the browser, and never again for a piece of text. Views are made
-from checked pixels and carry no EXIF; an original stays in the store. Imports image, errors and
-web.session.
+from checked pixels and carry no EXIF; an original stays in the store. Imports image, store,
+errors and web.session.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from starlette.routing import Route
 
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture, thumbnail
+from llava_chat.store import write_whole
 from llava_chat.web.session import SessionError, Sessions
 
 View = Literal["thumbnail", "large"]
@@ -31,6 +31,8 @@ View = Literal["thumbnail", "large"]
 # 45 KB; a large view fills a laptop's screen.
 LONGEST_SIDE_PX: dict[View, int] = {"thumbnail": 512, "large": 1600}
 CACHE_S = 24 * 3600
+
+_log = logging.getLogger(__name__)
 
 
 class _PictureStore(Protocol):
@@ -53,7 +55,7 @@ class Thumbnails:
             with self._making:
                 if not path.exists():  # another request made it meanwhile
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    _write_whole(path, thumbnail(picture, LONGEST_SIDE_PX[view]))
+                    write_whole(path, thumbnail(picture, LONGEST_SIDE_PX[view]))
         return path
 
     def discard(self, picture_id: str) -> None:
@@ -62,24 +64,15 @@ class Thumbnails:
             self._path(picture_id, view).unlink(missing_ok=True)
 
     def discard_unless(self, is_kept: Callable[[str], bool]) -> None:
-        """Delete the views of all pictures that are no longer kept: after a conversation goes."""
+        """Delete the views of pictures that are no longer kept, and halves of a killed program."""
+        for half in self._folder.glob("*/*.part"):
+            half.unlink(missing_ok=True)
         for picture_id in {path.stem for path in self._folder.glob("*/*.jpg")}:
             if not is_kept(picture_id):
                 self.discard(picture_id)
 
     def _path(self, picture_id: str, view: View) -> Path:
         return self._folder / view / f"{picture_id}.jpg"
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    descriptor, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
 
 
 def _is_kept(store: _PictureStore, picture_id: str) -> bool:
@@ -110,8 +103,9 @@ def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbna
             path = await run_in_threadpool(find, request, view)
         except (NotFoundError, SessionError):
             return PlainTextResponse("There is no such picture.", status_code=404)
-        except StoreError as error:
-            return PlainTextResponse(str(error), status_code=503)
+        except (StoreError, OSError) as error:
+            _log.warning("a view of a picture cannot be made: %s", error)
+            return PlainTextResponse("This picture cannot be shown now.", status_code=503)
         cache = f"private, max-age={CACHE_S}, immutable"
         return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -19,6 +20,8 @@ from pathlib import Path
 UNSENT_AGE_S = 24 * 3600  # a page that was left open overnight still sends its picture
 SENT_GRACE_S = 10 * 60  # between somebody else's upload of the same file and their message
 SWEEP_EVERY_S = 60
+
+_log = logging.getLogger(__name__)
 
 
 def forget(files: Iterable[Path], grace_s: float = SENT_GRACE_S) -> None:
@@ -49,7 +52,10 @@ def sweeping(
 
     async def sweep_on() -> None:
         while True:
-            await asyncio.to_thread(sweep, folder)
+            try:
+                await asyncio.to_thread(sweep, folder)
+            except OSError as error:  # another server on this folder took one away meanwhile
+                _log.warning("the uploads in %s could not be swept: %s", folder, error)
             await asyncio.sleep(every_s)
 
     @contextlib.asynccontextmanager

@@ -204,3 +204,10 @@ def test_a_busy_port_is_told_in_a_sentence(server: Server) -> None:
     assert str(server.port) in told
     assert "--port" in told
     assert "Traceback" not in told
+
+
+def test_nobody_else_on_the_machine_reads_what_is_kept(chat: Chat, server: Server) -> None:
+    chat.ask("Hello")
+    kept = [server.folder / "data", *(server.folder / "data").rglob("*")]
+    assert any(path.suffix == ".db" for path in kept)
+    assert [path for path in kept if path.stat().st_mode & 0o077] == []

@@ -35,6 +35,21 @@ from llava_chat.training.scenes.world import CORE, FURTHER, World
 TURNS, SEED = 4, 5
 
 
+class Told(Iterator[Event]):
+    """A stream of events that are known."""
+
+    def __init__(self, *events: Event) -> None:
+        self._events = iter(events)
+
+    def __next__(self) -> Event:
+        return next(self._events)
+
+    def cancel(self) -> None:
+        """Nothing to stop."""
+
+    close = cancel
+
+
 class Scripted:
     """A ChatEngine that gives prepared answers, one after another."""
 
@@ -46,13 +61,12 @@ class Scripted:
     def model(self) -> ModelInfo:
         return ModelInfo("scripted", "1", "vicuna_v1", 1024, 0, "", "cpu", "float32")
 
-    def stream(self, conversation: Conversation, settings: GenerationSettings) -> Iterator[Event]:
+    def stream(self, conversation: Conversation, settings: GenerationSettings) -> Told:
         assert settings.greedy
         self.asked.append(conversation)
         text = next(self.answers)
-        yield Looking(len(conversation.turns[0].images), 9, 0)
-        yield Token(text, 5)
-        yield Done(text, (5,), "stop", 9, 0, 0, None, 0.0, 0.0)
+        looking = Looking(len(conversation.turns[0].images), 9, 0)
+        return Told(looking, Token(text, 5), Done(text, (5,), "stop", 9, 0, 0, None, 0.0, 0.0))
 
     def context_use(
         self, conversation: Conversation, max_new_tokens: int | None = None
@@ -116,16 +130,12 @@ def test_each_question_follows_the_models_own_answers() -> None:
 
 def test_a_failing_engine_says_why() -> None:
     class Failing(Scripted):
-        def stream(
-            self, conversation: Conversation, settings: GenerationSettings
-        ) -> Iterator[Event]:
-            yield Failed(EngineError("It broke."))
+        def stream(self, conversation: Conversation, settings: GenerationSettings) -> Told:
+            return Told(Failed(EngineError("It broke.")))
 
     class Silent(Scripted):
-        def stream(
-            self, conversation: Conversation, settings: GenerationSettings
-        ) -> Iterator[Event]:
-            yield Looking(0, 9, 0)
+        def stream(self, conversation: Conversation, settings: GenerationSettings) -> Told:
+            return Told(Looking(0, 9, 0))
 
     with pytest.raises(EngineError, match=r"It broke\."):
         evaluate_scenes(Failing([]), pictures=1)

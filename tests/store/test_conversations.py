@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from llava_chat.errors import MessageError, NotFoundError, StoreError
+from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture
-from llava_chat.store import ConversationStore, Message, ReplyRecord
+from llava_chat.store import ChatOptions, ConversationStore, Message, ReplyRecord
 from llava_chat.store.database import Database
 from llava_chat.store.schema import ConversationRow, MessageRow
 
@@ -121,20 +121,6 @@ def test_a_late_reply_does_not_drag_its_reader_back(store: ConversationStore, ch
     assert store.load("ann", chat_id).path[-1] == late
 
 
-def test_repeats_under_one_id_add_nothing(store: ConversationStore, chat_id: str) -> None:
-    ask_id, reply_id = "a" * 32, "b" * 32
-    for _ in range(3):
-        asked = store.add_user("ann", chat_id, "one", (), message_id=ask_id)
-        store.add_reply("ann", chat_id, ask_id, "re", (1,), "stop", None, message_id=reply_id)
-    assert asked.id == ask_id
-    assert _texts(store, chat_id) == ["one", "re"]
-    assert store.list("ann")[0].messages == 2
-    with pytest.raises(MessageError, match="already sent"):
-        store.add_user("ann", chat_id, "other", (), message_id=ask_id)
-    with pytest.raises(MessageError, match="32 hexadecimal"):
-        store.add_user("ann", chat_id, "one", (), message_id="../x")
-
-
 def test_users_and_replies_take_turns(store: ConversationStore, chat_id: str) -> None:
     asked, reply = _ask(store, chat_id, "one")
     with pytest.raises(StoreError, match="only follow a reply"):
@@ -152,7 +138,6 @@ def test_somebody_elses_conversation_looks_like_none(
         lambda id: store.load("eve", id),
         lambda id: store.rename("eve", id, "mine"),
         lambda id: store.delete("eve", id),
-        lambda id: store.set_options("eve", id, None, None, {}),
         lambda id: store.add_user("eve", id, "hi", (red,)),
         lambda id: store.add_reply("eve", id, asked.id, "hi", (), "stop", None),
         lambda id: store.choose("eve", id, asked.id),
@@ -160,7 +145,7 @@ def test_somebody_elses_conversation_looks_like_none(
     ]
     for attempt in attempts:
         told = set()
-        for id in (chat_id, "0" * 32, "'; --", ""):
+        for id in (chat_id, "0" * 32, "'; --", "\ud800", ""):
             with pytest.raises(NotFoundError) as error:
                 attempt(id)
             told.add(str(error.value))
@@ -181,8 +166,6 @@ def test_messages_of_another_conversation_cannot_be_referred_to(
         store.add_reply("eve", own, asked.id, "x", (), "stop", None)
     with pytest.raises(NotFoundError):
         store.choose("eve", own, reply.id)
-    with pytest.raises(NotFoundError):
-        store.add_user("eve", own, "secret", (), message_id=asked.id)
     assert store.load("eve", own).path == ()
 
 
@@ -222,13 +205,31 @@ def test_titles_come_from_the_first_words_until_somebody_names_them(
     assert len(store.load("ann", chat_id).title) == 200
 
 
-def test_options_are_replaced_together(store: ConversationStore, chat_id: str) -> None:
-    store.set_options("ann", chat_id, "", "plain", {"temperature": 0.0})
-    found = store.load("ann", chat_id)
+def test_options_are_replaced_together(store: ConversationStore) -> None:
+    plain = ChatOptions("", "plain", {"temperature": 0.0})
+    begun = store.add_user("ann", None, "one", (), options=plain)
+    found = store.load("ann", begun.conversation_id)
     assert (found.system, found.template, found.settings) == ("", "plain", {"temperature": 0.0})
-    store.set_options("ann", chat_id, None, None, {})
-    found = store.load("ann", chat_id)
+    store.add_user("ann", begun.conversation_id, "two", (), options=ChatOptions())
+    found = store.load("ann", begun.conversation_id)
     assert (found.system, found.template, found.settings) == (None, None, {})
+    store.add_user("ann", begun.conversation_id, "three", ())
+    assert store.load("ann", begun.conversation_id).template is None
+
+
+def test_a_refused_message_changes_nothing(
+    store: ConversationStore, chat_id: str, database_file: Path, red: Picture
+) -> None:
+    asked, _ = _ask(store, chat_id, "one")
+    before = store.load("ann", chat_id)
+    brief = ChatOptions("Be brief.", None, {})
+    with pytest.raises(StoreError, match="only follow a reply"):
+        store.add_user("ann", chat_id, "two", (), parent_id=asked.id, options=brief)
+    (database_file.parent / "pictures").write_text("not a folder")
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        store.add_user("ann", None, "look", (red,), options=brief)
+    assert store.load("ann", chat_id) == before
+    assert [one.id for one in store.list("ann")] == [chat_id]
 
 
 def test_text_no_database_takes_survives(
@@ -241,7 +242,6 @@ def test_text_no_database_takes_survives(
     reply = store.add_reply("ann", chat_id, asked.id, told, (1,), "stop", odd)
     assert _texts(store, chat_id) == [kept, kept]
     assert reply.record == replace(record, system=kept)
-    assert store.add_user("ann", chat_id, told, (), message_id=asked.id) == asked
     store.rename("ann", chat_id, told)
     assert len(store.list("ann", told)) == 1
 

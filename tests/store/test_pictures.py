@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,24 @@ def test_a_lost_file_comes_back_when_the_picture_is_sent_again(
     chat = store.create("ann").id
     store.add_user("ann", chat, "look", (red,))
     assert store.picture(red.id).rgb().tobytes() == red.rgb().tobytes()
+
+
+def test_what_a_refused_message_or_a_killed_program_left_goes_at_a_start(
+    open_store: OpenStore, database_file: Path, red: Picture, blue: Picture
+) -> None:
+    store = open_store()
+    store.keep_picture(red)
+    folder = database_file.parent / "pictures" / "ab"
+    folder.mkdir()
+    old, half, young = folder / f"{blue.id}.png", folder / "x.part", folder / f"{'a' * 64}.png"
+    for file in (old, half, young):
+        file.touch()
+    for file in (old, half, *database_file.parent.glob(f"pictures/*/{red.id}.png")):
+        os.utime(file, (0, 0))
+    again = open_store()
+    assert not old.exists() and not half.exists()
+    assert young.exists()
+    assert again.picture(red.id) == red
 
 
 def test_when_the_disk_refuses_a_picture_its_message_is_not_kept(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -107,6 +107,7 @@ WRONG = [
     ({"pictures": [{"path": "/etc/passwd"}]}, "not uploaded here"),
     ({"pictures": [{"path": "../../etc/passwd"}]}, "not uploaded here"),
     ({"conversation_id": "0" * 32}, "conversation"),
+    ({"conversation_id": "\ud800"}, "conversation"),
     ({"conversation_id": {"$ne": None}}, "conversation_id must be text"),
     ({"template": "no such template"}, "template"),
 ]
@@ -156,12 +157,12 @@ def test_without_a_session_nothing_is_answered(server: str) -> None:
     assert "not known here" in refusal(server, {COOKIE_NAME: "forged.forged"})
 
 
-def call(server: str, cookies: dict[str, str], **arguments: Any) -> httpx.Response:
+def call(server: str, cookies: dict[str, str], **arguments: Any) -> httpx2.Response:
     """A raw call, as no well-behaved client would send it: NaN and Infinity included."""
     names = ("message", "pictures", "conversation_id", "temperature", "top_p",
              "repetition_penalty", "max_new_tokens", "seed", "system", "template")  # fmt: skip
     data = [{"message": "Hello", **arguments}.get(name) for name in names]
-    return httpx.post(
+    return httpx2.post(
         f"{server}gradio_api/call/chat",
         content=json.dumps({"data": data}),
         headers={"content-type": "application/json"},
@@ -173,6 +174,6 @@ def refusal(server: str, cookies: dict[str, str], **arguments: Any) -> str:
     """The sentence that comes back in place of a reply."""
     event_id = call(server, cookies, **arguments).json()["event_id"]
     url = f"{server}gradio_api/call/chat/{event_id}"
-    events = httpx.get(url, cookies=cookies, timeout=30).text
+    events = httpx2.get(url, cookies=cookies, timeout=30).text
     assert "event: error" in events, events
     return str(json.loads(events.rpartition("data: ")[2])["error"])

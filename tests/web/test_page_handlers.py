@@ -143,6 +143,22 @@ def test_an_address_that_names_nothing_of_ones_own_begins_anew(
     assert len(page.turns.store.load(SOMEBODY, theirs).path) == 2
 
 
+def test_a_lost_picture_hides_no_word_of_its_conversation(
+    new_tab: Callable[..., Tab], draw: Callable[[str], Path]
+) -> None:
+    tab = new_tab()
+    live = tab.turns.ask(ME, None, "Look at that", [draw("navy")], OPTIONS)
+    live.stop()
+    run(until(lambda: live.ended))
+    (picture_id,) = tab.turns.store.load(ME, live.conversation_id).path[0].picture_ids
+    file = tab.turns.store.picture(picture_id).source
+    assert isinstance(file, Path)
+    file.unlink()
+    steps = run(rest(tab.act("open", conversation=live.conversation_id)))
+    assert "Look at that" in str(steps[-1][tab.handlers.parts.thread])
+    assert tab.view.conversation_id == live.conversation_id
+
+
 def test_a_new_chat_begun_before_the_first_word_is_not_left_again(
     new_tab: Callable[..., Tab],
 ) -> None:

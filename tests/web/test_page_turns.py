@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -22,8 +25,9 @@ from llava_chat.store import ConversationStore, Message
 from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import as_upload
-from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Options, Turns
 from llava_chat.web.thumbnails import Thumbnails
+from tests.web.conftest import run
 
 LONG = GenerationSettings(temperature=0, max_new_tokens=900)
 OPTIONS = Options(None, None, GenerationSettings(temperature=0, max_new_tokens=6))
@@ -236,6 +240,30 @@ def test_what_undo_gives_back_can_be_sent_whatever_its_size_now(
         turns.ask(SOMEBODY, None, "Look", [given_back], OPTIONS)
     ended(turns.ask(ME, live.conversation_id, "Look again", [given_back], OPTIONS))
     assert turns.store.load(ME, live.conversation_id).path[0].picture_ids == (picture_id,)
+
+
+def test_a_drawing_on_a_view_of_a_picture_is_another_picture(
+    turns: Turns, tmp_path: Path, draw: Callable[[str], Path]
+) -> None:
+    live = ended(turns.ask(ME, None, "Look", [draw("red")], OPTIONS))
+    (red,) = turns.store.load(ME, live.conversation_id).path[0].picture_ids
+    drawn_on = tmp_path / f"{red}.jpg"  # as a browser names the view that it saves
+    drawn_on.write_bytes(draw("blue").read_bytes())
+    ended(turns.ask(ME, live.conversation_id, "And now?", [drawn_on], OPTIONS))
+    (sent,) = turns.store.load(ME, live.conversation_id).path[2].picture_ids
+    assert sent != red
+
+
+def test_questions_that_wait_hold_up_nobody_elses_words(turns: Turns) -> None:
+    free = threading.Event()
+
+    async def ask() -> None:
+        blocked = [turns.begun(partial(free.wait, 30)) for _ in range(ASKING_THREADS)]
+        waiting = [asyncio.ensure_future(question) for question in blocked]
+        await asyncio.to_thread(free.set)  # a thread for a frame is there all the same
+        assert all(await asyncio.gather(*waiting))
+
+    run(ask())
 
 
 def test_views_go_with_the_last_conversation_that_shows_the_picture(

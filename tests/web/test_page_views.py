@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 
 from llava_chat.engine.base import ContextUse
+from llava_chat.image import picture_from_image
 from llava_chat.store.stored import ConversationSummary, Message, StoredConversation
 from llava_chat.web.chat import sidebar, status, thread
 from llava_chat.web.chat.replies import Progress
@@ -18,7 +20,7 @@ HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 
 
 def message(role: str, text: str, **more: object) -> Message:
-    plain = Message(role[0] * 32, None, "user", text, NOW, sibling_ids=(role[0] * 32,))
+    plain = Message(role[0] * 32, "c" * 32, None, "user", text, NOW, sibling_ids=(role[0] * 32,))
     return replace(plain, role=role, **more)  # type: ignore[arg-type]
 
 
@@ -86,8 +88,17 @@ def test_the_state_is_told_in_words(progress: Progress, words: str) -> None:
     assert words in status.live_reply(progress)
 
 
+def test_a_note_about_a_picture_is_told_with_it_and_a_lost_one_is_passed_over() -> None:
+    moving, lost = picture_from_image(Image.new("RGB", (8, 8), "red")), "f" * 64
+    told = replace(moving, notice="Only the first frame is used.")
+    said = message("user", "Look", picture_ids=(told.id, lost))
+    html = thread.thread(conversation(said), {told.id: told}, replying=False)
+    assert "Only the first frame is used." in html
+    assert "Look" in html and f"pictures/{lost}" in html
+
+
 def test_the_meter_tells_what_was_left_out() -> None:
-    shown = status.meter(ContextUse(2000, 2048, 4), dropped_pictures=1)
+    shown = status.meter(ContextUse(2000, 2048, 4, dropped_pictures=1))
     assert "98 % of context" in shown
     assert "4 oldest messages and 1 picture left out" in shown
     assert "left out" not in status.meter(ContextUse(20, 2048, 0))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client
 from starlette.applications import Starlette
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from llava_chat.errors import PictureError
-from llava_chat.web.guard import RequestGuard
+from llava_chat.web.guard import MIN_FREE_BYTES, RequestGuard
 from llava_chat.web.security import SecurityHeaders, refuse_foreign_paths
 from llava_chat.web.session import COOKIE_NAME, Sessions
 
@@ -38,7 +39,13 @@ def answers(*, on_space: bool = False) -> TestClient:
         routes=[Route("/", page), Route("/{path:path}", echo, methods=["GET", "POST"])],
         middleware=[
             Middleware(SecurityHeaders, on_space=on_space),
-            Middleware(RequestGuard, sessions=SESSIONS, max_json_bytes=1000, max_upload_bytes=5000),
+            Middleware(
+                RequestGuard,
+                sessions=SESSIONS,
+                max_json_bytes=1000,
+                max_upload_bytes=5000,
+                uploads=Path("."),
+            ),
         ],
     )
     return TestClient(app)
@@ -102,10 +109,33 @@ def test_nothing_is_fetched_for_a_caller(path: str, wrap: Callable[[Any], Any]) 
 
 @pytest.mark.parametrize(
     "route",
-    ["file=https://example.org/x", "file=HTTP://a/", "file=%68ttp://a/", "proxy=https://a/b"],
+    [
+        "file=https://example.org/x",
+        "file=HTTP://a/",
+        "file=%68ttp://a/",
+        "file/https://example.org/x",
+        "file/tmp/x",
+        "proxy=https://a/b",
+        "deep_link",
+        "process_recording",
+        "vibe-edit",
+        "component_server",
+        "run-history/records",
+        "",
+    ],
 )
-def test_no_other_servers_files_are_served(route: str) -> None:
-    assert answers().get(f"/gradio_api/{route}").status_code == 403
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_neither_page_nor_client_calls_is_refused(route: str, method: str) -> None:
+    assert answers().request(method, f"/gradio_api/{route}").status_code == 403
+
+
+def test_uploads_leave_the_database_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = {"content-type": "multipart/form-data; boundary=b"}
+    usage = shutil.disk_usage(".")
+    for free, status in ((MIN_FREE_BYTES, 200), (MIN_FREE_BYTES - 1, 507)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        answer = answers().post("/gradio_api/upload", headers=upload, content=b"x")
+        assert answer.status_code == status
 
 
 def test_bodies_are_held_to_their_limits() -> None:
@@ -158,16 +188,29 @@ def test_only_uploaded_files_are_read(tmp_path: Path) -> None:
     outside.write_bytes(b"secret")
     (uploads / "link.png").symlink_to(outside)
     assert refuse_foreign_paths(str(inside), folder=uploads) == inside.resolve()
-    refused = [str(outside), f"{uploads}/../secret.png", str(uploads / "link.png"), str(uploads),
-               str(uploads / "missing.png"), "/etc/passwd", "file:///etc/passwd", "x" * 5000,
-               f"{inside}\0.png", "", None, 5, {"path": str(inside)}]  # fmt: skip
+    refused = [
+        str(outside),
+        f"{uploads}/../secret.png",
+        str(uploads / "link.png"),
+        str(uploads),
+        str(uploads / "missing.png"),
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "x" * 5000,
+        "/tmp/\ud800.png",
+        f"{inside}\0.png",
+        "",
+        None,
+        5,
+        {"path": str(inside)},
+    ]
     for path in refused:
         with pytest.raises(PictureError, match="was not uploaded here"):
             refuse_foreign_paths(path, folder=uploads)
 
 
 def test_the_running_page_carries_the_policy(server: str) -> None:
-    answer = httpx.get(server)
+    answer = httpx2.get(server)
     assert answer.status_code == 200
     assert "'unsafe-inline'" not in policy(answer)["script-src"]
     assert policy(answer)["img-src"] == ["'self'", "data:", "blob:"]
@@ -177,7 +220,7 @@ def test_the_running_server_refuses_an_upload_that_is_too_large(server: str) -> 
     fits, too_large = b"x" * 200_000, b"x" * 200_001
     for content, status in ((fits, 200), (too_large, 413)):
         files = {"files": ("cat.png", content)}
-        assert httpx.post(f"{server}gradio_api/upload", files=files).status_code == status
+        assert httpx2.post(f"{server}gradio_api/upload", files=files).status_code == status
 
 
 def test_two_programs_do_not_share_a_session(server: str) -> None:

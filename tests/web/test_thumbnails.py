@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -99,8 +99,8 @@ def sent(
     return conversation_id, stored.path[0].picture_ids[0]
 
 
-def get(server: str, path: str, cookies: Mapping[str, str]) -> httpx.Response:
-    return httpx.get(server + path, cookies=dict(cookies))
+def get(server: str, path: str, cookies: Mapping[str, str]) -> httpx2.Response:
+    return httpx2.get(server + path, cookies=dict(cookies))
 
 
 @pytest.mark.parametrize("view", ["", "/thumbnail"])
@@ -137,6 +137,20 @@ def test_nobody_else_sees_anything(
         answer = get(server, path, cookies)
         assert answer.status_code == 404
         assert "What is this?" not in answer.text
+
+
+def test_a_view_that_cannot_be_made_is_told_and_tried_again(
+    server: str, sender: Client, store: ConversationStore, sent: tuple[str, str], data_dir: Path
+) -> None:
+    kept = store.picture(sent[1]).source
+    assert isinstance(kept, Path)
+    content = kept.read_bytes()
+    for view in data_dir.glob(f"thumbnails/*/{sent[1]}.jpg"):
+        view.unlink()
+    kept.write_bytes(content[:50])
+    assert get(server, f"pictures/{sent[1]}", sender.cookies).status_code == 503
+    kept.write_bytes(content)
+    assert get(server, f"pictures/{sent[1]}", sender.cookies).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["0" * 64, "x", "..%2f..%2fchat.db", "%00", "é" * 64])

@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from llava_chat.store import ConversationStore
 from llava_chat.web.uploads import SENT_GRACE_S, UNSENT_AGE_S, forget, sweep, sweeping
 from tests.web.conftest import run
 
@@ -30,10 +31,10 @@ def test_the_picture_has_a_secret_to_keep(draw: Callable[[str], Path]) -> None:
     assert telling(draw("red").parent)
 
 
-def upload(server: str, picture: Path) -> dict[str, object]:
+def upload(server: str, picture: Path, name: str = "cat.jpg") -> dict[str, object]:
     """Upload as a browser does; returns what it then sends."""
-    files = {"files": ("cat.jpg", picture.read_bytes())}
-    (path,) = httpx.post(f"{server}gradio_api/upload", files=files).json()
+    files = {"files": (name, picture.read_bytes())}
+    (path,) = httpx2.post(f"{server}gradio_api/upload", files=files).json()
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
@@ -61,6 +62,22 @@ def test_an_upload_waits_in_the_data_folder_and_can_be_sent_after_a_refusal(
     client.predict("Look", [picture], api_name="/chat")
     sweep(data_dir / "uploads", AFTER_GRACE_S)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.jpg", "a\0b.jpg", "x" * 400 + ".jpg", "\u202e.jpg"]
+)
+def test_a_file_is_kept_under_a_name_of_our_own(
+    server: str, store: ConversationStore, data_dir: Path, draw: Callable[[str], Path], name: str
+) -> None:
+    drawing = draw("lime")
+    before = {path for path in data_dir.parent.rglob("*") if path.is_file()}
+    picture = upload(server, drawing, name)
+    client = Client(server, verbose=False)
+    client.predict("Look", [picture], api_name="/chat")
+    added = {path for path in data_dir.parent.rglob("*") if path.is_file()} - before
+    assert all(path.is_relative_to(data_dir) for path in added)
+    assert not [path for path in added if path.suffix == ".png" and len(path.stem) != 64]
 
 
 def test_two_people_can_send_the_same_file(server: str, draw: Callable[[str], Path]) -> None:

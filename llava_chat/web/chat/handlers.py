@@ -256,7 +256,7 @@ class ChatHandlers:
         visit, view.stop_wanted = view.visit, False
         yield self.showing.composer(running=True, empty=sent is not None)
         try:
-            live, warning = await asyncio.to_thread(asking)
+            live, warning = await self.turns.begun(asking)
         except Exception:
             running = self._running(view) is not None
             if sent is not None:

@@ -103,7 +103,7 @@ def export_links(conversation_id: str) -> str:
 
 
 def _brand(model: ModelInfo) -> str:
-    toggle = icon_button("sidebar", "Conversations", "toggle", toggle="sidebar", controls="sidebar")
+    toggle = icon_button("sidebar", "Conversations", "toggle", toggle="sidebar")
     return (
         f'<div class="brand">{toggle}<span class="mark">{icon("mark")}</span>'
         f'<p title="{escape(model.description)}"><strong>{escape(model.id)}</strong>'

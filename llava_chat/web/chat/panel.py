@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, GenerationSettings, ModelInfo
-from llava_chat.errors import SettingError
-from llava_chat.store import StoredConversation
 from llava_chat.web.chat.turns import Options
 from llava_chat.web.elements import icon_button
 
@@ -38,26 +36,15 @@ class SettingsParts:
 
     def options(self, values: Mapping[Any, Any], deadline_s: float) -> Options:
         """What the fields say. Raises SettingError naming the field that is out of its range."""
-        seed = values[self.seed]
         generation = GenerationSettings(
             temperature=values[self.temperature],
             top_p=values[self.top_p],
             repetition_penalty=values[self.repetition_penalty],
-            max_new_tokens=_whole("max_new_tokens", values[self.max_new_tokens]),
-            seed=None if seed is None else _whole("seed", seed),
+            max_new_tokens=values[self.max_new_tokens],
+            seed=values[self.seed],
             deadline_s=deadline_s,
         )
         return Options(values[self.system] or None, values[self.template] or None, generation)
-
-    def stored_options(self, stored: StoredConversation, defaults: Options) -> Options:
-        """What a conversation was last asked with; what it does not say is the default."""
-        known = {
-            name: value
-            for name, value in stored.settings.items()
-            if name in GenerationSettings.__dataclass_fields__ and name != "deadline_s"
-        }
-        generation = replace(defaults.generation, **known)
-        return Options(stored.system, stored.template, generation)
 
     def show(self, options: Options) -> dict[Any, Any]:
         """Updates that make the panel show `options`."""
@@ -95,35 +82,32 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
             choices=[(f"The model's own ({model.template})", ""), *((n, n) for n in templates)],
             value=defaults.template or "",
         )
-        temperature = gr.Slider(
-            0, 2, generation.temperature, step=0.05, label="Temperature",
-            info="0 always takes the likeliest word; more is more varied.",
-        )  # fmt: skip
-        # Every value that a start option allows lies within the sliders, and the seed has no limit
-        # here: Gradio would refuse every event, and what GenerationSettings refuses is named.
-        top_p = gr.Slider(
-            0, 1, generation.top_p, step=0.01, label="Top p",
-            info="Words are drawn from the likeliest that add up to this.",
-        )  # fmt: skip
-        penalty = gr.Slider(
-            1, 2, generation.repetition_penalty, step=0.05, label="Repetition penalty",
-            info="Keeps the model from repeating itself. 1 is off.",
-        )  # fmt: skip
-        longest = gr.Slider(
-            1, MAX_NEW_TOKENS_LIMIT, generation.max_new_tokens, step=1, label="Longest reply",
-            info="In tokens; a token is about three quarters of a word.",
-        )  # fmt: skip
+        sliders = _sliders(generation)
         seed = gr.Number(
             label="Seed", value=generation.seed, precision=0,
             info="Makes a varied reply repeatable. Empty: a new one each time.",
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")
-    return SettingsParts(system, template, temperature, top_p, penalty, longest, seed, reset)
+    return SettingsParts(system, template, *sliders, seed, reset)
 
 
-def _whole(field: str, value: Any) -> int:
-    """A browser sends 512.0 for 512; NaN and infinity are no whole numbers."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or value % 1 != 0:
-        raise SettingError(field, f"must be a whole number, not {value!r}")
-    return int(value)
+def _sliders(generation: GenerationSettings) -> tuple[gr.Slider, gr.Slider, gr.Slider, gr.Slider]:
+    temperature = gr.Slider(
+        0, 2, generation.temperature, step=0.05, label="Temperature",
+        info="0 always takes the likeliest word; more is more varied.",
+    )  # fmt: skip
+    # Every value that a start option allows lies within the sliders, and the seed has no limit
+    # here: Gradio would refuse every event, and what GenerationSettings refuses is named.
+    top_p = gr.Slider(
+        0, 1, generation.top_p, step=0.01, label="Top p",
+        info="Words are drawn from the likeliest that add up to this.",
+    )  # fmt: skip
+    penalty = gr.Slider(
+        1, 2, generation.repetition_penalty, step=0.05, label="Repetition penalty",
+        info="Keeps the model from repeating itself. 1 is off.",
+    )  # fmt: skip
+    longest = gr.Slider(
+        1, MAX_NEW_TOKENS_LIMIT, generation.max_new_tokens, step=1, label="Longest reply",
+        info="In tokens; a token is about three quarters of a word.",
+    )  # fmt: skip
+    return temperature, top_p, penalty, longest

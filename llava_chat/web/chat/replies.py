@@ -2,7 +2,7 @@
 
 The page only looks at a reply's progress, some twelve times a second. A browser that is slow, that
 shows another conversation or that is gone therefore neither holds the engine up nor loses words.
-Imports engine.base and the store; no gradio.
+Imports engine.base and errors; no gradio.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
-from llava_chat.engine.base import Done, Event, Failed, Looking, Queued, Token
+from llava_chat.engine.base import Done, Failed, Looking, Queued, Stream, Token
 from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, StoreError
 
 Phase = Literal["waiting", "looking", "writing", "ended"]
@@ -22,14 +22,6 @@ _SPEED_AFTER_TOKENS = 4  # a speed from fewer is mostly the first token's delay
 _STILL_WRITING = "A reply is still being written. Stop it first, or wait for its end."
 _STOPPING = "The server is stopping. Ask again in a minute."
 _TOO_LATE = "The time for this reply ran out before its first word. Ask again in a minute."
-
-
-class Stream(Protocol):
-    """The reader's end of a reply: an iterator of events that can be cancelled."""
-
-    def __next__(self) -> Event: ...
-    def cancel(self) -> None:
-        """Stop; the words so far still come, ending in Done."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture, png_bytes
 from llava_chat.store import StoredConversation
 from llava_chat.web.chat import sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts, export_links
 from llava_chat.web.chat.replies import Progress
-from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.chat.turns import Options, Turns, options_of
 from llava_chat.web.elements import notice
 
 Updates = dict[Any, Any]
@@ -29,7 +31,7 @@ Updates = dict[Any, Any]
 
 @dataclass
 class View:
-    """What one open page shows. Lives in gr.State, and holds ids only.
+    """What one open page shows. Lives in gr.State, and holds ids and the words of the search only.
 
     The id proves nothing: the store gives a conversation to its owner alone. visit: grows whenever
     the page goes on to show something else; who waited for anything compares it again before
@@ -77,8 +79,8 @@ class Showing:
                 parts.export: "",
             }
         stored = self._turns.store.load(owner, view.conversation_id)
-        own = parts.settings.stored_options(stored, self._defaults)
-        use, dropped_pictures = self._turns.context(stored, options or own)
+        own = options_of(stored, self._defaults)
+        use = self._turns.context(stored, options or own)
         updates |= {
             parts.thread: thread.thread(
                 stored,
@@ -86,7 +88,7 @@ class Showing:
                 replying=self._turns.replies.running(stored.id) is not None,
                 padded_boxes=self._turns.engine.model.padded_boxes,
             ),
-            parts.meter: status.meter(use, dropped_pictures),
+            parts.meter: status.meter(use),
             parts.export: export_links(stored.id),
         }
         return updates | (parts.settings.show(own) if fields else {})
@@ -131,8 +133,12 @@ class Showing:
         return self._parts.settings.show(self._defaults)
 
     def _pictures(self, stored: StoredConversation) -> dict[str, Picture]:
-        ids = {picture_id for message in stored.path for picture_id in message.picture_ids}
-        return {picture_id: self._turns.store.picture(picture_id) for picture_id in ids}
+        """By id; one whose file was lost is left out, and hides no word of the conversation."""
+        found: dict[str, Picture] = {}
+        for picture_id in {id for message in stored.path for id in message.picture_ids}:
+            with suppress(NotFoundError):
+                found[picture_id] = self._turns.store.picture(picture_id)
+        return found
 
 
 def as_upload(picture: Picture) -> Path:

@@ -45,7 +45,7 @@ def _state(progress: Progress) -> tuple[str, str]:
     return "Writing", speed
 
 
-def meter(use: ContextUse | None, dropped_pictures: int = 0) -> str:
+def meter(use: ContextUse | None) -> str:
     """How much of the model's context the conversation fills, and what was left out of it."""
     if use is None:
         return '<div class="meter" hidden></div>'
@@ -56,7 +56,8 @@ def meter(use: ContextUse | None, dropped_pictures: int = 0) -> str:
     left_out = ""
     if use.dropped_turns:
         told = plural(use.dropped_turns, "oldest message")
-        told += f" and {plural(dropped_pictures, 'picture')}" if dropped_pictures else ""
+        if use.dropped_pictures:
+            told += f" and {plural(use.dropped_pictures, 'picture')}"
         left_out = f'<span class="left-out">{told} left out</span>'
     return (
         f'<div class="meter {level}" title="{label}">'

@@ -1,30 +1,44 @@
 """What a person can do in a conversation: ask, ask again, edit, undo. The store and the engine
 meet here; whatever cannot be done raises a sentence and leaves the conversation as it was.
 
-Imports the engine's interface, the store, images and their views; no gradio.
+Imports the engine's interface, conversation, the store, images and their views, errors; no gradio.
 """
 
 from __future__ import annotations
 
+import asyncio
+import filecmp
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar
 
 from llava_chat import __version__
-from llava_chat.conversation import Conversation, Turn, fit, template_of
-from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings
+from llava_chat.conversation import Conversation, Turn, check_message, fit, template_of
+from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings, Stream
 from llava_chat.errors import LlavaChatError, MessageError, NotFoundError, PictureError
 from llava_chat.image import Picture, PictureLimits, read_picture
-from llava_chat.store import ConversationStore, Message, ReplyRecord, StoredConversation
-from llava_chat.web.chat.replies import LiveReply, Replies, Stream
+from llava_chat.store import (
+    ChatOptions,
+    ConversationStore,
+    Message,
+    ReplyRecord,
+    StoredConversation,
+)
+from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.thumbnails import Thumbnails
 
 # Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
 LIVELY_TEMPERATURE = 0.7
 LIVELY_TOP_P = 0.9
 _PICTURE_ID = re.compile(r"[0-9a-f]{64}")
+
+# A question may wait for a decoder or for a locked database for half a minute. Those who are behind
+# so many wait for a thread as they would wait for the model.
+ASKING_THREADS = 32
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one message may bring."""
+    """What one message may bring. deadline_s: seconds for the reply to it."""
 
     picture: PictureLimits
     max_pictures: int
@@ -47,7 +61,11 @@ class Limits:
 
 
 class Turns:
-    """The conversations of one server. Every method takes the owner and checks it by the store."""
+    """The conversations of one server. Every method takes the owner and checks it by the store.
+
+    They block, and raise NotFoundError, StoreError, InputError (the message, a picture, the
+    context, a reply still being written), EngineBusyError and EngineClosedError.
+    """
 
     def __init__(
         self,
@@ -62,6 +80,14 @@ class Turns:
         self.replies = replies
         self.limits = limits
         self.thumbnails = thumbnails
+        self._asking = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="asking")
+
+    async def begun(self, ask: Callable[[], _T]) -> _T:
+        """What `ask` returns, which starts a reply: in a thread of a kind of its own.
+
+        The loop's own few threads show everybody's words, and must not wait with the questions.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._asking, ask)
 
     def ask(
         self,
@@ -108,7 +134,7 @@ class Turns:
                 generation = _lively(generation)
             conversation = self._conversation(stored, path, options)
             stream = self._stream(conversation, generation)
-            return self._start(owner, stored.id, path[-1].id, conversation, stream, generation)
+            return self._start(owner, path[-1], conversation, stream, generation)
 
     def undo(self, owner: str, conversation_id: str) -> Message:
         """Take back the last message with its reply; returns it. Its pictures stay kept."""
@@ -133,18 +159,15 @@ class Turns:
         for picture_id in self.store.delete(owner, conversation_id):
             self.thumbnails.discard(picture_id)
 
-    def context(
-        self, stored: StoredConversation, options: Options
-    ) -> tuple[ContextUse | None, int]:
-        """How full the context is, and how many pictures were left out of it."""
+    def context(self, stored: StoredConversation, options: Options) -> ContextUse | None:
+        """How full the context is, and what was left out of it; None while nothing was said."""
         if not stored.path:
-            return None, 0
-        conversation = self._conversation(stored, stored.path, options)
+            return None
         try:
-            use = self.engine.context_use(conversation, options.generation.max_new_tokens)
+            conversation = self._conversation(stored, stored.path, options)
+            return self.engine.context_use(conversation, options.generation.max_new_tokens)
         except LlavaChatError:
-            return None, 0  # the meter is a help; its failure must not hide the conversation
-        return use, use.dropped_pictures
+            return None  # the meter is a help; its failure must not hide the conversation
 
     def _begin(
         self,
@@ -160,37 +183,35 @@ class Turns:
         turns = (*earlier.turns, Turn("user", text, tuple(pictures)))
         conversation = replace(earlier, turns=turns)
         stream = self._stream(conversation, options.generation)
+        kept = ChatOptions(options.system, options.template, asdict(options.generation))
         try:
-            settings = asdict(options.generation)
-            if stored is None:
-                stored = self.store.create(
-                    owner, system=options.system, template=options.template, settings=settings
-                )
-            else:
-                self.store.set_options(owner, stored.id, options.system, options.template, settings)
-            parent_id = before[-1].id if before else None
-            message = self.store.add_user(owner, stored.id, text, pictures, parent_id=parent_id)
+            message = self.store.add_user(
+                owner,
+                None if stored is None else stored.id,
+                text,
+                pictures,
+                parent_id=before[-1].id if before else None,
+                options=kept,
+            )
         except BaseException:
             stream.cancel()
             raise
-        return self._start(owner, stored.id, message.id, conversation, stream, options.generation)
+        return self._start(owner, message, conversation, stream, options.generation)
 
     def _start(
         self,
         owner: str,
-        conversation_id: str,
-        message_id: str,
+        asked: Message,
         conversation: Conversation,
         stream: Stream,
         generation: GenerationSettings,
     ) -> LiveReply:
         def keep(done: Done) -> None:
             record = self._record(conversation, generation, done)
-            self.store.add_reply(
-                owner, conversation_id, message_id, done.text, done.token_ids, done.finish, record
-            )
+            to = owner, asked.conversation_id, asked.id
+            self.store.add_reply(*to, done.text, done.token_ids, done.finish, record)
 
-        return self.replies.start(conversation_id, stream, keep)
+        return self.replies.start(asked.conversation_id, stream, keep)
 
     def _record(
         self, conversation: Conversation, generation: GenerationSettings, done: Done
@@ -217,7 +238,7 @@ class Turns:
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
         # Raises what would only come as Failed, too late.
         self.engine.context_use(conversation, generation.max_new_tokens)
-        return cast(Stream, self.engine.stream(conversation, generation))
+        return self.engine.stream(conversation, generation)
 
     def _conversation(
         self, stored: StoredConversation | None, path: Sequence[Message], options: Options
@@ -233,11 +254,14 @@ class Turns:
     def _read(self, owner: str, file: Path) -> Picture:
         """The picture in an upload.
 
-        One that undo gave back is known by its name: its PNG may be over the limit that the
-        original kept.
+        One that undo gave back is known by its name and its bytes: as a PNG it may be over the
+        limit that the original kept.
         """
         if _PICTURE_ID.fullmatch(file.stem) and self.store.has_picture(owner, file.stem):
-            return self.store.picture(file.stem)
+            kept = self.store.picture(file.stem)
+            # A view of it that a browser saved, and somebody drew on, has the same name.
+            if isinstance(kept.source, Path) and filecmp.cmp(file, kept.source, shallow=False):
+                return kept
         return read_picture(file, self.limits.picture)
 
     def _checked(self, text: str, pictures: int) -> str:
@@ -245,16 +269,24 @@ class Turns:
         if not text:
             wanted = "about the picture " if pictures else ""
             raise MessageError(f"The message is empty. Write a question {wanted}first.")
-        if len(text) > self.limits.max_message_chars:
-            raise MessageError(
-                f"The message has {len(text):,} characters; "
-                f"at most {self.limits.max_message_chars:,} are read. Shorten it."
-            )
+        text = check_message(
+            text, max_chars=self.limits.max_message_chars, has_picture=bool(pictures)
+        )
         if pictures > self.limits.max_pictures:
             raise PictureError(
                 f"{pictures} pictures came; at most {self.limits.max_pictures} go with a message."
             )
         return text
+
+
+def options_of(stored: StoredConversation, defaults: Options) -> Options:
+    """What a conversation was last asked with; what it does not say is the default."""
+    known = {
+        name: value
+        for name, value in stored.settings.items()
+        if name in GenerationSettings.__dataclass_fields__ and name != "deadline_s"
+    }
+    return Options(stored.system, stored.template, replace(defaults.generation, **known))
 
 
 def _find(stored: StoredConversation, message_id: str, role: str) -> tuple[int, Message]:
