@@ -1,7 +1,7 @@
 """From settings to parts: the one place where the options become dataclasses and an engine.
 
-The page and the commands share it. It imports settings, image and engine; the engine's own
-packages are loaded when one is opened, so that a wrong option is told at once.
+The page and the commands share it. It imports settings, templates, image, errors and engine; the
+engine's own packages are loaded when one is opened, so that a wrong option is told at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def generation_settings(settings: Settings) -> GenerationSettings:
 
 def picture_limits(settings: Settings) -> PictureLimits:
     """What a picture from outside may cost."""
-    return PictureLimits(
+    return PictureLimits.scaled(
         max_bytes=settings.max_picture_bytes,
         max_pixels=settings.max_picture_pixels,
         max_side_px=settings.max_picture_side,

@@ -14,8 +14,9 @@ This module imports nothing, so any other may raise from it.
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
     |   +-- EngineClosedError      the engine is shutting down
-    +-- StoreError                 the database cannot be read or written
+    +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
+    +-- SessionError               (llava_chat.web.session) no session of this server
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
 """
 
@@ -77,7 +78,7 @@ class EngineClosedError(EngineError):
 
 
 class StoreError(LlavaChatError):
-    """The database cannot be read or written."""
+    """The database cannot be read or written, or a message cannot stand where it was to go."""
 
 
 class NotFoundError(StoreError):

@@ -19,7 +19,7 @@ LAYERS = (
     ("app", "__main__"),
     ("web", "commands", "training", "evaluation"),
     ("assembly",),
-    ("engine", "feedback"),
+    ("engine",),
     ("store", "model"),
     ("tokens",),
     ("conversation", "templates", "image"),
@@ -30,7 +30,7 @@ OWNERS = {
     "gradio": ("web",),
     "gradio_client": ("web",),
     "torch": ("model", "engine.local", "training", "evaluation"),
-    "sqlalchemy": ("store", "feedback"),
+    "sqlalchemy": ("store",),
     "alembic": ("store",),
     "pydantic": ("settings", "web"),
     "pydantic_settings": ("settings",),
@@ -242,11 +242,9 @@ COME_ALONG = {
     "safetensors": "transformers",
     "starlette": "gradio",
     "tokenizers": "transformers",
-    "uvicorn": "gradio",
-    "yaml": "transformers",
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
-# Asked for by name at run time: transformers places models on devices with accelerate.
+# For adapters and several GPUs, which are not built yet.
 NOT_IMPORTED = {"accelerate", "peft"}
 
 

@@ -17,9 +17,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?python -m llava_chat (.+)$", README, re.MULTILINE)
 
 
-def requirements() -> dict[str, Requirement]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+def requirements(file: str = "requirements.txt") -> dict[str, Requirement]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    parsed = [Requirement(line) for line in lines if line and not line.startswith(("#", "-r"))]
     return {requirement.name: requirement for requirement in parsed}
 
 
@@ -50,6 +50,15 @@ def test_every_command_line_of_the_readme_is_understood(command: str) -> None:
         build_parser().parse_args(arguments)
     except SystemExit as leaving:
         assert leaving.code == 0  # --help
+
+
+def test_every_dependency_has_a_line_that_says_what_for() -> None:
+    first, second = README.split("## What it stands on")[1].split("\n## ")[0].split("to develop it")
+    for table, file in ((first, "requirements.txt"), (second, "requirements-dev.txt")):
+        rows = re.findall(r"^\| (`.+?) \| .+ \| .+ \|$", table, re.MULTILINE)
+        assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == {
+            *requirements(file)
+        }
 
 
 def test_the_table_names_every_module_and_no_other() -> None:

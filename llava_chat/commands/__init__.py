@@ -1,4 +1,4 @@
-"""The commands that need neither the page nor a training: one module each, imported when asked for.
+"""The commands but `serve`: one module each, imported when it is asked for.
 
-They may import settings, conversation, image, tokens, model and engine. Only `__main__` runs them.
+They import anything but the page and the store. Only `__main__` runs them.
 """

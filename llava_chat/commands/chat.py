@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="PICTURE",
-        help="JPEG, PNG or WebP files, shown with the first message",
+        help="JPEG, PNG, WebP or GIF files, shown with the first message",
     )
     parser.add_argument(
         "--message",

@@ -4,7 +4,7 @@
           -> fitting: the oldest exchanges go first
     document, message: where conversations and messages come in and are checked
 
-Imports pictures and errors only: no tokenizer, no model.
+Imports templates, image and errors only: no tokenizer, no model.
 """
 
 from llava_chat.conversation.document import conversation_from_json

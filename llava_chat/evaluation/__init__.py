@@ -1,0 +1,1 @@
+"""How well a model answers: questions, and answers judged by meaning."""

@@ -54,7 +54,7 @@ class Tally:
     wrong: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, kind: str, right: float) -> None:
-        """Count one answer: 1 for a right one, 0 for a wrong one."""
+        """Count one answer: 1 for a right one, 0 for a wrong one; of a box its overlap."""
         self.asked[kind] += 1
         self.right[kind] += right
 

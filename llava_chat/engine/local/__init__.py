@@ -1,6 +1,6 @@
 """The engine that runs a model in this process.
 
-    asking (conversation -> request) -> line -> writer (read, then token by token) -> stream
+    asking (conversation -> request) -> line of jobs -> writer (read, then token by token) -> stream
                                                  |  kv_cache, prefix_cache, feature_cache
                                                  |  sampling, detokenizer
 

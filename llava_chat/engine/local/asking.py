@@ -1,7 +1,8 @@
 """From a conversation to a request: what fits the context, as ids, and what will end the reply.
 
 Runs in the asking thread, so that the inference thread only infers.
-Imports `conversation`, `tokens`, `engine.base` and `model`'s Checkpoint.
+Imports `conversation`, `tokens`, `engine.base`, `errors`, `model`'s Checkpoint and the modules
+beside it.
 """
 
 from __future__ import annotations

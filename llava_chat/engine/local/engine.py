@@ -1,6 +1,6 @@
 """One model in this process, answering one request after the other in a thread of its own.
 
-Imports torch, `model`, `engine.base` and the modules beside it.
+Imports torch, `model`, `conversation`, `engine.base`, `errors` and the modules beside it.
 """
 
 from __future__ import annotations

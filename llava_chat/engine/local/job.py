@@ -1,6 +1,6 @@
 """One request on its way through the engine: what to answer, since when, and what came of it.
 
-Imports `engine.base`, `tokens`, `errors` and `stream`; no torch.
+Imports `engine.base`, `tokens` and `stream`; no torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From logits to the next token: penalty, temperature, nucleus, seed.
 
-Imports torch and `engine.base`.
+Imports torch, `engine.base` and `errors`.
 """
 
 from __future__ import annotations

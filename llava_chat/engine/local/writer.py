@@ -2,7 +2,8 @@
 
 The one place where an engine touches the model. A plain loop: on a CPU most of a token's time is
 the modules' own code, and around them there is little to save.
-Imports torch, `model`, `tokens`, `engine.base` and the modules beside it. For one thread only.
+Imports torch, `model`, `image`, `tokens`, `engine.base`, `errors` and the modules beside it. For
+one thread only.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 The bundled model learns from it, in the order of the LLaVA papers:
 
-    world.py, draw.py, other_pictures.py    what is in a picture, and how it looks
-    phrases.py, wording.py, naming.py       how people speak of it
+    world.py, outlines.py, boxes.py         what is in a picture, and where
+    draw.py, printed.py, other_pictures.py  how it looks, and what is no such picture
+    phrases.py, manners.py                  how people ask, greet and thank
+    wording.py, naming.py, relations.py     how an answer names things and where they are
     exchange.py, questions.py, talk.py      what they ask, and the right answers
-    dialogue.py                             a picture and the talk about it, as it is trained
+    dialogue.py, practice.py                a picture and the talk about it, as it is trained
     tokenizer.py                            a byte-pair vocabulary of the LLaMA kind
-    contrastive.py                          the encoder alone: patches against phrases
+    regions.py, contrastive.py              the encoder alone: patches against phrases
     word_grid.py                            the language model alone: grids of words
-    recipe.py                               everything in order, then stages 1 and 2
+    side_by_side.py, recipe.py              everything in order, then stages 1 and 2
 """

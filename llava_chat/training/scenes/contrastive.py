@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ from llava_chat.training.scenes.regions import (
 from llava_chat.training.scenes.world import COLOURS, CORE, SHAPES, SIZES, World
 from llava_chat.training.stream import batches, from_random, reused
 
+_MAX_LOG_SCALE = 4.6  # ln 100, at which CLIP stops too (arXiv 2103.00020, 2.5)
+# Most words are in no picture: without it the first steps would only learn that.
+_PICTURE_BIAS = -4.0
 # Beside the others' 1: shapes are the hardest, where and how large an object is the easiest.
 _WEIGHTS = {
     "shape": 1.5, "part": 0.5, "place": 0.5, "size": 0.7, "picture": 0.3, "ground": 0.5,
@@ -95,7 +99,7 @@ class RegionLearner(nn.Module):
         )
         self.box = nn.Linear(config.hidden_size, 4) if world.boxes else None
         # CLIP's temperature starts at 0.07 and is learned as its logarithm.
-        self.log_scale = nn.Parameter(torch.tensor(2.66))
+        self.log_scale = nn.Parameter(torch.tensor(2.66))  # ln(1 / 0.07), as CLIP begins
 
     def losses(self, batch: RegionBatch) -> Losses:
         """Cross-entropy of patches against phrases, by aspect; 'loss' is their weighted sum."""
@@ -121,7 +125,9 @@ class RegionLearner(nn.Module):
 
     def _scores(self, features: Tensor, view: str, phrases: list[str]) -> Tensor:
         seen = functional.normalize(self.views[view](features), dim=-1)
-        scores: Tensor = self.log_scale.clamp(max=4.6).exp() * seen @ self.phrases(phrases).T
+        scores: Tensor = (
+            self.log_scale.clamp(max=_MAX_LOG_SCALE).exp() * seen @ self.phrases(phrases).T
+        )
         return scores
 
     def _whole_phrases(self, patches: Tensor, labels: dict[str, Tensor]) -> Tensor:
@@ -140,7 +146,7 @@ class RegionLearner(nn.Module):
             for number, phrase in enumerate(self.aspects[aspect]):
                 words.append(phrase)
                 present.append((labels[aspect] == number).any(1))
-        logits = self._scores(pooled, "picture", words).float() - 4.0
+        logits = self._scores(pooled, "picture", words).float() + _PICTURE_BIAS
         return functional.binary_cross_entropy_with_logits(logits, torch.stack(present, 1).float())
 
 
@@ -193,5 +199,6 @@ def train_encoder(
     checked = min(512, 8 * batch_size)
     held_out = next(batches(from_random(make, seed + 1), collate, batch_size=checked, workers=0))
     shares = aspect_accuracy(learner.to("cpu"), held_out)
-    print("encoder, held out: " + "  ".join(f"{k} {v:.3f}" for k, v in shares.items()))
+    told = "  ".join(f"{aspect} {share:.3f}" for aspect, share in shares.items())
+    print(f"encoder, held out: {told}", file=sys.stderr, flush=True)
     return learner.tower

@@ -216,7 +216,7 @@ def shape_mask(
 
 
 def wear(picture: Image.Image, rng: random.Random) -> Image.Image:
-    """What happens to pictures on their way: JPEG, a blur, a little noise, or nothing."""
+    """What happens to pictures on their way: a blur, JPEG, both, or nothing."""
     if rng.random() < 0.1:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
     if rng.random() < 0.45:

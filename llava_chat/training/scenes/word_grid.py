@@ -103,7 +103,7 @@ class GridWriter:
     def cells(self, dialogue: Dialogue, rng: random.Random) -> np.ndarray | None:
         """int64 (grid * grid, 12), some words left out by chance; None without a picture."""
         if dialogue.scene is not None:
-            texts = self._scene_cells(dialogue.scene, rng)
+            texts = self._scene_cells(dialogue.scene)
         elif dialogue.other_kind is not None:
             texts = [f"{dialogue.other_kind}"] * self.grid**2
         else:
@@ -118,7 +118,7 @@ class GridWriter:
             table[cell, : len(ids[:_WORDS_A_CELL])] = ids[:_WORDS_A_CELL]
         return table
 
-    def _scene_cells(self, scene: Scene, rng: random.Random) -> list[str]:
+    def _scene_cells(self, scene: Scene) -> list[str]:
         texts = ["nothing"] * self.grid**2
         # Patches that an object only touches read as anything between it and nothing.
         blurred = near_any(scene, self.grid)

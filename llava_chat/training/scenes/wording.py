@@ -21,7 +21,8 @@ def plural(word: str) -> str:
 
 
 def with_article(words: str) -> str:
-    """
+    """The words with their article.
+
     >>> with_article("orange oval"), with_article("red star")
     ('an orange oval', 'a red star')
     """
@@ -29,7 +30,8 @@ def with_article(words: str) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """
+    """The parts with commas and a last "and".
+
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
@@ -47,7 +49,8 @@ def short_name(item: SceneObject) -> str:
 
 
 def there_are(count: int, noun: str) -> str:
-    """
+    """How many there are, as a sentence.
+
     >>> there_are(1, "red star"), there_are(0, "cross")
     ('There is one red star.', 'There are no crosses.')
     """

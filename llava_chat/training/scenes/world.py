@@ -64,7 +64,7 @@ DIRECTIONS: tuple[Direction, ...] = ("left of", "right of", "above", "below")
 
 @dataclass(frozen=True)
 class World:
-    """What pictures may show, and be asked about, beyond shapes that stand upright and apart.
+    """What pictures may show, and be asked about, beyond shapes apart and almost upright.
 
     tilted: share of the shapes that are turned, by up to tilt_deg degrees. overlap: the share of
     the smaller of two boxes that both may cover. printed: share of the pictures with a word or a
