@@ -13,8 +13,8 @@ from pathlib import Path
 
 from llava_chat.assembly import generation_settings, open_engine, picture_limits
 from llava_chat.conversation import Conversation, Turn, check_message
-from llava_chat.engine.base import ChatEngine, Done, Failed, GenerationSettings, ModelInfo, Token
-from llava_chat.errors import EngineError, PictureError
+from llava_chat.engine.base import ChatEngine, Done, GenerationSettings, ModelInfo, whole_reply
+from llava_chat.errors import PictureError
 from llava_chat.image import Picture, read_picture
 from llava_chat.settings import (
     CONVERSATION_FIELDS,
@@ -85,7 +85,10 @@ def checked(messages: list[str], pictures: int, settings: Settings) -> list[str]
 
 
 def read_pictures(paths: list[Path], settings: Settings) -> tuple[Picture, ...]:
-    """Read and check the files; what a person should know of one goes to stderr."""
+    """Read and check the files; what a person should know of one goes to stderr.
+
+    Raises PictureError.
+    """
     if len(paths) > settings.max_pictures:
         raise PictureError(
             f"{len(paths)} pictures are more than the {settings.max_pictures} of "
@@ -115,26 +118,16 @@ def converse(
     for place, message in enumerate(messages):
         turns = (*turns, Turn("user", message, images=() if place else pictures))
         asked = Conversation(turns, system=conversation.system, template=conversation.template)
-        reply = answer(engine, asked, generation, show=show)
+        reply = whole_reply(engine.stream(asked, generation), _say if show else None)
+        if show:
+            _say("\n")
         turns = (*turns, Turn("assistant", reply.text, token_ids=reply.token_ids))
         yield reply
 
 
-def answer(
-    engine: ChatEngine, conversation: Conversation, generation: GenerationSettings, *, show: bool
-) -> Done:
-    """Ask for one reply and wait for its end."""
-    for event in engine.stream(conversation, generation):
-        if isinstance(event, Token) and show:
-            sys.stdout.write(event.text)
-            sys.stdout.flush()
-        elif isinstance(event, Failed):
-            raise event.error
-        elif isinstance(event, Done):
-            if show:
-                print(flush=True)
-            return event
-    raise EngineError("The reply ended before it was complete; try again.")
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def explain(reply: Done) -> None:

@@ -7,17 +7,17 @@ It imports neither torch nor gradio.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from llava_chat.conversation import Conversation
-from llava_chat.errors import LlavaChatError, SettingError
+from llava_chat.errors import EngineError, LlavaChatError, SettingError
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 
 MAX_NEW_TOKENS_LIMIT = 4096
-"""The context of the longest models of this line: more could never be written."""
+"""The whole context of LLaVA-1.5 (arXiv 2310.03744); a reply in a picture's chat is far shorter."""
 
 MAX_DEADLINE_S = 3600.0
 """Whoever waits for an hour has left; a reply must not hold the engine for longer."""
@@ -177,6 +177,21 @@ class Stream(Iterator[Event], Protocol):
 
     def close(self) -> None:
         """Stop, and let go of what is left: nothing is yielded after that."""
+
+
+def whole_reply(events: Iterable[Event], told: Callable[[str], object] | None = None) -> Done:
+    """Read a reply to its end; `told` gets each piece of its text.
+
+    Raises the error of a reply that failed.
+    """
+    for event in events:
+        if isinstance(event, Token) and told is not None:
+            told(event.text)
+        elif isinstance(event, Failed):
+            raise event.error
+        elif isinstance(event, Done):
+            return event
+    raise EngineError("The reply ended without saying how; ask again.")
 
 
 class ChatEngine(Protocol):

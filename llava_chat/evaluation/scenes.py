@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llava_chat.conversation import Conversation, Turn
-from llava_chat.engine.base import ChatEngine, Done, Failed, GenerationSettings
-from llava_chat.errors import EngineError
+from llava_chat.engine.base import ChatEngine, GenerationSettings, whole_reply
 from llava_chat.evaluation.meaning import box_overlap, means
 from llava_chat.image import picture_from_image
 from llava_chat.training.scenes.dialogue import Dialogue
@@ -85,7 +84,10 @@ def evaluate_scenes(
     seed: int = 2024,
     world: World = CORE,
 ) -> Tally:
-    """Ask everything, turn by turn, the model's own earlier answers in its context."""
+    """Ask everything, turn by turn, the model's own earlier answers in its context.
+
+    Raises the error of a reply that failed.
+    """
     tally = Tally()
     for number in range(pictures):
         dialogue = held_out(number, seed, turns, world)
@@ -108,18 +110,9 @@ def _answers(engine: ChatEngine, dialogue: Dialogue) -> Iterator[tuple[Exchange,
     for number, exchange in enumerate(dialogue.talk):
         images = (picture,) if picture is not None and number == 0 else ()
         turns += (Turn("user", exchange.question, images),)
-        done = _reply(engine, Conversation(turns))
+        done = whole_reply(engine.stream(Conversation(turns), GREEDY))
         turns += (Turn("assistant", done.text, token_ids=done.token_ids),)
         yield exchange, done.text
-
-
-def _reply(engine: ChatEngine, conversation: Conversation) -> Done:
-    for event in engine.stream(conversation, GREEDY):
-        if isinstance(event, Failed):
-            raise event.error
-        if isinstance(event, Done):
-            return event
-    raise EngineError("The engine ended a reply without saying so; ask again.")
 
 
 def _report(number: int, dialogue: Dialogue, exchange: Exchange, answer: str) -> dict[str, str]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from llava_chat.conversation import Conversation
 from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.llava import LlavaModel
 from llava_chat.training.batch import (
     TokenBatch,
     TokenSample,
@@ -60,7 +62,8 @@ def run_stage(
     """Train `checkpoint.model` in place, from `state_file` where one is.
 
     conversation_of: sample number -> a whole conversation with its pictures; name_of: what it is
-    called in an error. Raises TrainingDataError for a sample of which nothing can be learned.
+    called in an error. Raises TrainingDataError for a sample of which nothing can be learned,
+    LlavaChatError when the state is damaged or another run's, or the loss is no number.
     """
     model = checkpoint.model
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
@@ -70,7 +73,6 @@ def run_stage(
     model.float()
     inner = model.language_model.model
     decoder = compiled(inner) if options.one_length else inner
-    device = next(model.projector.parameters()).device
 
     def collated(samples: list[TokenSample]) -> TokenBatch:
         return collate(samples, length=options.max_tokens if options.one_length else None)
@@ -85,19 +87,27 @@ def run_stage(
             workers=options.workers,
         )
 
-    def loss_of(batch: TokenBatch) -> Losses:
-        moved = batch.to(device)
-        features = None if moved.pixels is None else model.image_features(moved.pixels)
-        embeds = model.embed(moved.ids, features)
-        hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
-
     model.train()
-    train(stage, model, loss_of, batches_from, _loop_of(options, checkpoint), state_file)
+    train(
+        stage,
+        model,
+        partial(_loss, model, decoder),
+        batches_from,
+        _loop_of(options, checkpoint),
+        state_file,
+    )
     inner.set_attn_implementation("sdpa")
     model.eval().requires_grad_(False)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # does nothing where there is none
+
+
+def _loss(model: LlavaModel, decoder: Callable[..., Any], batch: TokenBatch) -> Losses:
+    """decoder: the language model's, perhaps compiled."""
+    moved = batch.to(next(model.projector.parameters()).device)
+    features = None if moved.pixels is None else model.image_features(moved.pixels)
+    embeds = model.embed(moved.ids, features)
+    hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
+    return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
 
 
 def _sample_maker(

@@ -139,7 +139,7 @@ def test_a_failing_engine_says_why() -> None:
 
     with pytest.raises(EngineError, match=r"It broke\."):
         evaluate_scenes(Failing([]), pictures=1)
-    with pytest.raises(EngineError, match="without saying so"):
+    with pytest.raises(EngineError, match="without saying how"):
         evaluate_scenes(Silent([]), pictures=1)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import replace
 
 import torch
 
@@ -140,11 +139,9 @@ def open_engine(
 ) -> LocalEngine:
     """Load a model by name, folder or Hub id and start an engine; template None is the model's own.
 
-    Raises CheckpointError, SettingError.
+    Raises CheckpointError, SettingError, UsageError for an unknown template.
     """
-    checkpoint = load_checkpoint(name, device=device, dtype=dtype)
-    if template is not None:
-        checkpoint = replace(checkpoint, template=template)
+    checkpoint = load_checkpoint(name, device=device, dtype=dtype, template=template)
     return LocalEngine(checkpoint, cache_bytes=cache_bytes, max_waiting=max_waiting)
 
 

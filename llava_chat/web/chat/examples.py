@@ -32,20 +32,20 @@ class Example:
         return f"examples/{self.file.name}"
 
 
-def load_examples(folder: Path = FOLDER) -> tuple[Example, ...]:
-    """The examples listed in the folder's examples.json whose pictures are there, in its order.
+def load_examples() -> tuple[Example, ...]:
+    """The examples listed in assets/examples/examples.json whose pictures are there, in its order.
 
     examples.json: `[{"file": "name.png", "question": str, "alt": str, "answer": str}, ...]`; the
     answer is what the bundled model has to say, which only the tests read.
     """
-    index = folder / "examples.json"
+    index = FOLDER / "examples.json"
     if not index.exists():
         return ()
     rows = json.loads(index.read_text(encoding="utf-8"))
-    examples = (Example(folder / row["file"], row["question"], row["alt"]) for row in rows)
+    examples = (Example(FOLDER / row["file"], row["question"], row["alt"]) for row in rows)
     return tuple(example for example in examples if example.file.exists())
 
 
-def example_routes(folder: Path = FOLDER) -> list[Mount]:
+def example_routes() -> list[Mount]:
     """`/examples/NAME`, the pictures as they are; nothing while the folder is not there."""
-    return [Mount("/examples", StaticFiles(directory=folder))] if folder.is_dir() else []
+    return [Mount("/examples", StaticFiles(directory=FOLDER))] if FOLDER.is_dir() else []
