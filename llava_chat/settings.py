@@ -136,7 +136,12 @@ class Settings(BaseSettings):
     max_picture_bytes: ByteSize = Field(
         ByteSize(20 * 2**20), ge=1, description="largest picture file, like 20MiB"
     )
-    max_picture_pixels: int = Field(50_000_000, ge=1, description="most pixels in a picture")
+    max_picture_pixels: int = Field(
+        50_000_000,
+        ge=1,
+        le=89_478_485,  # Pillow warns of a decompression bomb above it whenever one is opened again
+        description="most pixels in a picture",
+    )
     max_picture_side: int = Field(16_384, ge=1, description="longest side of a picture, in pixels")
     max_pictures: int = Field(4, ge=0, description="most pictures with one message")
     max_message_chars: int = Field(20_000, ge=1, description="longest message, in characters")

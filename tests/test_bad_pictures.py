@@ -40,9 +40,35 @@ def test_truncated_jpeg(missing_bytes: int, progressive: bool) -> None:
     assert "incomplete JPEG" in refusal(whole[:-missing_bytes])
 
 
+def test_jpeg_of_a_megabyte_of_fill_bytes() -> None:
+    # Any number of them may stand before a marker; here none comes.
+    assert "incomplete JPEG" in refusal(b"\xff\xd8" + b"\xff" * 10**6 + b"\0", TIGHT)
+    whole = encode(noise(), "JPEG")
+    assert read_picture(whole[:2] + b"\xff" * 1000 + whole[2:]) == read_picture(whole)
+
+
+@pytest.mark.parametrize("kind", [b"iCCP", b"tEXt", b"IDAT"])
+def test_png_with_a_chunk_that_claims_more_than_the_file(kind: bytes) -> None:
+    for claimed_bytes in (5000, 2**31 - 1, 2**32 - 1):
+        claims = struct.pack(">I", claimed_bytes) + kind + bytes(9)
+        assert "incomplete PNG" in refusal(png(1, 1, b"\0" * 4, before_pixels=claims))
+
+
 @pytest.mark.parametrize("missing_bytes", [1, 4, 12, 20, 400, 3000])
 def test_truncated_png(missing_bytes: int) -> None:
     assert "incomplete PNG" in refusal(encode(noise(), "PNG")[:-missing_bytes])
+
+
+@pytest.mark.parametrize("missing_bytes", [20, 400, 1500])
+def test_truncated_gif(missing_bytes: int) -> None:
+    assert "incomplete GIF" in refusal(encode(noise(), "GIF")[:-missing_bytes])
+
+
+@pytest.mark.parametrize("missing_bytes", [1, 20, 400])
+def test_truncated_gif_whose_first_frame_is_whole(missing_bytes: int) -> None:
+    frames = [Image.new("L", (40, 30), 200), noise().convert("L")]
+    whole = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert read_picture(whole[:-missing_bytes]) == picture_from_image(frames[0])
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 100, 900])

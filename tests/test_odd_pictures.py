@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from llava_chat.image import (
+    picture_from_image,
     png_bytes,
     read_picture,
     thumbnail,
@@ -114,10 +115,76 @@ def test_icc_profile_is_ignored(format_name: str, profile: bytes | None) -> None
     assert b"ICC" not in png_bytes(picture) + thumbnail(picture, 64)
 
 
-def test_corrupt_compressed_icc_profile_in_a_png() -> None:
+def wrong_checksum(kind: bytes, data: bytes) -> bytes:
+    return chunk(kind, data)[:-4] + b"\1\2\3\4"
+
+
+PROFILE = zlib.compress(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+DAMAGED_CHUNKS = {
+    "a profile that is no zlib stream": chunk(b"iCCP", b"name\0\0no zlib stream"),
+    "a profile compressed in another way": chunk(b"iCCP", b"name\0\1" + PROFILE),
+    "an empty profile": chunk(b"iCCP", b""),
+    "a profile's name without an end": chunk(b"iCCP", b"name"),
+    "a profile of 2 MiB": chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(2**21))),
+    "a profile's checksum": wrong_checksum(b"iCCP", b"name\0\0" + PROFILE),
+    "a short gamma": chunk(b"gAMA", b"\0"),
+    "chromaticities of odd length": chunk(b"cHRM", bytes(31)),
+    "an empty rendering intent": chunk(b"sRGB", b""),
+    "a short resolution": chunk(b"pHYs", bytes(8)),
+    "other checksums": b"".join(
+        wrong_checksum(kind, bytes(9))
+        for kind in b"cICP mDCV cLLI sBIT bKGD hIST sPLT tIME".split()
+    ),
+}
+
+
+@pytest.mark.parametrize("metadata", DAMAGED_CHUNKS.values(), ids=DAMAGED_CHUNKS.keys())
+def test_damaged_png_metadata_is_ignored(metadata: bytes) -> None:
     rows = b"\0" + bytes(RED)
-    data = png(1, 1, rows, before_pixels=chunk(b"iCCP", b"name\0\0" + b"no zlib stream"))
-    assert corner(read_picture(data)) == RED
+    plain = png(1, 1, rows)
+    assert corner(read_picture(png(1, 1, rows, before_pixels=metadata * 2))) == RED
+    assert corner(read_picture(plain[:-12] + metadata + plain[-12:])) == RED
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        chunk(b"gAMA", struct.pack(">I", 220_000)),
+        chunk(b"iCCP", b"name\0\0" + PROFILE),
+        chunk(b"sRGB", b"\0") + chunk(b"pHYs", struct.pack(">IIB", 2, 1, 0)),
+        chunk(b"bKGD", bytes(6)) + chunk(b"cHRM", struct.pack(">8I", *range(8))),
+    ],
+)
+def test_sound_png_metadata_changes_no_pixel(metadata: bytes) -> None:
+    rows = b"".join(b"\0" + bytes(row) for row in np.asarray(noise()))
+    assert read_picture(png(40, 30, rows, before_pixels=metadata)) == picture_from_image(noise())
+
+
+def test_animated_png_with_damaged_metadata_shows_its_first_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, (0, 255, 0))]
+    data = encode(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    after_header = data.index(b"IHDR") + 4 + 13 + 4
+    damaged = chunk(b"iCCP", b"")
+    parts = data[:after_header], data[after_header:-12], data[-12:]
+    picture = read_picture(damaged.join(parts))
+    assert corner(picture) == RED
+    assert picture.notice is not None and "first frame" in picture.notice
+
+
+@pytest.mark.parametrize(
+    ("marker", "body"),
+    [
+        (0xE2, b"ICC_PROFILE\0"),
+        (0xE2, b"ICC_PROFILE\0\1\5of five parts"),
+        (0xE2, b"MPF\0no index"),
+        (0xED, b"Photoshop 3.0\x008BIM\4\4"),
+        (0xFE, b"a comment"),
+    ],
+)
+def test_damaged_jpeg_metadata_is_ignored(marker: int, body: bytes) -> None:
+    whole = encode(noise(), "JPEG")
+    segment = struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+    assert read_picture(whole[:2] + segment + whole[2:]) == read_picture(whole)
 
 
 def test_10_mb_of_exif_in_a_jpeg() -> None:
@@ -154,6 +221,17 @@ def test_gps_in_exif_is_gone_and_orientation_6_upright(format_name: str) -> None
     for made in (png_bytes(picture), thumbnail(picture, 32)):
         assert b"Exif" not in made and b"eXIf" not in made and b"at home" not in made
         assert not Image.open(io.BytesIO(made)).getexif()
+
+
+@pytest.mark.parametrize("listed", [2, 5])  # 5: the index names more pictures than it describes
+def test_a_telephones_file_of_two_pictures_is_its_first(listed: int) -> None:
+    data = encode(noise(), "MPO", save_all=True, append_images=[Image.new("RGB", (40, 30), RED)])
+    number_of_images = struct.pack("<HHI", 0xB001, 4, 1)  # tag, type and count of the index entry
+    place = data.index(number_of_images) + len(number_of_images)
+    assert data[place] == 2
+    picture = read_picture(data[:place] + bytes([listed]) + data[place + 1 :])
+    assert picture == read_picture(encode(noise(), "JPEG"))
+    assert picture.notice is None
 
 
 def test_jpeg_of_80000_scans() -> None:

@@ -3,7 +3,7 @@
     reader.py   bytes or a path -> Picture, or a PictureError with a sentence for the sender
     limits.py   what one picture may cost
     workers.py  the child processes that decode, kept warm and replaced when they die
-    decoder.py  what runs in such a child: format, header, decoding, orientation, transparency
+    decoder/    what runs in such a child: format, header, decoding, orientation, transparency
     picture.py  the checked Picture, its identity, its thumbnail and its stored form
     views.py    pure functions from pixels to what an encoder reads: pad, square, normalise
 

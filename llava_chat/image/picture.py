@@ -1,6 +1,6 @@
 """The checked picture that every other part handles, its identity and the files made of it.
 
-Imports Pillow and decoder.py; anything may import it.
+Imports Pillow and decoder/rgb.py; anything may import it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from llava_chat.image.decoder import upright_rgb
+from llava_chat.image.decoder.rgb import upright_rgb
 
 THUMBNAIL_JPEG_QUALITY = 85
 

@@ -1,6 +1,7 @@
 """Files from anybody to checked pictures: what is refused before decoding, and the sentences.
 
-Imports the other modules of this package; everything that takes pictures from users imports it.
+Imports the other modules of this package but views.py; everything that takes pictures from users
+imports it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from llava_chat.errors import PictureError
-from llava_chat.image.decoder import Refused
+from llava_chat.image.decoder.headers import Refused
 from llava_chat.image.limits import DEFAULT_LIMITS, PictureLimits
 from llava_chat.image.picture import Picture
 from llava_chat.image.workers import decode_in_child

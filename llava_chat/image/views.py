@@ -3,7 +3,6 @@
 The results are those of transformers' CLIPImageProcessor on Pillow, bit for bit, at a fraction of
 its time; training calls them thousands of times a minute. Pictures that would cost more than
 MAX_EXACT_PIXELS (long strips, tall ones above 5,792 pixels) come out within a few of 255 levels.
-Views of several tiles belong here too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The child processes that decode: a few stay warm, and each may die without harm.
 
-A child is a program of its own (decoder.py), never a fork, because a process that holds torch and
+A child is a program of its own (decoder/), never a fork, because a process that holds torch and
 its threads must not be forked. The first one starts with the first picture. One that crashes or
 takes too long is killed and replaced. They end with this process: at exit they are killed, and
 if this process is killed itself they read the end of their input, or run out of processor time.
@@ -21,7 +21,8 @@ from pathlib import Path
 import PIL
 
 from llava_chat.image import decoder
-from llava_chat.image.decoder import Refused
+from llava_chat.image.decoder.child import REQUEST
+from llava_chat.image.decoder.headers import Refused
 from llava_chat.image.limits import PictureLimits
 from llava_chat.image.picture import Picture, picture_from_pixels
 
@@ -29,6 +30,16 @@ from llava_chat.image.picture import Picture, picture_from_pixels
 MAX_WORKERS = 2
 MAX_WAIT_S = 30.0
 MAX_ANSWER_BYTES = 4096
+
+# -I -S keeps PYTHON* variables, user packages and .pth files out of the child, which needs Pillow
+# and the decoder only, and is told where those are.
+CHILD = (
+    "-I",
+    "-S",
+    "-c",
+    "import sys; sys.path += sys.argv[1:]; from decoder.child import main; main()",
+    *(str(Path(package.__path__[0]).parent) for package in (decoder, PIL)),
+)
 
 
 def decode_in_child(data: bytes, limits: PictureLimits) -> Picture:
@@ -38,7 +49,7 @@ def decode_in_child(data: bytes, limits: PictureLimits) -> Picture:
 
 
 def _request(data: bytes, limits: PictureLimits) -> bytes:
-    return decoder.REQUEST.pack(
+    return REQUEST.pack(
         len(data),
         limits.max_pixels,
         limits.max_side_px,
@@ -51,10 +62,8 @@ class Worker:
     """One child process; used by one thread at a time."""
 
     def __init__(self) -> None:
-        # -I -S keeps PYTHON* variables, user packages and .pth files out of the child, which needs
-        # Pillow only and is told where that is.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", decoder.__file__, str(Path(PIL.__file__).parents[1])],
+            [sys.executable, *CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

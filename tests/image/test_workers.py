@@ -19,7 +19,7 @@ from PIL import Image
 
 from llava_chat.errors import PictureError
 from llava_chat.image import PictureLimits, picture_from_image, read_picture, warm_up, workers
-from llava_chat.image.decoder import Refused
+from llava_chat.image.decoder.headers import Refused
 from llava_chat.image.workers import MAX_WORKERS, Worker, WorkerPool
 
 WAIT_S = 20.0
@@ -202,10 +202,14 @@ def test_warm_up_starts_a_decoder_that_the_first_picture_finds() -> None:
 
 
 def test_nothing_but_pillow_is_imported_in_the_child() -> None:
-    from llava_chat.image import decoder
-
-    script = (
-        f"import runpy, sys; runpy.run_path({decoder.__file__!r})\n"
-        "print([name for name in ('numpy', 'torch', 'llava_chat') if name in sys.modules])"
+    *options, script, folder, pillows_folder = workers.CHILD
+    script += "; print([name for name in ('numpy', 'torch', 'llava_chat') if name in sys.modules])"
+    # Its input is at its end, so that it has no request to wait for.
+    finished = subprocess.run(
+        [sys.executable, *options, script, folder, pillows_folder],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
     )
-    assert run_script(script).stdout == "[]\n"
+    assert (finished.stdout, finished.stderr) == ("[]\n", "")
