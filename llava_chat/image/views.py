@@ -67,7 +67,7 @@ def square(
 def padded_square(
     image: Image.Image,
     size_px: int,
-    colour: Colour = PAD_COLOUR,
+    colour: Colour,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Image.Image:
     """`pad_to_square(image, colour)` resized to size_px, in little time and memory.
@@ -100,14 +100,15 @@ def clip_pixels(
     mean: Channels,
     std: Channels,
     aspect: Aspect,
+    colour: Colour = PAD_COLOUR,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> npt.NDArray[np.float32]:
     """Pixels of an RGB image for a CLIP tower, shape (3, size_px, size_px).
 
-    aspect: "pad" pads to a square first (LLaVA-1.5), with PAD_COLOUR; "square" crops (LLaVA v1).
+    aspect: "pad" pads to a square of `colour` first (LLaVA-1.5); "square" crops (LLaVA v1).
     """
     if aspect == "pad":
-        view = padded_square(image, size_px, resample=resample)
+        view = padded_square(image, size_px, colour, resample)
     else:
         view = square(image, size_px, resample)
     tables = _normalised(tuple(mean), tuple(std))

@@ -1,7 +1,7 @@
 """How a model wants its pictures: the step from a checked picture to the pixels of the encoder.
 
 The same numbers are kept in preprocessor_config.json, where transformers finds them too. Imports
-torch, `image` and errors.
+torch, Pillow, `encoder` and `llava` beside it, `image` and errors.
 """
 
 from __future__ import annotations
@@ -49,9 +49,16 @@ class Preprocessing:
             mean=self.mean,
             std=self.std,
             aspect=self.aspect,
+            colour=self.pad_colour,
             resample=Image.Resampling(self.resample),
         )
         return torch.from_numpy(pixels)
+
+    @property
+    def pad_colour(self) -> tuple[int, int, int]:
+        """What is around a padded picture: int(mean x 255), R G B, as in the reference LLaVA."""
+        red, green, blue = (int(min(max(share * 255, 0), 255)) for share in self.mean)
+        return red, green, blue
 
     @classmethod
     def of(cls, config: LlavaConfig) -> Preprocessing:
@@ -60,7 +67,10 @@ class Preprocessing:
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], config: LlavaConfig) -> Preprocessing:
-        """From the content of preprocessor_config.json; what it leaves out is CLIP's."""
+        """From the content of preprocessor_config.json; what it leaves out is CLIP's.
+
+        Raises CheckpointError for a mean, deviation or filter that cannot be used.
+        """
         plain = cls.of(config)
         try:
             return cls(

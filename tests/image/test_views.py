@@ -9,7 +9,7 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from llava_chat.image import clip_pixels, pad_to_square, square
-from llava_chat.image.views import Aspect, padded_square
+from llava_chat.image.views import PAD_COLOUR, Aspect, padded_square
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -55,11 +55,18 @@ def test_equals_transformers_clip_processor(
     np.testing.assert_array_equal(pixels, expected)
 
 
+@pytest.mark.parametrize("size", [(37, 20), (20, 37), (30, 30)])
+def test_padding_of_another_colour(size: tuple[int, int]) -> None:
+    image, colour = noise(*size), (127, 63, 255)
+    pixels = clip_pixels(image, size_px=112, mean=MEAN, std=STD, aspect="pad", colour=colour)
+    np.testing.assert_array_equal(pixels, reference(pad_to_square(image, colour), 112))
+
+
 @pytest.mark.parametrize("size", [(2500, 2400), (2400, 2500), (5000, 7), (7, 5000)])
 def test_large_pictures_padded_in_strips_equal_those_padded_whole(size: tuple[int, int]) -> None:
     image = noise(*size)
     whole = pad_to_square(image).resize((224, 224), Image.Resampling.BICUBIC)
-    assert padded_square(image, 224).tobytes() == whole.tobytes()
+    assert padded_square(image, 224, PAD_COLOUR).tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize(("aspect", "size"), [("pad", (300, 5900)), ("square", (8000, 20))])

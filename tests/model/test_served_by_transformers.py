@@ -1,6 +1,7 @@
 """transformers loads what is saved here as it is, and its whole road gives the same logits."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration, PreTraine
 
 from llava_chat.conversation import Conversation, Turn, prompt
 from llava_chat.image import picture_from_image
+from llava_chat.image.views import PAD_COLOUR
 from llava_chat.model.chat_template import jinja_chat_template
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
+from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.templates import TEMPLATES
 from llava_chat.tokens import tokenize
 
@@ -87,6 +90,24 @@ def test_the_whole_road_gives_the_same_logits(
         expected = theirs(**inputs).logits
         embeds = ours.model.embed(torch.tensor([made.ids]), ours.model.image_features(pixels))
         assert (ours.model(embeds) - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("size", [(37, 20), (20, 37)])
+def test_padding_has_the_colour_of_the_checkpoints_own_mean(
+    make_checkpoint: Make, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    made = make_checkpoint()
+    ours = replace(made.pixels, mean=(0.5, 0.25, 1.0), std=(0.5, 0.3, 0.2))
+    save_checkpoint(replace(made, pixels=ours), tmp_path)
+    image = noise(*size)
+    processor = AutoProcessor.from_pretrained(tmp_path).image_processor
+    expected = processor(images=[image], return_tensors="pt")["pixel_values"][0]
+    assert (ours(picture_from_image(image)) - expected).abs().max() < 1e-5
+
+
+def test_the_colour_of_padding_is_one_whatever_the_mean() -> None:
+    assert Preprocessing(24).pad_colour == PAD_COLOUR
+    assert Preprocessing(24, mean=(-1.0, 1e308, 0.999)).pad_colour == (0, 255, 254)
 
 
 def test_transformers_generates_from_a_conversation_in_one_call(
