@@ -1,13 +1,14 @@
 """From a conversation to ids, picture spans and training labels, in one walk.
 
 What a person wrote never becomes a special token, nor the ids of the words that tell who speaks.
-Imports conversation and errors, and the `tokenizers` library: no model, no torch.
+Imports conversation, image, errors and the `tokenizers` library: no model, no torch.
 
 A prompt is cut at special tokens and pictures, and each piece is tokenised by itself, as the
 reference does it (haotian-liu/LLaVA): with a SentencePiece tokenizer every piece so begins with the
 word-start mark. Within a piece, a second cut lies between the template's text and a person's. It
 goes before the space between them, where no token of these tokenizers reaches across, so the ids
-are those of the whole piece; and where a message would change how a marker is tokenised, it cannot.
+are those of the whole piece (unless a message ends in a space and the vocabulary has a token of
+two); and where a message would change how a marker is tokenised, it cannot.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ IGNORED = -100
 """The label of a token that is not learned (the default of torch's cross entropy)."""
 
 Ids = tuple[int, ...]
+_Spelling = Callable[[str, bool], Ids]
 
 _WORDS = ("system", "user", "assistant")
 _WORD_START_MARKS = ("\u2581", "\u0120")  # of SentencePiece and of byte-level BPE
@@ -197,7 +199,7 @@ class _Encoder:
         bare = json.loads(backend.to_str())
         bare |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         self._bare = Backend.from_str(json.dumps(bare))
-        self._marks_words = self._bare.encode("a").tokens[0].startswith(_WORD_START_MARKS)
+        self._marks_words = "".join(self._bare.encode("a").tokens).startswith(_WORD_START_MARKS)
         self._kept = lru_cache(maxsize=_PIECES_KEPT)(self._ids)
         self._spelled = lru_cache(maxsize=64)(self._characters)
         self._marker_ids = lru_cache(maxsize=64)(self._marker_ids_unkept)
@@ -232,11 +234,19 @@ class _Encoder:
             return self._plain(text, apart)
         pattern = "|".join(re.escape(each) for each in sorted(markers, key=len, reverse=True))
         found = re.split(f"({pattern})", text)
+        # A tokenizer's normaliser can make a marker of text that is none (NFKC: of full-width
+        # letters), and only its ids tell: then all of the text is spelled, as markers are.
+        ways: tuple[tuple[_Spelling, _Spelling], ...] = (
+            (self._plain, self._spelled),
+            (self._plain, self._bytes),
+            (self._characters, self._characters),
+            (self._bytes, self._bytes),
+        )
         ids: list[int] = []
-        for spell in (self._spelled, self._bytes):
+        for encode_words, encode_marker in ways:
             ids = []
             for place, part in enumerate(found):
-                encode = spell if place % 2 else self._plain
+                encode = encode_marker if place % 2 else encode_words
                 ids += encode(part, apart and not ids) if part else ()
             if not any(_within(marker, ids) for marker in self._marker_ids(markers)):
                 break
@@ -262,10 +272,11 @@ class _Encoder:
         return ids if len(ids) == len(text.encode()) else self._characters(text, apart)
 
     def _marker_ids_unkept(self, markers: tuple[str, ...]) -> frozenset[Ids]:
-        """All the ways in which the template's own markers are tokenised."""
+        """All the ways in which the template's own markers are tokenised, if they are at all."""
         ways = ((each, True) for each in markers), ((each, False) for each in markers)
         spaced = ((f" {each}", False) for each in markers)
-        return frozenset(self._plain(*way) for group in (*ways, spaced) for way in group)
+        found = frozenset(self._plain(*way) for group in (*ways, spaced) for way in group)
+        return found - {()}  # what a tokenizer cannot spell nobody can forge
 
 
 def _within(part: Ids, whole: list[int]) -> bool:
