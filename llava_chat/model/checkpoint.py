@@ -1,7 +1,7 @@
 """A model on disk: loaded whole with its tokenizer and picture settings, and saved again.
 
 The llava-hf layout, so that transformers and other servers read the same folder. Imports the
-modules beside it, torch, transformers and errors.
+modules beside it, torch, transformers and templates.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from llava_chat.errors import CheckpointError
 from llava_chat.model.chat_template import jinja_chat_template
 from llava_chat.model.config_files import (
     CONFIG_NAME,
@@ -26,15 +25,14 @@ from llava_chat.model.config_files import (
     read_processor_settings,
 )
 from llava_chat.model.device import choose_device, choose_dtype
-from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.llava import LlavaModel
 from llava_chat.model.location import locate
 from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.model.tokenizer_files import check_default_template, load_tokenizer
 from llava_chat.model.weight_files import (
     INDEX_NAME,
     SHARD_PATTERN,
     SINGLE_NAME,
-    briefly,
-    one_line,
     read_json,
     write_weights,
 )
@@ -49,9 +47,9 @@ class Checkpoint:
     """A model with all that is needed to use it.
 
     id: `scenes`, the Hub id or the folder's name. revision: the Hub's commit, or a fingerprint of
-    the files. template: the conversation template it was trained with. pixels: call it with a
-    picture for the encoder's (3, H, W). padded_boxes: it counts the boxes that it names on the
-    picture padded to a square.
+    the files. template: the conversation template it was trained with, unless somebody asked for
+    another. pixels: call it with a picture for the encoder's (3, H, W). padded_boxes: it counts the
+    boxes that it names on the picture padded to a square.
     """
 
     model: LlavaModel
@@ -73,76 +71,40 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    name: str, *, device: str = "auto", dtype: str | torch.dtype = "auto"
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    template: str | None = None,
 ) -> Checkpoint:
     """Load `scenes`, a folder or a Hub id (which is downloaded). The model is in eval mode.
 
-    Raises CheckpointError saying in a sentence what is missing or wrong, SettingError for a
-    device or dtype that is not there.
+    template: None is the one that the checkpoint names, or the default. Raises CheckpointError
+    saying in a sentence what is missing or wrong, SettingError for a device or dtype that is not
+    there, UsageError for an unknown template.
     """
+    if template is not None:
+        template_named(template)
     target = choose_device(device)
     number_format = choose_dtype(dtype, target)
     located = locate(name)
     config, own = read_config(located.folder)
     pixels = Preprocessing.read(read_processor_settings(located.folder), config)
     tokenizer = load_tokenizer(located.folder, config)
+    if template is None and "template" not in own:
+        check_default_template(tokenizer, located.folder)
     model = load_model(located.folder, config, device=target, dtype=number_format)
     return Checkpoint(
         model,
         tokenizer,
         located.id,
         located.revision,
-        config.template,
+        template or config.template,
         str(own.get("description", "")),
         pixels,
         # As LLaVA-1.5's training data do (https://github.com/haotian-liu/LLaVA/issues/606).
         padded_boxes=bool(own.get("padded_boxes", pixels.aspect == "pad")),
     )
-
-
-def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer in a folder, whose every id has a row in the model's table of words.
-
-    Raises CheckpointError when it cannot be read, or does not belong to the configuration.
-    """
-    path = folder / "tokenizer_config.json"
-    if path.is_file() and "auto_map" in read_json(path):
-        raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
-        raise CheckpointError(
-            f"The tokenizer in {folder} cannot be read: {one_line(error)}"
-        ) from error
-    rows = config.text.vocab_size
-    beyond = [
-        token
-        for token, number in tokenizer.get_vocab().items()
-        if number >= rows and number != config.image_token_id
-    ]
-    if beyond:
-        raise CheckpointError(
-            f"The tokenizer in {folder} knows {briefly(map(repr, beyond))}, beyond the {rows} "
-            "words of the model: they do not belong together."
-        )
-    _check_picture_token(tokenizer, config.image_token_id, folder)
-    return tokenizer
-
-
-def _check_picture_token(
-    tokenizer: PreTrainedTokenizerBase, image_token_id: int, folder: Path
-) -> None:
-    """Raise CheckpointError when text can hold the token that stands for a picture's features."""
-    known = image_token_id in tokenizer.get_vocab().values()
-    added = image_token_id in tokenizer.added_tokens_decoder
-    if (known and not added) or image_token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        word = tokenizer.convert_ids_to_tokens(image_token_id)
-        raise CheckpointError(
-            f"image_token_index in {folder / CONFIG_NAME} is {image_token_id}, which its tokenizer "
-            f"uses for {word!r}; name the id of {PICTURE}."
-        )
 
 
 def save_checkpoint(

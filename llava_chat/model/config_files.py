@@ -2,11 +2,12 @@
 
 What transformers has no field for (template, picture aspect, description, the linear projector)
 stands in one field of our own, `llava_chat`, which transformers keeps and does not read. Imports
-transformers, `llava` and errors.
+the modules beside it, torch, transformers, templates and errors.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -45,6 +46,11 @@ def read_config(folder: Path) -> tuple[LlavaConfig, dict[str, Any]]:
     Raises CheckpointError when there is none, or it is of a family that cannot be run here.
     """
     path = folder / CONFIG_NAME
+    if (folder / "adapter_config.json").is_file() and not path.is_file():
+        raise CheckpointError(
+            f"{folder} holds a LoRA adapter, not a model; merge it into its base model with peft's "
+            "merge_and_unload, and name the folder that you save the result in."
+        )
     content = read_json(path)
     _check_family(content, path)
     own = content.get(OWN_FIELD, {})
@@ -74,7 +80,7 @@ def _check_family(content: Mapping[str, Any], path: Path) -> None:
             f"{path} is of the original LLaVA layout, which is not read yet; use the same model in "
             "the llava-hf layout, such as llava-hf/llava-1.5-7b-hf."
         )
-    if "quantization_config" in content:
+    if any(part.get("quantization_config") for part in (content, vision, text)):
         raise CheckpointError(f"{path} is of quantised weights; use the model they were made of.")
     family = (
         content.get("model_type"),
@@ -89,7 +95,10 @@ def _check_family(content: Mapping[str, Any], path: Path) -> None:
 
 
 def read_processor_settings(folder: Path) -> dict[str, Any]:
-    """preprocessor_config.json, or the image processor in processor_config.json, or nothing."""
+    """preprocessor_config.json, or the image processor in processor_config.json, or nothing.
+
+    Raises CheckpointError when the file holds no JSON object.
+    """
     if (folder / "preprocessor_config.json").is_file():
         return read_json(folder / "preprocessor_config.json")
     if (folder / "processor_config.json").is_file():
@@ -105,18 +114,19 @@ def _converted(theirs: TransformersConfig, own: Mapping[str, Any]) -> LlavaConfi
     text.tie_word_embeddings = theirs.tie_word_embeddings
     if not isinstance(theirs.vision_feature_layer, int):
         raise CheckpointError("features of several layers (vision_feature_layer) cannot be read.")
-    if theirs.projector_hidden_act not in _ACTIVATIONS or not theirs.multimodal_projector_bias:
+    if theirs.projector_hidden_act not in _ACTIVATIONS:
         raise CheckpointError(
-            "the projector must have a bias and the activation gelu or linear, not "
-            f"{theirs.projector_hidden_act}."
+            f"projector_hidden_act must be gelu or linear, not {theirs.projector_hidden_act}."
         )
+    if not theirs.multimodal_projector_bias:
+        raise CheckpointError("a projector without a bias (multimodal_projector_bias) is not run.")
     # LLaVA-1.5 was trained on padded pictures (arXiv 2310.03744), though the processors that its
     # converted checkpoints come with crop; ours say what they want.
     aspect = own.get("image_aspect", "pad")
     template = own.get("template", DEFAULT_TEMPLATE)
     if aspect not in get_args(ImageAspect):
         raise CheckpointError(f"image_aspect is pad or square, not {aspect!r}.")
-    if template not in TEMPLATES:
+    if not isinstance(template, str) or template not in TEMPLATES:
         raise CheckpointError(f"there is no template {template!r}; choose one of {[*TEMPLATES]}.")
     return LlavaConfig(
         vision=vision,
@@ -147,17 +157,28 @@ def _check_buildable(config: LlavaConfig) -> None:
         raise CheckpointError(
             f"rope_type in text_config must be one of {kinds}, not {rope_type!r}."
         )
-    if text.max_position_embeddings < 1:
-        raise CheckpointError(
-            "max_position_embeddings in text_config must be above 0, not "
-            f"{text.max_position_embeddings}."
-        )
     rows, padding = text.vocab_size, text.pad_token_id
     if padding is not None and not -rows <= padding < rows:
         raise CheckpointError(
             f"pad_token_id in text_config must be null or below vocab_size, which is {rows}, not "
             f"{padding}."
         )
+    _check_numbers(config)
+
+
+def _check_numbers(config: LlavaConfig) -> None:
+    """What transformers would build a model of that fails at its first reply, or gives NaN."""
+    text = config.text
+    for name, value in (
+        ("max_position_embeddings in text_config", text.max_position_embeddings),
+        ("rms_norm_eps in text_config", text.rms_norm_eps),
+        ("rope_theta in text_config", (text.rope_parameters or {}).get("rope_theta", 1.0)),
+        ("layer_norm_eps in vision_config", config.vision.layer_norm_eps),
+    ):
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise CheckpointError(f"{name} must be a number above 0, not {value!r}.")
+    if abs(config.image_token_id) >= 2**63:
+        raise CheckpointError("image_token_index must be a number of 64 bits.")
 
 
 def config_json(model: LlavaModel, own: Mapping[str, str | bool], dtype: torch.dtype) -> str:

@@ -38,27 +38,37 @@ def used_layers(num_hidden_layers: int, select_layer: int) -> int:
 
 
 def image_size_px(config: CLIPVisionConfig) -> int:
-    """Height and width of the pixels that a tower takes. Raises ValueError when they differ."""
-    if not isinstance(config.image_size, int):
-        raise ValueError(f"the vision tower's image_size must be one number: {config.image_size}")
-    return config.image_size
+    """Height and width of the pixels that a tower takes.
+
+    Raises ValueError when they differ, or there are none.
+    """
+    size = config.image_size
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"the vision tower's image_size must be one number above 0, not {size}")
+    return size
 
 
 def tokens_per_picture(config: CLIPVisionConfig, select_feature: SelectFeature) -> int:
     """Rows of features of one picture: its patches, and the class token when that is kept.
 
+    Raises ValueError when a size is not one number, or no patch fits into the picture.
+
     >>> tokens_per_picture(CLIPVisionConfig(image_size=336, patch_size=14), "patch")
     576
     """
-    if not isinstance(config.patch_size, int):
-        raise ValueError(f"the vision tower's patch_size must be one number: {config.patch_size}")
-    return (image_size_px(config) // config.patch_size) ** 2 + (select_feature == "cls_patch")
+    size_px, patch_px = image_size_px(config), config.patch_size
+    if not isinstance(patch_px, int) or not 1 <= patch_px <= size_px:
+        raise ValueError(
+            f"the vision tower's patch_size must be one number from 1 to {size_px}, not {patch_px}"
+        )
+    return (size_px // patch_px) ** 2 + (select_feature == "cls_patch")
 
 
 class VisionTower(nn.Module):
     """CLIP's vision transformer up to the chosen layer: frozen, in eval mode, without gradient.
 
     image_size_px: height and width of the pixels that it takes. tokens_per_picture: P.
+    Raises ValueError for a size or a layer that there cannot be.
     """
 
     def __init__(
@@ -74,6 +84,7 @@ class VisionTower(nn.Module):
         cut = copy.deepcopy(config)
         cut.num_hidden_layers = used_layers(config.num_hidden_layers, select_layer)
         cut._attn_implementation = "sdpa"
+        cut.return_dict = True
         self.clip = CLIPVisionModel(cut)
         self.select_feature = select_feature
         self.requires_grad_(False)

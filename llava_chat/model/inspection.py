@@ -1,6 +1,6 @@
 """What a checkpoint is, from its configuration, its tokenizer and the headers of its weights.
 
-Loads no weights and downloads nothing. Imports the modules beside it, huggingface_hub and errors.
+Loads no weights and downloads nothing. Imports the modules beside it and errors.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from huggingface_hub import try_to_load_from_cache
-
 from llava_chat.errors import CheckpointError
-from llava_chat.model.checkpoint import load_tokenizer
-from llava_chat.model.config_files import read_config, read_processor_settings
+from llava_chat.model.config_files import CONFIG_NAME, read_config, read_processor_settings
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.key_names import model_name
 from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.location import BUNDLED_NAME, Located, locate
 from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.model.tokenizer_files import (
+    check_default_template,
+    check_tokenizer_files,
+    load_tokenizer,
+)
 from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader, read_headers, weight_files
 from llava_chat.model.weights import compare_weights, empty_model
 
@@ -58,14 +59,21 @@ def known_models() -> list[KnownModel]:
     """The bundled model, and those of the Hub with whether they were downloaded."""
     known = [_bundled()]
     for name, description, parameters in _ON_THE_HUB:
-        present = isinstance(try_to_load_from_cache(name, "config.json"), str) and any(
-            isinstance(try_to_load_from_cache(name, file), str)
-            for file in ("model.safetensors.index.json", "model.safetensors")
-        )
         known.append(
-            KnownModel(name, description, parameters, 2 * parameters, "vicuna_v1", present)
+            KnownModel(name, description, parameters, 2 * parameters, "vicuna_v1", _present(name))
         )
     return known
+
+
+def _present(name: str) -> bool:
+    """Whether every file is here: a download may have been interrupted after any of them."""
+    try:
+        folder = locate(name, download=False).folder
+        weight_files(folder)
+        check_tokenizer_files(folder)
+    except CheckpointError:
+        return False
+    return (folder / CONFIG_NAME).is_file()
 
 
 def _bundled() -> KnownModel:
@@ -100,7 +108,9 @@ def inspect_checkpoint(name: str) -> dict[str, Any]:
     with _listed(problems):
         Preprocessing.read(read_processor_settings(located.folder), config)
     with _listed(problems):
-        _check_tokenizer(located.folder, config)
+        tokenizer = load_tokenizer(located.folder, config)
+        if "template" not in own:
+            check_default_template(tokenizer, located.folder)
     return {
         **_origin(located),
         "family": "llava",
@@ -124,12 +134,6 @@ def _listed(problems: list[str]) -> Iterator[None]:
         yield
     except CheckpointError as error:
         problems.append(str(error))
-
-
-def _check_tokenizer(folder: Path, config: LlavaConfig) -> None:
-    if not any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer.model")):
-        raise CheckpointError(f"{folder} holds no tokenizer.json.")
-    load_tokenizer(folder, config)
 
 
 def _origin(located: Located) -> dict[str, str]:

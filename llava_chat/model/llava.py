@@ -55,6 +55,7 @@ class LlavaModel(nn.Module):
         )
         text = copy.deepcopy(config.text)
         text._attn_implementation = "sdpa"
+        text.return_dict = True  # whatever a checkpoint says: `forward` takes the logits by name
         self.language_model = LlamaForCausalLM(text)
 
     @property
@@ -94,7 +95,6 @@ class LlavaModel(nn.Module):
         embeds: Tensor,
         *,
         attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
         cache: Cache | None = None,
         logits_to_keep: int | Tensor = 0,
     ) -> Tensor:
@@ -106,7 +106,6 @@ class LlavaModel(nn.Module):
         output = self.language_model(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
-            position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=logits_to_keep,

@@ -1,12 +1,14 @@
 """From the name of a model to the folder that holds it.
 
-Nothing is downloaded unless a Hub id was given. Imports huggingface_hub, when one was, and errors.
+Nothing is downloaded unless a Hub id was given, and only then huggingface_hub is imported. Imports
+errors, and where the assets are.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +59,17 @@ class Located:
 def locate(name: str, *, download: bool = True) -> Located:
     """Find `scenes`, a folder, or a Hub id, which is downloaded when `download` allows it.
 
-    Raises CheckpointError when there is no such model.
+    Raises CheckpointError when there is no such model, or it may not be read.
     """
+    try:
+        return _located(name, download)
+    except OSError as error:
+        raise CheckpointError(
+            f"{error.filename or name} cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def _located(name: str, download: bool) -> Located:
     if name == BUNDLED_NAME:
         if not BUNDLED_FOLDER.is_dir():
             raise CheckpointError(
@@ -66,7 +77,7 @@ def locate(name: str, *, download: bool = True) -> Located:
                 "`python -m llava_chat train scenes`, or name another model."
             )
         return Located(BUNDLED_FOLDER, BUNDLED_NAME, fingerprint(BUNDLED_FOLDER))
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # Path's own raises for the ~name of nobody
     if folder.is_dir():
         return Located(folder, folder.resolve().name, fingerprint(folder))
     if folder.exists():
@@ -86,7 +97,9 @@ def _snapshot(hub_id: str, download: bool) -> Path:
     try:
         patterns = list(_HUB_FILES)
         found = snapshot_download(hub_id, allow_patterns=patterns, local_files_only=not download)
-    except (OSError, ValueError, RuntimeError) as error:  # HTTP errors are OSErrors
+    # Each of its transports has exceptions of its own (a ReadTimeout, a ProxyError, Xet's), which
+    # share no base below Exception; and whatever failed, the model is not here.
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         how = "could not be downloaded" if download else "was not downloaded yet"
         raise CheckpointError(
@@ -101,6 +114,7 @@ def fingerprint(folder: Path) -> str:
     Weights of up to WHOLE_BYTES are read whole. Of larger ones, that would take too long; there
     the headers are read, and the beginning, middle and end of every tensor: weights that were
     trained further differ everywhere, and a table of words that was extended does at its end.
+    Raises OSError when a file may not be read.
     """
     weights = sorted(path for path in folder.glob(_WEIGHTS) if path.is_file())
     others = sorted({path for name in _READ_FILES for path in folder.glob(name) if path.is_file()})
@@ -110,14 +124,14 @@ def fingerprint(folder: Path) -> str:
         size = path.stat().st_size
         digest.update(f"{path.name} {size}\n".encode())
         with path.open("rb") as opened:
-            for start, end in [(0, size)] if whole or path in others else _samples(opened):
+            for start, end in [(0, size)] if whole or path in others else _samples(opened, size):
                 opened.seek(start)
                 while chunk := opened.read(min(_CHUNK_BYTES, end - opened.tell())):
                     digest.update(chunk)
     return digest.hexdigest()[:12]
 
 
-def _samples(opened: BinaryIO) -> list[tuple[int, int]]:
+def _samples(opened: BinaryIO, size: int) -> list[tuple[int, int]]:
     """(start, end) of what is read of a large safetensors file, in the order of their place.
 
     Layout: 8 bytes with the header's length, the header in JSON, the tensors
@@ -130,6 +144,8 @@ def _samples(opened: BinaryIO) -> list[tuple[int, int]]:
         spans = sorted(entry["data_offsets"] for entry in header.values())
         samples = [(0, data)]
         for first, last in spans:
+            if {type(first), type(last)} != {int} or not 0 <= first <= last <= size:
+                return []
             middle = (first + last - _SAMPLE_BYTES) // 2
             for start in (first, max(first, middle), max(first, last - _SAMPLE_BYTES)):
                 samples.append((data + start, data + min(start + _SAMPLE_BYTES, last)))

@@ -6,7 +6,9 @@ Only safetensors: a pickle can run code while it is read. Imports torch, safeten
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from llava_chat.errors import CheckpointError
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 SHARD_PATTERN = "model-*.safetensors"
+
+_SHOWN_NAMES = 3
 
 FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of the number formats that weights are read from, by their name in a header."""
@@ -62,7 +66,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         names = [SINGLE_NAME]
     else:
         raise CheckpointError(_no_weights(folder))
-    missing = [name for name in names if not (folder / name).is_file()]
+    # Path.is_file raises for a name that is too long for any file.
+    missing = [name for name in names if not os.path.isfile(folder / name)]
     if missing:
         raise CheckpointError(
             f"{folder} lacks {briefly(missing)}, which its {INDEX_NAME} names; download it again."
@@ -91,13 +96,17 @@ def _no_weights(folder: Path) -> str:
             f"{folder} holds its weights as pickles (.bin), which can run code; only safetensors "
             "files are read: convert it with transformers' save_pretrained."
         )
-    return f"{folder} holds neither {SINGLE_NAME} nor {INDEX_NAME}."
+    return (
+        f"{folder} holds neither {SINGLE_NAME} nor {INDEX_NAME}; weights in other files (.bin) are "
+        "not read: convert them with transformers' save_pretrained."
+    )
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:
     """Every weight of the files by its name there, without reading the numbers.
 
-    Raises CheckpointError for a file that is damaged, or a name that stands in two.
+    Raises CheckpointError for a file that is damaged or may not be read, or a name that stands in
+    two.
     """
     headers: dict[str, WeightHeader] = {}
     for file in files:
@@ -109,13 +118,16 @@ def read_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:
                         raise CheckpointError(f"{file} holds {name} a second time.")
                     shape = tuple(part.get_shape())
                     headers[name] = WeightHeader(file, shape, part.get_dtype())
-        except (SafetensorError, OSError) as error:
+        except SafetensorError as error:
             raise CheckpointError(_damaged(file, error)) from error
+        except OSError as error:
+            reason = error.strerror or one_line(error)
+            raise CheckpointError(f"{file} cannot be read: {reason}.") from error
     return headers
 
 
 def _damaged(file: Path, error: Exception) -> str:
-    with file.open("rb") as opened:
+    with suppress(OSError), file.open("rb") as opened:
         if opened.read(24).startswith(b"version https://git-lfs"):
             return f"{file} is only a Git LFS pointer; run `git lfs pull`."
     return f"{file} is damaged or no safetensors file ({error}); download it again."
@@ -196,12 +208,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def briefly(names: Iterable[str], shown: int = 3) -> str:
+def briefly(names: Iterable[str]) -> str:
     """The first names, and how many more there are.
 
     >>> briefly(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
     listed = list(names)
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
-    return ", ".join(listed[:shown]) + more
+    more = f" and {len(listed) - _SHOWN_NAMES} more" if len(listed) > _SHOWN_NAMES else ""
+    return ", ".join(listed[:_SHOWN_NAMES]) + more

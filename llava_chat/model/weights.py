@@ -6,13 +6,17 @@ that loading never holds a model twice. Imports the modules beside it, torch and
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from llava_chat.errors import CheckpointError
+from llava_chat.model.device import out_of_memory
 from llava_chat.model.key_names import file_name, is_unread_layer, model_name
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.weight_files import (
@@ -26,30 +30,75 @@ from llava_chat.model.weight_files import (
     weight_files,
 )
 
-_TIED = "language_model.lm_head.weight"
+_WORDS = "language_model.model.embed_tokens.weight"
+_HEAD = "language_model.lm_head.weight"
 
 
 def load_model(
     folder: Path, config: LlavaConfig, *, device: torch.device, dtype: torch.dtype
 ) -> LlavaModel:
-    """The weights of a folder in a model that never held others. Raises CheckpointError."""
+    """The weights of a folder in a model that never held others.
+
+    Raises CheckpointError when they are damaged, do not fit the configuration, or do not fit into
+    the memory.
+    """
     headers = read_headers(weight_files(folder))
     model = empty_model(config, headers)
     problems = compare_weights(model, headers)
     if problems:
         raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
     wanted = _wanted(model, headers)
-    weights: dict[str, Tensor] = {}
-    for stored, weight in read_weights(wanted, device=device, dtype=dtype):
-        weights[str(model_name(stored))] = weight
-    if config.projector == "linear":
-        _fold_projector(weights)
+    with _memory_told(folder, wanted, device, dtype):
+        read = read_weights(wanted, device=device, dtype=dtype)
+        weights = {str(model_name(stored)): weight for stored, weight in read}
+        if config.projector == "linear":
+            _fold_projector(weights)
+        _take(model, weights)
+        _fill_buffers(model, device)
+    return model.eval()
+
+
+@contextmanager
+def _memory_told(
+    folder: Path, wanted: Mapping[str, WeightHeader], device: torch.device, dtype: torch.dtype
+) -> Iterator[None]:
+    """Say how much memory the weights need when there is not enough."""
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        gigabytes = sum(header.count for header in wanted.values()) * dtype.itemsize / 1e9
+        number_format = str(dtype).removeprefix("torch.")
+        ways = "a smaller model or another --dtype"
+        if device.type != "cpu":
+            ways = "a smaller model, another --dtype or --device cpu"
+        raise CheckpointError(
+            f"The model in {folder} needs about {gigabytes:.1f} GB in {number_format} on {device}, "
+            f"which has less memory left; use {ways}."
+        ) from error
+
+
+def _take(model: LlavaModel, weights: dict[str, Tensor]) -> None:
+    """Put the weights in, with one table for the words that are read and written if it is one.
+
+    A configuration may tie two tables that differ in the files; they stay two, as in transformers.
+    """
+    if model.config.text.tie_word_embeddings:
+        head = weights.pop(_HEAD, None)
+        if head is not None and not torch.equal(weights.setdefault(_WORDS, head), head):
+            weights[_HEAD] = head
+            _untie(model)
     model.load_state_dict(weights, strict=False, assign=True)
-    if config.text.tie_word_embeddings:
+    if model.config.text.tie_word_embeddings:
         language = model.language_model
         language.lm_head.weight = language.model.embed_tokens.weight
-    _fill_buffers(model, device)
-    return model.eval()
+
+
+def _untie(model: LlavaModel) -> None:
+    text = copy.deepcopy(model.config.text)
+    text.tie_word_embeddings = model.language_model.config.tie_word_embeddings = False
+    model.config = replace(model.config, text=text)
 
 
 def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> LlavaModel:
@@ -76,8 +125,8 @@ def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> Lla
 def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> list[str]:
     """What is missing, unexpected, doubled, of the wrong shape or no float; [] when all fits."""
     wanted = _wanted(model, headers)
-    expected = _expected_shapes(model)
     found = {str(model_name(stored)): header for stored, header in wanted.items()}
+    expected = _expected_shapes(model, found)
     missing = [file_name(name) for name in expected if name not in found]
     unexpected = [stored for stored in wanted if model_name(stored) not in expected]
     odd = [
@@ -103,10 +152,13 @@ def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> l
     ]
 
 
-def _expected_shapes(model: LlavaModel) -> dict[str, torch.Size]:
+def _expected_shapes(model: LlavaModel, found: Mapping[str, WeightHeader]) -> dict[str, torch.Size]:
     shapes = {name: weight.shape for name, weight in model.state_dict().items()}
-    if model.config.text.tie_word_embeddings:
-        shapes.pop(_TIED)
+    if model.config.text.tie_word_embeddings:  # one table does, under either name
+        if _HEAD not in found:
+            del shapes[_HEAD]
+        elif _WORDS not in found:
+            del shapes[_WORDS]
     if model.config.projector == "linear":
         text = shapes.pop("projector.bias")
         shapes["projector.0.weight"] = shapes.pop("projector.weight")
@@ -118,13 +170,10 @@ def _expected_shapes(model: LlavaModel) -> dict[str, torch.Size]:
 def _wanted(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> dict[str, WeightHeader]:
     """The weights of the files without those that the model does not need."""
     layers = model.tower.config.num_hidden_layers
-    tied = model.config.text.tie_word_embeddings
     return {
         stored: header
         for stored, header in headers.items()
-        if (name := model_name(stored)) is not None
-        and not is_unread_layer(name, layers)
-        and not (tied and name == _TIED)
+        if (name := model_name(stored)) is not None and not is_unread_layer(name, layers)
     }
 
 
@@ -147,9 +196,12 @@ def _fill_buffers(model: LlavaModel, device: torch.device) -> None:
 
 
 def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    """(name in the file, weight on the CPU) for every weight, a linear projector as two layers."""
+    """(name in the file, weight on the CPU) for every weight, a linear projector as two layers.
+
+    Raises CheckpointError when a weight has a number that is not finite in `dtype`.
+    """
     for name, weight in model.state_dict().items():
-        if name == _TIED and model.config.text.tie_word_embeddings:
+        if name == _HEAD and model.config.text.tie_word_embeddings:
             continue
         stored = weight.detach().to("cpu", dtype).contiguous()
         check_finite(name, stored)

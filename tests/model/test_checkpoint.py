@@ -153,6 +153,54 @@ def test_what_llava_hf_leaves_out_of_its_configuration_is_the_default(saved: Pat
     assert loaded.padded_boxes
 
 
+EMBEDDING = "language_model.model.embed_tokens.weight"
+HEAD = "language_model.lm_head.weight"
+
+
+def save_as_tied(made: Checkpoint, folder: Path, *, head: torch.Tensor | None, words: bool) -> None:
+    """A folder whose config.json ties the words, holding either table of them, or both."""
+    save_checkpoint(made, folder, max_shard_bytes=10**9)
+    stored = load_file(folder / "model.safetensors")
+    stored.pop(HEAD, None)
+    if head is not None:
+        stored[HEAD] = head.detach().clone()
+    if not words:
+        stored.pop(EMBEDDING)
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_tied_words_are_read_by_either_name(
+    make_checkpoint: Make, tmp_path: Path, words: bool
+) -> None:
+    made = make_checkpoint(tied=True)
+    save_as_tied(made, tmp_path, head=weights_of(made.model)[EMBEDDING], words=words)
+    loaded = load_checkpoint(str(tmp_path)).model
+    assert torch.equal(logits(loaded), logits(made.model))
+    assert parameter_count(loaded) == parameter_count(made.model)
+
+
+def test_two_tables_stay_two_whatever_the_configuration_says(
+    make_checkpoint: Make, tmp_path: Path
+) -> None:
+    """As transformers does."""
+    made = make_checkpoint(tied=False)
+    save_as_tied(made, tmp_path / "a", head=weights_of(made.model)[HEAD], words=True)
+    loaded = load_checkpoint(str(tmp_path / "a"))
+    assert torch.equal(logits(loaded.model), logits(made.model))
+    save_checkpoint(loaded, tmp_path / "b")
+    assert not json.loads((tmp_path / "b" / "config.json").read_text())["tie_word_embeddings"]
+    assert torch.equal(logits(load_checkpoint(str(tmp_path / "b")).model), logits(made.model))
+
+
+def test_a_tied_model_without_words_is_refused(make_checkpoint: Make, tmp_path: Path) -> None:
+    save_as_tied(make_checkpoint(tied=True), tmp_path, head=None, words=False)
+    with pytest.raises(CheckpointError, match=f"missing {EMBEDDING}"):
+        load_checkpoint(str(tmp_path))
+
+
 def test_rows_that_are_no_words_are_suppressed(make_checkpoint: Make) -> None:
     checkpoint = make_checkpoint()
     words = len(checkpoint.tokenizer)

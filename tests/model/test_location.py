@@ -1,14 +1,17 @@
-"""A model's fingerprint changes with the model, and with nothing else."""
+"""Where a model is, and its fingerprint: it changes with the model, and with nothing else."""
 
 import json
 import shutil
 from pathlib import Path
 
+import httpx2
 import pytest
 import torch
+from huggingface_hub.errors import XetDownloadError
 from safetensors.torch import save_file
 
-from llava_chat.model.location import WHOLE_BYTES, fingerprint
+from llava_chat.errors import CheckpointError
+from llava_chat.model.location import WHOLE_BYTES, fingerprint, locate
 
 MEGABYTE = 2**20
 PROJECTOR_BYTES = 64
@@ -66,13 +69,29 @@ def test_another_small_tensor_changes_a_large_model(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) == prints[-1]
 
 
+def with_length(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header
+
+
+def spanning(first: object, last: object) -> bytes:
+    return with_length(json.dumps({"a": {"data_offsets": [first, last]}}).encode())
+
+
 @pytest.mark.parametrize(
     "header",
     [
         b"\xff" * 8,
-        b"\x02" + bytes(7) + b"[]",
-        b"\x09" + bytes(7) + b'{"a": {}}',
+        with_length(b"[]"),
+        with_length(b'{"a": {}}'),
         b"\x01" + bytes(7),
+        spanning(-(10**6), 10),
+        spanning(0, -1),
+        spanning(10, 0),
+        spanning(0, 10**30),
+        spanning(10**30, 10**30),
+        spanning(0.5, 2.5),
+        spanning("0", "1"),
+        spanning(None, None),
     ],
 )
 def test_a_large_file_that_is_damaged_has_a_fingerprint_too(tmp_path: Path, header: bytes) -> None:
@@ -110,3 +129,35 @@ def test_what_is_read_with_the_weights_counts_and_nothing_else(
 def test_a_copy_has_the_fingerprint_of_its_original(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "copy")
     assert fingerprint(tmp_path / "copy") == fingerprint(saved)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx2.ReadTimeout("The read operation timed out"),
+        httpx2.ProxyError("403 Forbidden"),
+        XetDownloadError("Data was lost"),
+        ConnectionError("Network is unreachable\nand more"),
+        httpx2.ReadTimeout(""),
+    ],
+)
+def test_a_download_that_fails_is_told_in_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(CheckpointError) as told:
+        locate("nobody-here/no-such-model")
+    reason = str(error).split("\n")[0] or type(error).__name__
+    assert str(told.value).endswith(f"could not be downloaded: {reason}")
+
+
+def test_a_download_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        locate("nobody-here/no-such-model")

@@ -1,0 +1,100 @@
+"""The tokenizer of a checkpoint: found, read, and held against the model that it comes with.
+
+Imports the modules beside it, transformers, templates and errors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
+
+from llava_chat.errors import CheckpointError
+from llava_chat.model.config_files import CONFIG_NAME, OWN_FIELD
+from llava_chat.model.llava import LlavaConfig
+from llava_chat.model.weight_files import briefly, one_line, read_json
+from llava_chat.templates import DEFAULT_TEMPLATE, PICTURE, TEMPLATES
+
+
+def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder, whose every id has a row in the model's table of words.
+
+    Raises CheckpointError when it cannot be read, or does not belong to the configuration.
+    """
+    check_tokenizer_files(folder)
+    path = folder / "tokenizer_config.json"
+    if path.is_file() and "auto_map" in read_json(path):
+        raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
+        raise CheckpointError(
+            f"The tokenizer in {folder} cannot be read: {one_line(error)}"
+        ) from error
+    rows = config.text.vocab_size
+    beyond = [
+        token
+        for token, number in tokenizer.get_vocab().items()
+        if number >= rows and number != config.image_token_id
+    ]
+    if beyond:
+        raise CheckpointError(
+            f"The tokenizer in {folder} knows {briefly(map(repr, beyond))}, beyond the {rows} "
+            "words of the model: they do not belong together."
+        )
+    _check_picture_token(tokenizer, config.image_token_id, folder)
+    return tokenizer
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Raise CheckpointError when a folder has no tokenizer, or one that cannot be read here.
+
+    transformers says of both that tiktoken is missing.
+    """
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        return
+    if not (folder / "tokenizer.model").is_file():
+        raise CheckpointError(f"{folder} holds no tokenizer.json; download it again.")
+    needed = {
+        "sentencepiece": is_sentencepiece_available(),
+        "protobuf": is_protobuf_available(),
+    }
+    lacking = [package for package, is_there in needed.items() if not is_there]
+    if lacking:
+        raise CheckpointError(
+            f"{folder} holds only a tokenizer.model: `pip install {' '.join(lacking)}` to read it, "
+            "or save it once elsewhere with transformers' AutoTokenizer to get a tokenizer.json."
+        )
+
+
+def check_default_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """For a checkpoint that names no template: whether it can be the default one.
+
+    Raises CheckpointError when the tokens that end its turns are unknown to the tokenizer, as
+    `</s>` is to Llama 3's: the model was trained with another, and answers badly with this one.
+    """
+    known = tokenizer.get_vocab()
+    lacking = [each for each in TEMPLATES[DEFAULT_TEMPLATE].special if each not in known]
+    if lacking:
+        raise CheckpointError(
+            f"{folder / CONFIG_NAME} does not say which template the model was trained with; it "
+            f"cannot be {DEFAULT_TEMPLATE}, as its tokenizer lacks {briefly(map(repr, lacking))}. "
+            f"Name one with --template, or as `template` in the file's field {OWN_FIELD}."
+        )
+
+
+def _check_picture_token(
+    tokenizer: PreTrainedTokenizerBase, image_token_id: int, folder: Path
+) -> None:
+    """Raise CheckpointError when text can hold the token that stands for a picture's features."""
+    known = image_token_id in tokenizer.get_vocab().values()
+    added = image_token_id in tokenizer.added_tokens_decoder
+    if (known and not added) or image_token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        word = tokenizer.convert_ids_to_tokens(image_token_id)
+        raise CheckpointError(
+            f"image_token_index in {folder / CONFIG_NAME} is {image_token_id}, which its tokenizer "
+            f"uses for {word!r}; name the id of {PICTURE}."
+        )
