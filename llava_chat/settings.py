@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -29,7 +27,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from llava_chat.errors import LlavaChatError, SettingError
+from llava_chat.errors import SettingError
 
 PREFIX = "LLAVA_CHAT_"
 
@@ -233,34 +231,6 @@ def load_settings(namespace: argparse.Namespace | None = None) -> Settings:
         raise SettingError(_origin(name, given), _problem(name, first)) from None
 
 
-def signing_key(settings: Settings) -> str:
-    """The key that signs sessions: the setting, or one kept in the data folder.
-
-    The file is created once, readable by its owner only, and complete from the moment it exists,
-    so that processes that start together agree. Raises LlavaChatError when it cannot be kept, or
-    is too short to be safe.
-    """
-    if settings.secret is not None:
-        return settings.secret.get_secret_value()
-    path = settings.data_dir / "signing-key"
-    try:
-        if not path.exists():
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
-            _create_once(path, secrets.token_urlsafe(32))
-        key = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LlavaChatError(
-            f"the signing key {path} cannot be kept ({error}); "
-            f"choose a writable folder with {flag('data_dir')} or set {variables('secret')[0]}"
-        ) from error
-    if len(key) < MIN_KEY_CHARS:
-        raise LlavaChatError(
-            f"the signing key in {path} has {len(key)} characters, and needs {MIN_KEY_CHARS} or "
-            f"more; delete the file to have a new one drawn, or set {variables('secret')[0]}"
-        )
-    return key
-
-
 def on_space() -> bool:
     """Whether this is a Hugging Face Space, whose page stands in a frame of huggingface.co."""
     return "SPACE_ID" in os.environ
@@ -275,17 +245,6 @@ def prepare_libraries(settings: Settings) -> None:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(settings.uploads)
-
-
-def _create_once(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".key-") as draft:
-        draft.write(text)  # mkstemp made the file with mode 0600
-        draft.flush()
-        os.fsync(draft.fileno())  # or a power cut might leave the name and no key
-        try:
-            os.link(draft.name, path)
-        except FileExistsError:
-            return  # another process was first; its key holds
 
 
 def _metavar(field: FieldInfo) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
-import stat
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from llava_chat.engine.base import GenerationSettings
-from llava_chat.errors import LlavaChatError, SettingError
+from llava_chat.errors import SettingError
 from llava_chat.settings import (
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
@@ -25,7 +22,6 @@ from llava_chat.settings import (
     flag,
     load_settings,
     on_space,
-    signing_key,
     variables,
 )
 
@@ -174,59 +170,4 @@ def test_a_short_signing_key_is_refused_and_no_key_is_shown(
         load_settings()
     assert str(refused.value) == "LLAVA_CHAT_SECRET must have at least 16 characters"
     monkeypatch.setenv("LLAVA_CHAT_SECRET", "correct horse battery staple")
-    settings = load_settings()
-    assert "horse" not in repr(settings)
-    assert signing_key(settings) == "correct horse battery staple"
-
-
-def test_the_signing_key_is_drawn_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
-    settings = parse("--data-dir", str(tmp_path / "new" / "data"))
-    key = signing_key(settings)
-    assert len(key) >= 32
-    assert signing_key(settings) == key
-    files = list(settings.data_dir.iterdir())
-    assert [file.name for file in files] == ["signing-key"]
-    assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("content", ["", "\n", "0123456789abcde\n"])
-def test_a_key_file_that_is_too_short_is_refused_and_left_as_it_is(
-    content: str, tmp_path: Path
-) -> None:
-    file = tmp_path / "signing-key"
-    file.write_text(content)
-    wanted = rf"key in .*signing-key has {len(content.strip())} char.* delete .*LLAVA_CHAT_SECRET"
-    with pytest.raises(LlavaChatError, match=wanted):
-        signing_key(parse("--data-dir", str(tmp_path)))
-    assert file.read_text() == content
-
-
-def test_the_key_is_on_the_disk_before_it_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def observed(descriptor: int) -> None:
-        fsync(descriptor)
-        assert not (tmp_path / "signing-key").exists()
-        synced.append(os.pread(descriptor, 100, 0).decode())
-
-    monkeypatch.setattr(os, "fsync", observed)
-    key = signing_key(parse("--data-dir", str(tmp_path)))
-    assert synced == [key]
-
-
-def _key_of(folder: str) -> str:
-    return signing_key(load_settings(argparse.Namespace(data_dir=folder)))
-
-
-def test_processes_that_start_together_agree_on_the_signing_key(tmp_path: Path) -> None:
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert len(set(pool.map(_key_of, [str(tmp_path)] * 16, chunksize=1))) == 1
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(LlavaChatError, match=r"signing-key cannot be kept .*--data-dir"):
-        signing_key(parse("--data-dir", os.fspath(tmp_path / "file")))
+    assert "horse" not in repr(load_settings())

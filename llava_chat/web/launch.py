@@ -21,7 +21,7 @@ from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
 from llava_chat.image import warm_up
-from llava_chat.settings import Settings, flag, on_space, prepare_libraries, signing_key
+from llava_chat.settings import Settings, flag, on_space, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.chat.examples import example_routes
@@ -31,6 +31,7 @@ from llava_chat.web.guard import RequestGuard
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
+from llava_chat.web.signing_key import signing_key
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
 from llava_chat.web.uploads import sweeping
 

@@ -64,9 +64,7 @@ def test_an_upload_waits_in_the_data_folder_and_can_be_sent_after_a_refusal(
     assert not path.exists()
 
 
-@pytest.mark.parametrize(
-    "name", ["../../x.jpg", "a\0b.jpg", "x" * 400 + ".jpg", "\u202e.jpg"]
-)
+@pytest.mark.parametrize("name", ["../../x.jpg", "a\0b.jpg", "x" * 400 + ".jpg", "\u202e.jpg"])
 def test_a_file_is_kept_under_a_name_of_our_own(
     server: str, store: ConversationStore, data_dir: Path, draw: Callable[[str], Path], name: str
 ) -> None:

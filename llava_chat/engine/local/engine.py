@@ -20,6 +20,7 @@ from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
 from llava_chat.errors import EngineError, LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
+from llava_chat.model.device import out_of_memory
 from llava_chat.model.llava import parameter_count
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
@@ -120,7 +121,7 @@ class LocalEngine:
         except LlavaChatError as error:
             return _failed(error)
         except Exception as error:
-            if _out_of_memory(error):
+            if out_of_memory(error):
                 _log.warning("out of memory, so the caches are emptied: %s", error)
                 self._writer.forget()
                 return Failed(EngineError(_NO_MEMORY))
@@ -163,10 +164,3 @@ def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
 def _failed(error: LlavaChatError) -> Failed:
     # The traceback's frames would keep the reply's tensors for as long as the event.
     return Failed(error.with_traceback(None))
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """PyTorch says it in a class of its own on a GPU, in a plain RuntimeError on a CPU."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
