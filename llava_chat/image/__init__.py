@@ -16,11 +16,13 @@ from llava_chat.image.limits import PictureLimits
 from llava_chat.image.picture import Picture, picture_from_image, png_bytes, thumbnail
 from llava_chat.image.reader import read_picture, warm_up
 from llava_chat.image.views import clip_pixels, pad_to_square, square
+from llava_chat.image.workers import close_decoders
 
 __all__ = [
     "Picture",
     "PictureLimits",
     "clip_pixels",
+    "close_decoders",
     "pad_to_square",
     "picture_from_image",
     "png_bytes",

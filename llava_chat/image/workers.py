@@ -206,11 +206,12 @@ def _pool() -> WorkerPool:
     pool = _POOLS.get(os.getpid())
     if pool is None:
         pool = _POOLS.setdefault(os.getpid(), WorkerPool())
-        atexit.register(_close_pool)
+        atexit.register(close_decoders)
     return pool
 
 
-def _close_pool() -> None:
+def close_decoders() -> None:
+    """End this process's children: pictures being decoded are refused at once."""
     pool = _POOLS.get(os.getpid())
     if pool is not None:
         pool.close()

@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from llava_chat.assembly import open_engine
 from llava_chat.engine.base import ChatEngine
 from llava_chat.errors import LlavaChatError
-from llava_chat.image import warm_up
+from llava_chat.image import close_decoders, warm_up
 from llava_chat.settings import Settings, flag, on_space, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
@@ -74,6 +74,7 @@ def run(engine: ChatEngine, settings: Settings) -> None:
         told_to_stop.wait()
         print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
         replies.close(REPLIES_GRACE_S)
+        close_decoders()  # or a question whose picture takes long would hold the exit up
         if blocks.server is not None:
             blocks.server.force_exit = True  # open pages hold connections that never end
             # uvicorn logs the connections and the lifespan that are cut off here as errors.

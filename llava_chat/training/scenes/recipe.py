@@ -122,7 +122,7 @@ class Recipe:
 
 
 RECIPES = {
-    # About four hours on two cores that multiply bfloat16, by the measured speed of each part.
+    # Some four and a half hours on two cores that multiply bfloat16: one run, stopped and resumed.
     "cpu": Recipe(
         image_px=144, patch_px=16, vision_width=192, vision_layers=6,
         text_width=256, text_layers=6, head_width=64, vocabulary=1024,
