@@ -10,7 +10,7 @@ import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
 import { showTheme } from "./theme.js";
-import { keepAddress, keepPlace } from "./thread.js";
+import { followSize, keepAddress, keepPlace } from "./thread.js";
 
 const MOUNTED_EVERY_MS = 30;
 
@@ -38,5 +38,6 @@ const mounted = setInterval(() => {
   showTheme();
   startDrawers();
   watch();
+  followSize();
   afterChange();
 }, MOUNTED_EVERY_MS);

@@ -6,6 +6,7 @@ const END_PX = 80; // so near to the end counts as at the end
 let conversation = null; // null until the first one is shown, "" for a new one
 let newest = null; // the last message of the person
 let following = true;
+let last = { top: 0, height: 0 }; // where the thread was scrolled to, and how long it was
 
 export const shownConversation = () => conversation;
 const scroller = () => $("#scroller");
@@ -30,14 +31,29 @@ export function keepAddress() {
 
 /** After every change of the page: the newest words are in sight. */
 export function keepPlace() {
-  const last = [...document.querySelectorAll("#thread .message.user")].at(-1)?.dataset.id;
-  if (last !== newest) { newest = last; following = true; }
+  const said = [...document.querySelectorAll("#thread .message.user")].at(-1)?.dataset.id;
+  if (said !== newest) { newest = said; following = true; }
   const s = scroller();
-  if (s && following) s.scrollTop = s.scrollHeight;
+  if (!s) return;
+  if (following) s.scrollTop = s.scrollHeight;
+  note(s);
 }
 
-document.addEventListener("scroll", (event) => {
-  if (event.target.id !== "scroller") return;
-  following = atEnd(event.target);
-  frame().toggleAttribute("data-behind", !following);
+document.addEventListener("scroll", ({ target }) => {
+  if (target.id !== "scroller") return;
+  // A thread that grew or shrank was scrolled by the browser; a person scrolls up in one that stays.
+  const up = target.scrollTop < last.top && target.scrollHeight === last.height;
+  following = atEnd(target) || (following && !up);
+  note(target);
 }, true);
+
+function note(s) {
+  last = { top: s.scrollTop, height: s.scrollHeight };
+  frame().toggleAttribute("data-behind", !following);
+}
+
+/** A picture that comes in, and a drawer that opens, move the end without changing a node. */
+export function followSize() {
+  const observer = new ResizeObserver(keepPlace);
+  for (const part of ["#thread", "#live", "#scroller"]) observer.observe($(part));
+}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from llava_chat.training.scenes.boxes import overlap_share
 from tests.browser.conftest import Chat, Server
@@ -92,6 +92,31 @@ def test_a_box_is_drawn_on_the_picture(chat: Chat, painted: Path) -> None:
     assert_covers(shown)
     shown.click()
     assert_covers(chat.page.locator("dialog.lightbox .boxed"))
+
+
+def test_pictures_that_come_in_late_do_not_push_the_newest_words_out_of_sight(
+    chat: Chat, chromium: Browser, scenes_server: Server, painted: Path
+) -> None:
+    chat.allow_long_replies()
+    chat.ask("Give the box of the red circle.", painted)
+    kept = chat.page.context.storage_state()
+    phone = chromium.new_context(viewport={"width": 390, "height": 600}, storage_state=kept)
+    again = Chat(phone.new_page(), scenes_server)
+    late: list[Route] = []
+    phone.route("**/pictures/**", lambda route: late.append(route))
+    again.open(chat.page.url.removeprefix(scenes_server.url))
+    expect(again.replies).to_have_count(1)
+    for picture in late:
+        picture.continue_()
+    expect(again.page.locator("#thread .boxed img")).to_have_js_property("complete", True)
+    again.page.wait_for_function(
+        """() => {
+            const s = document.querySelector("#scroller");
+            return s.scrollHeight > s.clientHeight + 50
+                && s.scrollHeight - s.scrollTop - s.clientHeight < 2;
+        }"""
+    )
+    phone.close()
 
 
 def assert_covers(boxed: Locator) -> None:
