@@ -23,7 +23,7 @@ LAYERS = (
     ("store", "model"),
     ("tokens",),
     ("conversation", "templates", "image"),
-    ("settings", "errors", "__init__"),
+    ("settings", "errors", "progress", "__init__"),
 )
 # Who alone may import a package from outside, by the beginning of the module's name.
 OWNERS = {
@@ -38,6 +38,7 @@ OWNERS = {
 # What trains and runs a model has to work where no other package is installed.
 LEAN_AREAS = (
     "errors",
+    "progress",
     "image",
     "conversation",
     "tokens",
