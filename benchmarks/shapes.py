@@ -100,7 +100,7 @@ def transformers_twin(model: LlavaModel) -> LlavaForConditionalGeneration:
     inner, projector = twin.model, twin.model.multi_modal_projector
     first, _, second = model.projector.children()
     for theirs, ours in (
-        (inner.vision_tower, model.tower.clip),
+        (inner.vision_tower, model.tower.vision),
         (inner.language_model, model.language_model.model),
         (twin.lm_head, model.language_model.lm_head),
         (projector.linear_1, first),

@@ -6,38 +6,33 @@ modules beside it, torch, transformers and templates.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from llava_chat.model.chat_template import jinja_chat_template
-from llava_chat.model.config_files import (
-    CONFIG_NAME,
-    config_json,
-    read_config,
-    read_processor_settings,
-)
+from llava_chat.model.adapters import apply_adapter
+from llava_chat.model.companions import write_companions
 from llava_chat.model.device import choose_device, choose_dtype
+from llava_chat.model.layouts.hf import dtype_name
+from llava_chat.model.layouts.reading import read_processor_settings
 from llava_chat.model.llava import LlavaModel
-from llava_chat.model.location import locate
 from llava_chat.model.preprocessing import Preprocessing
-from llava_chat.model.tokenizer_files import check_default_template, load_tokenizer
+from llava_chat.model.sources import Search, find_sources
+from llava_chat.model.template_choice import choose_template
+from llava_chat.model.tokenizer_files import load_tokenizer
 from llava_chat.model.weight_files import (
     INDEX_NAME,
     SHARD_PATTERN,
     SINGLE_NAME,
-    read_json,
     write_weights,
 )
 from llava_chat.model.weights import load_model, weights_for_files
-from llava_chat.templates import PICTURE, template_named
+from llava_chat.progress import Report
+from llava_chat.templates import template_named
 
 MAX_SHARD_BYTES = 15_000_000
 
@@ -61,6 +56,14 @@ class Checkpoint:
     pixels: Preprocessing
     padded_boxes: bool = False
 
+    def own_fields(self) -> dict[str, str | bool]:
+        """What its files say in fields of our own."""
+        return {
+            "template": self.template,
+            "description": self.description,
+            "padded_boxes": self.padded_boxes,
+        }
+
     @property
     def suppressed_ids(self) -> tuple[int, ...]:
         """Ids of the logits that are no words: the picture's, and rows that only pad the table."""
@@ -76,30 +79,37 @@ def load_checkpoint(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     template: str | None = None,
+    adapter: str | None = None,
+    vision_tower: str | None = None,
+    report: Report | None = None,
 ) -> Checkpoint:
     """Load `scenes`, a folder or a Hub id (which is downloaded). The model is in eval mode.
 
-    template: None is the one that the checkpoint names, or the default. Raises CheckpointError
-    saying in a sentence what is missing or wrong, SettingError for a device or dtype that is not
-    there, UsageError for an unknown template.
+    template: None is the one that the checkpoint was trained with. adapter: a LoRA adapter or a
+    projector to put on it. vision_tower: in place of the one that the checkpoint names. report:
+    told how far downloading and reading are. Raises CheckpointError saying in a sentence what is
+    missing or wrong, SettingError for a device or dtype that is not there, UsageError for an
+    unknown template.
     """
     if template is not None:
         template_named(template)
     target = choose_device(device)
     number_format = choose_dtype(dtype, target)
-    located = locate(name)
-    config, own = read_config(located.folder)
-    pixels = Preprocessing.read(read_processor_settings(located.folder), config)
-    tokenizer = load_tokenizer(located.folder, config)
-    if template is None and "template" not in own:
-        check_default_template(tokenizer, located.folder)
-    model = load_model(located.folder, config, device=target, dtype=number_format)
+    sources = find_sources(name, Search(vision_tower, report=report), adapter=adapter)
+    description = sources.description
+    pixels = Preprocessing.read(read_processor_settings(sources.folder), description.config)
+    tokenizer = load_tokenizer(sources.folder, description.config)
+    spoken = template or choose_template(description, tokenizer, sources.located.id)
+    model = load_model(sources, device=target, dtype=number_format, report=report)
+    if sources.adapter is not None:
+        apply_adapter(model, sources.adapter.folder)
+    own = description.own
     return Checkpoint(
         model,
         tokenizer,
-        located.id,
-        located.revision,
-        template or config.template,
+        sources.located.id,
+        sources.located.revision,
+        spoken,
         str(own.get("description", "")),
         pixels,
         # As LLaVA-1.5's training data do (https://github.com/haotian-liu/LLaVA/issues/606).
@@ -130,55 +140,17 @@ def save_checkpoint(
         last = write_weights(
             weights_for_files(model, stored), written, max_shard_bytes=max_shard_bytes
         )[-1]
-        _write_companions(checkpoint, written, stored)
+        # The tower is written as it is, cut after the layer that is read: so that is its last.
+        config = replace(model.config, vision=model.tower.config, select_layer=-1)
+        write_companions(
+            written,
+            config=config,
+            own=checkpoint.own_fields(),
+            dtype=dtype_name(stored),
+            tokenizer=checkpoint.tokenizer,
+            pixels=checkpoint.pixels,
+        )
         for stale in (INDEX_NAME, SINGLE_NAME, *(p.name for p in target.glob(SHARD_PATTERN))):
             (target / stale).unlink(missing_ok=True)
         for path in sorted(written.iterdir(), key=lambda path: path.name == last):
             os.replace(path, target / path.name)
-
-
-def _write_companions(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
-    """Everything beside the weights: configuration, tokenizer, processor, chat template."""
-    model, tokenizer = checkpoint.model, checkpoint.tokenizer
-    own: dict[str, str | bool] = {
-        "template": checkpoint.template,
-        "image_aspect": checkpoint.pixels.aspect,
-        "description": checkpoint.description,
-        "padded_boxes": checkpoint.padded_boxes,
-    }
-    (folder / CONFIG_NAME).write_text(config_json(model, own, dtype), encoding="utf-8")
-    GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    ).save_pretrained(folder)
-    _save_tokenizer(tokenizer, folder)
-    _write_json(folder / "preprocessor_config.json", checkpoint.pixels.settings())
-    full = model.config.select_feature == "cls_patch"
-    processor: dict[str, Any] = {
-        "processor_class": "LlavaProcessor",
-        "patch_size": model.config.vision.patch_size,
-        "vision_feature_select_strategy": "full" if full else "default",
-        # CLIP's class token: transformers counts it before the strategy takes it away again.
-        "num_additional_image_tokens": 1,
-        "image_token": PICTURE,
-    }
-    _write_json(folder / "processor_config.json", processor)
-    template = jinja_chat_template(template_named(checkpoint.template))
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
-
-
-def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """As transformers does, in words that its version 4 and the servers built on it know too."""
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    settings = read_json(path)
-    if settings.get("tokenizer_class") == "TokenizersBackend":
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    if not settings.get("extra_special_tokens"):
-        settings.pop("extra_special_tokens", None)  # version 4 wants an object, 5 writes a list
-    _write_json(path, settings)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
-"""The frozen half of sight: a CLIP tower that turns pixels into patch features.
+"""The frozen half of sight: a CLIP or SigLIP tower that turns pixels into patch features.
 
 LLaVA reads CLIP's features before its last layer (arXiv 2304.08485, section 4.1), so the layers
-after the chosen one are neither built nor run. Imports torch and transformers only.
+after the chosen one are neither built nor run. SigLIP's are read before the norm that follows its
+layers (LLaVA-VL/LLaVA-NeXT, siglip_encoder.py). Imports torch and transformers only.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, SiglipVisionConfig, SiglipVisionModel
 
+VisionConfig = CLIPVisionConfig | SiglipVisionConfig
 SelectFeature = Literal["patch", "cls_patch"]
 
 
@@ -37,7 +39,7 @@ def used_layers(num_hidden_layers: int, select_layer: int) -> int:
     return count
 
 
-def image_size_px(config: CLIPVisionConfig) -> int:
+def image_size_px(config: VisionConfig) -> int:
     """Height and width of the pixels that a tower takes.
 
     Raises ValueError when they differ, or there are none.
@@ -48,7 +50,22 @@ def image_size_px(config: CLIPVisionConfig) -> int:
     return size
 
 
-def tokens_per_picture(config: CLIPVisionConfig, select_feature: SelectFeature) -> int:
+def patches_per_side(config: VisionConfig) -> int:
+    """Patches along each edge of the pixels. Raises ValueError when none fits into them."""
+    size_px, patch_px = image_size_px(config), config.patch_size
+    if not isinstance(patch_px, int) or not 1 <= patch_px <= size_px:
+        raise ValueError(
+            f"the vision tower's patch_size must be one number from 1 to {size_px}, not {patch_px}"
+        )
+    return size_px // patch_px
+
+
+def has_class_token(config: VisionConfig) -> bool:
+    """Whether a tower's first row of features is of no patch, as CLIP's is."""
+    return isinstance(config, CLIPVisionConfig)
+
+
+def tokens_per_picture(config: VisionConfig, select_feature: SelectFeature) -> int:
     """Rows of features of one picture: its patches, and the class token when that is kept.
 
     Raises ValueError when a size is not one number, or no patch fits into the picture.
@@ -56,24 +73,21 @@ def tokens_per_picture(config: CLIPVisionConfig, select_feature: SelectFeature) 
     >>> tokens_per_picture(CLIPVisionConfig(image_size=336, patch_size=14), "patch")
     576
     """
-    size_px, patch_px = image_size_px(config), config.patch_size
-    if not isinstance(patch_px, int) or not 1 <= patch_px <= size_px:
-        raise ValueError(
-            f"the vision tower's patch_size must be one number from 1 to {size_px}, not {patch_px}"
-        )
-    return (size_px // patch_px) ** 2 + (select_feature == "cls_patch")
+    class_tokens = has_class_token(config) and select_feature == "cls_patch"
+    return patches_per_side(config) ** 2 + class_tokens
 
 
 class VisionTower(nn.Module):
-    """CLIP's vision transformer up to the chosen layer: frozen, in eval mode, without gradient.
+    """A vision transformer up to the chosen layer: frozen, in eval mode, without gradient.
 
+    select_feature: SigLIP has no class token, so that `patch` and `cls_patch` are the same of it.
     image_size_px: height and width of the pixels that it takes. tokens_per_picture: P.
     Raises ValueError for a size or a layer that there cannot be.
     """
 
     def __init__(
         self,
-        config: CLIPVisionConfig,
+        config: VisionConfig,
         *,
         select_layer: int = -2,
         select_feature: SelectFeature = "patch",
@@ -85,15 +99,20 @@ class VisionTower(nn.Module):
         cut.num_hidden_layers = used_layers(config.num_hidden_layers, select_layer)
         cut._attn_implementation = "sdpa"
         cut.return_dict = True
-        self.clip = CLIPVisionModel(cut)
-        self.select_feature = select_feature
+        self._drops_class_token = has_class_token(config) and select_feature == "patch"
+        self.vision: CLIPVisionModel | SiglipVisionModel
+        if isinstance(cut, SiglipVisionConfig):
+            cut.vision_use_head = False  # it pools, and only patches are read
+            self.vision = SiglipVisionModel(cut)
+        else:
+            self.vision = CLIPVisionModel(cut)
         self.requires_grad_(False)
         self.eval()
 
     @property
-    def config(self) -> CLIPVisionConfig:
+    def config(self) -> VisionConfig:
         """The configuration of the layers that are really there."""
-        return self.clip.config
+        return self.vision.config
 
     def train(self, mode: bool = True) -> VisionTower:
         """Stay in eval mode whatever the model around it does: the encoder is never trained."""
@@ -102,6 +121,11 @@ class VisionTower(nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W), normalised -> features (N, P, Dv) in the tower's dtype."""
-        weight = self.clip.get_parameter("embeddings.patch_embedding.weight")
-        features: Tensor = self.clip(pixels.to(weight)).last_hidden_state
-        return features if self.select_feature == "cls_patch" else features[:, 1:]
+        pixels = pixels.to(self.vision.get_parameter("embeddings.patch_embedding.weight"))
+        features: Tensor
+        if isinstance(self.vision, SiglipVisionModel):
+            embedded = self.vision.embeddings(pixels)
+            features = self.vision.encoder(inputs_embeds=embedded).last_hidden_state
+        else:
+            features = self.vision(pixels).last_hidden_state
+        return features[:, 1:] if self._drops_class_token else features

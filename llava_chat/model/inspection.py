@@ -6,24 +6,23 @@ Loads no weights and downloads nothing. Imports the modules beside it and errors
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.config_files import CONFIG_NAME, read_config, read_processor_settings
+from llava_chat.model.adapters import check_adapter, linear_shapes, read_adapter
 from llava_chat.model.encoder import tokens_per_picture
-from llava_chat.model.key_names import model_name
-from llava_chat.model.llava import LlavaConfig
-from llava_chat.model.location import BUNDLED_NAME, Located, locate
+from llava_chat.model.layouts.description import Description
+from llava_chat.model.layouts.reading import read_processor_settings
+from llava_chat.model.location import BUNDLED_NAME, locate
 from llava_chat.model.preprocessing import Preprocessing
-from llava_chat.model.tokenizer_files import (
-    check_default_template,
-    check_tokenizer_files,
-    load_tokenizer,
-)
-from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader, read_headers, weight_files
+from llava_chat.model.published import PUBLISHED, Published
+from llava_chat.model.sources import Headers, Search, Sources, find_sources
+from llava_chat.model.template_choice import choose_template
+from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
+from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader
 from llava_chat.model.weights import compare_weights, empty_model
 
 # Quantised weights keep a scale for every block of 64 (QLoRA, arXiv 2305.14314, section 3), or one
@@ -36,8 +35,9 @@ _INT8_BYTES = 1.0
 class KnownModel:
     """A model that is known to run here. name: what to pass as the model's name.
 
-    parameters: how many numbers. memory_bytes: of the weights in bfloat16. present: on this
-    machine, so that nothing would be downloaded.
+    parameters: how many numbers. memory_bytes: of the weights in bfloat16. needs: what is found or
+    downloaded with it. convert_first: the command that makes it a checkpoint. present: on this
+    machine with all it needs, so that nothing would be downloaded.
     """
 
     name: str
@@ -46,34 +46,36 @@ class KnownModel:
     memory_bytes: int
     template: str
     present: bool
-
-
-# (Hub id, description, parameters: counted on transformers' model of that configuration.)
-_ON_THE_HUB = (
-    ("llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 on Vicuna 7B (arXiv 2310.03744)", 7_063_427_072),
-    ("llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 on Vicuna 13B (arXiv 2310.03744)", 13_351_494_656),
-)
+    needs: tuple[str, ...] = ()
+    convert_first: str | None = None
 
 
 def known_models() -> list[KnownModel]:
     """The bundled model, and those of the Hub with whether they were downloaded."""
-    known = [_bundled()]
-    for name, description, parameters in _ON_THE_HUB:
-        known.append(
-            KnownModel(name, description, parameters, 2 * parameters, "vicuna_v1", _present(name))
-        )
-    return known
+    return [_bundled(), *map(_on_the_hub, PUBLISHED)]
+
+
+def _on_the_hub(each: Published) -> KnownModel:
+    return KnownModel(
+        each.name,
+        each.description,
+        each.parameters,
+        2 * each.parameters,
+        each.template,
+        all(map(_present, (each.name, *each.needs))),
+        each.needs,
+        each.convert_first,
+    )
 
 
 def _present(name: str) -> bool:
     """Whether every file is here: a download may have been interrupted after any of them."""
     try:
-        folder = locate(name, download=False).folder
-        weight_files(folder)
-        check_tokenizer_files(folder)
+        sources = find_sources(name, Search(download=False))
+        check_tokenizer_files(sources.folder)
     except CheckpointError:
         return False
-    return (folder / CONFIG_NAME).is_file()
+    return True
 
 
 def _bundled() -> KnownModel:
@@ -92,33 +94,36 @@ def _bundled() -> KnownModel:
     )
 
 
-def inspect_checkpoint(name: str) -> dict[str, Any]:
+def inspect_checkpoint(
+    name: str, *, adapter: str | None = None, vision_tower: str | None = None
+) -> dict[str, Any]:
     """What `name` holds, ready for JSON. Hub ids are looked up among what was downloaded.
 
     `problems` lists what would keep it from loading, in words; it is empty for a good one. Raises
     CheckpointError when there is no such folder, or no model is of its configuration.
     """
-    located = locate(name, download=False)
-    config, own = read_config(located.folder)
+    sources = find_sources(name, Search(vision_tower, download=False), adapter=adapter)
+    description, headers = sources.description, sources.weights
     problems: list[str] = []
-    headers: dict[str, WeightHeader] = {}
     with _listed(problems):
-        headers = read_headers(weight_files(located.folder))
-        problems += compare_weights(empty_model(config, headers), headers)
+        model = empty_model(description.config, headers)
+        problems += compare_weights(model, headers)
+        if sources.adapter is not None:
+            check_adapter(read_adapter(sources.adapter.folder), linear_shapes(model))
     with _listed(problems):
-        Preprocessing.read(read_processor_settings(located.folder), config)
+        Preprocessing.read(read_processor_settings(sources.folder), description.config)
+    template: str | None = None
     with _listed(problems):
-        tokenizer = load_tokenizer(located.folder, config)
-        if "template" not in own:
-            check_default_template(tokenizer, located.folder)
+        tokenizer = load_tokenizer(sources.folder, description.config)
+        template = choose_template(description, tokenizer, sources.located.id)
     return {
-        **_origin(located),
-        "family": "llava",
-        "layout": "hf",
-        **_architecture(config),
-        "template": config.template,
-        "template_named_by_checkpoint": "template" in own,
-        "description": str(own.get("description", "")),
+        **_origin(sources),
+        "family": description.family,
+        "layout": description.layout,
+        **_architecture(description),
+        "template": template,
+        "template_named_by_checkpoint": description.template is not None,
+        "description": str(description.own.get("description", "")),
         "parameters": sum(header.count for header in headers.values()),
         "stored_as": dict(Counter(header.number_format for header in headers.values())),
         "stored_bytes": sum(_stored_bytes(header) for header in headers.values()),
@@ -136,22 +141,37 @@ def _listed(problems: list[str]) -> Iterator[None]:
         problems.append(str(error))
 
 
-def _origin(located: Located) -> dict[str, str]:
-    return {"id": located.id, "revision": located.revision, "folder": str(located.folder)}
-
-
-def _architecture(config: LlavaConfig) -> dict[str, Any]:
-    vision, text = config.vision, config.text
-    cut = {"select_layer": config.select_layer, "select_feature": config.select_feature}
-    names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
-    tower = {name: getattr(vision, name) for name in (*names, "image_size", "patch_size")}
-    language_names = (*names, "num_key_value_heads", "vocab_size", "max_position_embeddings")
+def _origin(sources: Sources) -> dict[str, str | None]:
+    located, adapter = sources.located, sources.adapter
     return {
-        "tower": tower | cut,
+        "id": located.id,
+        "revision": located.revision,
+        "folder": str(located.folder),
+        "base": None if sources.base.folder == located.folder else sources.base.id,
+        "adapter": None if adapter is None else adapter.id,
+    }
+
+
+def _architecture(description: Description) -> dict[str, Any]:
+    config = description.config
+    vision, text = config.vision, config.text
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+    tower = {
+        "name": description.tower,
+        "kind": vision.model_type,
+        **{name: getattr(vision, name) for name in (*names, "image_size", "patch_size")},
+        "select_layer": config.select_layer,
+        "select_feature": config.select_feature,
+    }
+    language_names = (*names, "num_key_value_heads", "vocab_size", "max_position_embeddings")
+    language = {"kind": text.model_type} | {name: getattr(text, name) for name in language_names}
+    return {
+        "tower": tower,
         "projector": config.projector,
         "image_aspect": config.image_aspect,
-        "tokens_per_picture": tokens_per_picture(config.vision, config.select_feature),
-        "language_model": {name: getattr(text, name) for name in language_names},
+        "grid_pinpoints": [list(pair) for pair in config.grid_pinpoints],
+        "tokens_per_picture": tokens_per_picture(vision, config.select_feature),
+        "language_model": language,
         "context_tokens": text.max_position_embeddings,
     }
 
@@ -160,14 +180,13 @@ def _stored_bytes(header: WeightHeader) -> int:
     return header.count * FLOAT_BYTES.get(header.number_format, 1)
 
 
-def _memory_bytes(headers: Mapping[str, WeightHeader]) -> dict[str, int]:
+def _memory_bytes(headers: Headers) -> dict[str, int]:
     """Of the weights alone. Quantised are the language model's layers; the rest is bfloat16."""
     everything = sum(header.count for header in headers.values())
     quantised = sum(
         header.count
-        for stored, header in headers.items()
-        if (model_name(stored) or "").startswith("language_model.model.layers.")
-        and len(header.shape) == 2
+        for name, header in headers.items()
+        if name.startswith("language_model.model.layers.") and len(header.shape) == 2
     )
     rest = 2 * (everything - quantised)
     return {

@@ -1,7 +1,7 @@
 """The one place where encoder, projector and language model meet.
 
 It knows token ids and pixels, and nothing of conversations, templates or sampling: those stand in
-`tokens` and the engines. Imports torch, transformers and the two modules beside it.
+`tokens` and the engines. Imports torch, transformers and three modules beside it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,25 @@ import copy
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
-from transformers import Cache, CLIPVisionConfig, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Cache,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
-from llava_chat.model.encoder import SelectFeature, VisionTower
+from llava_chat.model import anyres
+from llava_chat.model.encoder import SelectFeature, VisionConfig, VisionTower, patches_per_side
 from llava_chat.model.projector import ProjectorKind, build_projector
 
-ImageAspect = Literal["pad", "square"]
+ImageAspect = Literal["pad", "square", "stretch", "anyres"]
+TextConfig = LlamaConfig | MistralConfig | Qwen2Config
+Decoder = LlamaForCausalLM | MistralForCausalLM | Qwen2ForCausalLM
 
 
 @dataclass(frozen=True)
@@ -25,22 +37,27 @@ class LlavaConfig:
 
     select_layer, select_feature: which of CLIP's hidden states is read, with or without its class
     token (arXiv 2304.08485: the layer before the last, patches only). image_aspect: whether a
-    picture is padded to a square (LLaVA-1.5) or cropped to one (LLaVA). image_token_id: the id
-    that stands for one row of picture features; it may lie beyond the vocabulary.
+    picture is padded to a square (LLaVA-1.5), cropped to one (LLaVA), stretched to one
+    (LLaVA-Interleave) or seen whole and in tiles (`anyres`, LLaVA-1.6). grid_pinpoints: the sizes,
+    (height, width) in pixels, that anyres tiles. image_token_id: the id that stands for one row of
+    picture features; it may lie beyond the vocabulary.
     """
 
-    vision: CLIPVisionConfig
-    text: LlamaConfig
+    vision: VisionConfig
+    text: TextConfig
     image_token_id: int
     projector: ProjectorKind = "mlp2x_gelu"
     select_layer: int = -2
     select_feature: SelectFeature = "patch"
     image_aspect: ImageAspect = "pad"
-    template: str = "vicuna_v1"
+    grid_pinpoints: tuple[tuple[int, int], ...] = ()
 
 
 class LlavaModel(nn.Module):
-    """CLIP tower, projector and LLaMA. Shapes: N pictures of P rows, B texts of T tokens."""
+    """Tower, projector and language model. Shapes: N views of P rows, B texts of T tokens.
+
+    image_newline: (D,), after each row of tiles (LLaVA-1.6); there only where pictures are tiled.
+    """
 
     def __init__(self, config: LlavaConfig) -> None:
         super().__init__()
@@ -53,21 +70,47 @@ class LlavaModel(nn.Module):
         self.projector = build_projector(
             config.projector, config.vision.hidden_size, config.text.hidden_size
         )
-        text = copy.deepcopy(config.text)
-        text._attn_implementation = "sdpa"
-        text.return_dict = True  # whatever a checkpoint says: `forward` takes the logits by name
-        self.language_model = LlamaForCausalLM(text)
+        self.image_newline: nn.Parameter | None = None
+        if config.image_aspect == "anyres":
+            self.image_newline = nn.Parameter(torch.zeros(config.text.hidden_size))
+        self.language_model = _decoder(config.text)
 
     @property
     def tokens_per_picture(self) -> int:
-        """P: how many rows of the prompt one picture takes."""
+        """P: how many rows of features one view of a picture has."""
         return self.tower.tokens_per_picture
+
+    def tokens_of(self, width: int, height: int) -> int:
+        """How many rows of the prompt a picture of so many pixels takes."""
+        if self.image_newline is None:
+            return self.tokens_per_picture
+        return anyres.token_count(
+            width,
+            height,
+            grid_pinpoints=self.config.grid_pinpoints,
+            size_px=self.tower.image_size_px,
+            patches_per_side=patches_per_side(self.tower.config),
+        )
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) -> (N, P, D). Gradient reaches the projector, never the tower."""
         seen: Tensor = self.tower(pixels)
         projected: Tensor = self.projector(seen)
         return projected
+
+    def picture_rows(self, views: Tensor, width: int, height: int) -> Tensor:
+        """The views (V, 3, H, W) of one picture -> (tokens_of(width, height), D)."""
+        features = self.image_features(views)
+        if self.image_newline is None:
+            return features.flatten(0, 1)
+        return anyres.pack(
+            features,
+            width,
+            height,
+            grid_pinpoints=self.config.grid_pinpoints,
+            size_px=self.tower.image_size_px,
+            newline=self.image_newline,
+        )
 
     def embed(self, ids: Tensor, features: Tensor | None = None) -> Tensor:
         """Ids (B, T) long -> (B, T, D), the picture rows filled from `features` in reading order.
@@ -81,7 +124,7 @@ class LlavaModel(nn.Module):
         if wanted != given:
             raise ValueError(
                 f"the prompt has {wanted} picture tokens but {given} rows of picture features "
-                f"were given ({self.tokens_per_picture} to a picture)"
+                f"were given ({self.tokens_per_picture} to a view)"
             )
         # The picture's id may lie beyond the vocabulary; any word's embedding does, it is replaced.
         words: Tensor = self.language_model.get_input_embeddings()(ids.masked_fill(is_picture, 0))
@@ -112,6 +155,19 @@ class LlavaModel(nn.Module):
         )
         logits: Tensor = output.logits
         return logits
+
+
+def _decoder(config: TextConfig) -> Decoder:
+    text = copy.deepcopy(config)
+    text._attn_implementation = "sdpa"
+    text.return_dict = True  # whatever a checkpoint says: `forward` takes the logits by name
+    match text:
+        case MistralConfig():
+            return MistralForCausalLM(text)
+        case Qwen2Config():
+            return Qwen2ForCausalLM(text)
+        case _:
+            return LlamaForCausalLM(text)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -16,11 +16,12 @@ from typing import BinaryIO
 
 from llava_chat import ASSETS
 from llava_chat.errors import CheckpointError
+from llava_chat.progress import Report
 
 BUNDLED_NAME = "scenes"
 BUNDLED_FOLDER = ASSETS / BUNDLED_NAME
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
 
 WHOLE_BYTES = 2**30
@@ -49,14 +50,18 @@ _MAX_HEADER_BYTES = 100_000_000  # the safetensors library refuses longer ones
 
 @dataclass(frozen=True)
 class Located:
-    """A checkpoint's folder, the name to show for it, and what tells its versions apart."""
+    """A checkpoint's folder, the name to show for it, and what tells its versions apart.
+
+    from_hub: it was found by its Hub id.
+    """
 
     folder: Path
     id: str
     revision: str
+    from_hub: bool = False
 
 
-def locate(name: str, *, download: bool = True) -> Located:
+def locate(name: str, *, download: bool = True, report: Report | None = None) -> Located:
     """Find `scenes`, a folder, or a Hub id, which is downloaded when `download` allows it.
 
     Raises CheckpointError when there is no such model, or it may not be read.
@@ -82,13 +87,13 @@ def _located(name: str, download: bool) -> Located:
         return Located(folder, folder.resolve().name, fingerprint(folder))
     if folder.exists():
         raise CheckpointError(f"{name} is a file; name the folder of the checkpoint.")
-    if not _HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise CheckpointError(
             f"There is no folder {name}; name `{BUNDLED_NAME}`, a folder, or a Hub id such as "
             "llava-hf/llava-1.5-7b-hf."
         )
     snapshot = _snapshot(name, download)
-    return Located(snapshot, name, snapshot.name)
+    return Located(snapshot, name, snapshot.name, from_hub=True)
 
 
 def _snapshot(hub_id: str, download: bool) -> Path:

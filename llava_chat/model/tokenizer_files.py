@@ -11,10 +11,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.config_files import CONFIG_NAME, OWN_FIELD
+from llava_chat.model.layouts.description import CONFIG_NAME
 from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.weight_files import briefly, one_line, read_json
-from llava_chat.templates import DEFAULT_TEMPLATE, PICTURE, TEMPLATES
+from llava_chat.templates import PICTURE
 
 
 def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase:
@@ -67,22 +67,6 @@ def check_tokenizer_files(folder: Path) -> None:
         raise CheckpointError(
             f"{folder} holds only a tokenizer.model: `pip install {' '.join(lacking)}` to read it, "
             "or save it once elsewhere with transformers' AutoTokenizer to get a tokenizer.json."
-        )
-
-
-def check_default_template(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """For a checkpoint that names no template: whether it can be the default one.
-
-    Raises CheckpointError when the tokens that end its turns are unknown to the tokenizer, as
-    `</s>` is to Llama 3's: the model was trained with another, and answers badly with this one.
-    """
-    known = tokenizer.get_vocab()
-    lacking = [each for each in TEMPLATES[DEFAULT_TEMPLATE].special if each not in known]
-    if lacking:
-        raise CheckpointError(
-            f"{folder / CONFIG_NAME} does not say which template the model was trained with; it "
-            f"cannot be {DEFAULT_TEMPLATE}, as its tokenizer lacks {briefly(map(repr, lacking))}. "
-            f"Name one with --template, or as `template` in the file's field {OWN_FIELD}."
         )
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llava_chat.errors import CheckpointError
+from llava_chat.progress import Report
 
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
@@ -32,8 +33,9 @@ FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True)
 class WeightHeader:
-    """What a file says of one weight before it is read."""
+    """What a file says of one weight before it is read. name: in the file."""
 
+    name: str
     file: Path
     shape: tuple[int, ...]
     number_format: str
@@ -73,6 +75,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             f"{folder} lacks {briefly(missing)}, which its {INDEX_NAME} names; download it again."
         )
     return tuple(folder / name for name in names)
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds a whole model's weights, by the names of its files."""
+    return any((folder / name).is_file() for name in (INDEX_NAME, SINGLE_NAME))
 
 
 def _index_names(index: Path) -> list[str]:
@@ -117,7 +124,7 @@ def read_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:
                     if name in headers:
                         raise CheckpointError(f"{file} holds {name} a second time.")
                     shape = tuple(part.get_shape())
-                    headers[name] = WeightHeader(file, shape, part.get_dtype())
+                    headers[name] = WeightHeader(name, file, shape, part.get_dtype())
         except SafetensorError as error:
             raise CheckpointError(_damaged(file, error)) from error
         except OSError as error:
@@ -134,18 +141,23 @@ def _damaged(file: Path, error: Exception) -> str:
 
 
 def read_weights(
-    headers: Mapping[str, WeightHeader], *, device: torch.device, dtype: torch.dtype
+    headers: Mapping[str, WeightHeader],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Report | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """(name in the file, weight) for every header, one at a time, converted on its way.
+    """(key, weight) for every header, one at a time, converted on its way.
 
     Raises CheckpointError when a weight has an infinite number or one that is not a number.
     """
     for file in dict.fromkeys(header.file for header in headers.values()):
         with safe_open(file, framework="pt", device=str(device)) as opened:
-            for name in [name for name, header in headers.items() if header.file == file]:
-                weight = opened.get_tensor(name).to(dtype)
-                check_finite(name, weight)
-                yield name, weight
+            for key, header in headers.items():
+                if header.file == file:
+                    weight = opened.get_tensor(header.name).to(dtype)
+                    check_finite(header.name, weight)
+                    yield key, weight
 
 
 def check_finite(name: str, weight: Tensor) -> None:

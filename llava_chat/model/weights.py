@@ -7,50 +7,48 @@ that loading never holds a model twice. Imports the modules beside it, torch and
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.device import out_of_memory
-from llava_chat.model.key_names import file_name, is_unread_layer, model_name
+from llava_chat.model.layouts.names import Layout, file_name, is_unread_layer
 from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.sources import Headers, Sources
 from llava_chat.model.weight_files import (
     FLOAT_BYTES,
-    WeightHeader,
     briefly,
     check_finite,
     one_line,
-    read_headers,
     read_weights,
-    weight_files,
 )
+from llava_chat.progress import Report
 
 _WORDS = "language_model.model.embed_tokens.weight"
 _HEAD = "language_model.lm_head.weight"
 
 
 def load_model(
-    folder: Path, config: LlavaConfig, *, device: torch.device, dtype: torch.dtype
+    sources: Sources, *, device: torch.device, dtype: torch.dtype, report: Report | None = None
 ) -> LlavaModel:
-    """The weights of a folder in a model that never held others.
+    """The weights of a checkpoint in a model that never held others.
 
     Raises CheckpointError when they are damaged, do not fit the configuration, or do not fit into
     the memory.
     """
-    headers = read_headers(weight_files(folder))
-    model = empty_model(config, headers)
-    problems = compare_weights(model, headers)
+    config = sources.description.config
+    model = empty_model(config, sources.weights)
+    problems = compare_weights(model, sources.weights)
     if problems:
+        folder = sources.located.folder
         raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
-    wanted = _wanted(model, headers)
-    with _memory_told(folder, wanted, device, dtype):
-        read = read_weights(wanted, device=device, dtype=dtype)
-        weights = {str(model_name(stored)): weight for stored, weight in read}
+    wanted = _wanted(model, sources.weights)
+    with _memory_told(sources, wanted, device, dtype):
+        weights = dict(read_weights(wanted, device=device, dtype=dtype, report=report))
         if config.projector == "linear":
             _fold_projector(weights)
         _take(model, weights)
@@ -60,7 +58,7 @@ def load_model(
 
 @contextmanager
 def _memory_told(
-    folder: Path, wanted: Mapping[str, WeightHeader], device: torch.device, dtype: torch.dtype
+    sources: Sources, wanted: Headers, device: torch.device, dtype: torch.dtype
 ) -> Iterator[None]:
     """Say how much memory the weights need when there is not enough."""
     try:
@@ -74,7 +72,7 @@ def _memory_told(
         if device.type != "cpu":
             ways = "a smaller model, another --dtype or --device cpu"
         raise CheckpointError(
-            f"The model in {folder} needs about {gigabytes:.1f} GB in {number_format} on {device}, "
+            f"The model in {sources.located.folder} needs about {gigabytes:.1f} GB in {number_format} on {device}, "
             f"which has less memory left; use {ways}."
         ) from error
 
@@ -101,7 +99,7 @@ def _untie(model: LlavaModel) -> None:
     model.config = replace(model.config, text=text)
 
 
-def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> LlavaModel:
+def empty_model(config: LlavaConfig, headers: Headers) -> LlavaModel:
     """A model of shapes alone, without memory for its weights.
 
     Raises CheckpointError when there cannot be weights for all its layers, because a configuration
@@ -122,20 +120,19 @@ def empty_model(config: LlavaConfig, headers: Mapping[str, WeightHeader]) -> Lla
         ) from error
 
 
-def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> list[str]:
-    """What is missing, unexpected, doubled, of the wrong shape or no float; [] when all fits."""
-    wanted = _wanted(model, headers)
-    found = {str(model_name(stored)): header for stored, header in wanted.items()}
+def compare_weights(model: LlavaModel, headers: Headers) -> list[str]:
+    """What is missing, unexpected, of the wrong shape or no float; [] when all fits."""
+    found = _wanted(model, headers)
     expected = _expected_shapes(model, found)
     missing = [file_name(name) for name in expected if name not in found]
-    unexpected = [stored for stored in wanted if model_name(stored) not in expected]
+    unexpected = [header.name for name, header in found.items() if name not in expected]
     odd = [
-        f"{stored} {header.number_format}"
-        for stored, header in wanted.items()
+        f"{header.name} {header.number_format}"
+        for header in found.values()
         if header.number_format not in FLOAT_BYTES
     ]
     shapes = [
-        f"{file_name(name)} is {found[name].shape} instead of {tuple(shape)}"
+        f"{found[name].name} is {found[name].shape} instead of {tuple(shape)}"
         for name, shape in expected.items()
         if name in found and found[name].shape != tuple(shape)
     ]
@@ -146,20 +143,19 @@ def compare_weights(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> l
             ("unexpected", unexpected),
             ("wrong shape:", shapes),
             ("stored in a format that is not read:", odd),
-            ("two names of one weight, such as", [] if len(found) == len(wanted) else [*found]),
         )
         if names
     ]
 
 
-def _expected_shapes(model: LlavaModel, found: Mapping[str, WeightHeader]) -> dict[str, torch.Size]:
+def _expected_shapes(model: LlavaModel, found: Headers) -> dict[str, torch.Size]:
     shapes = {name: weight.shape for name, weight in model.state_dict().items()}
     if model.config.text.tie_word_embeddings:  # one table does, under either name
         if _HEAD not in found:
             del shapes[_HEAD]
         elif _WORDS not in found:
             del shapes[_WORDS]
-    if model.config.projector == "linear":
+    if model.config.projector == "linear" and "projector.0.weight" in found:
         text = shapes.pop("projector.bias")
         shapes["projector.0.weight"] = shapes.pop("projector.weight")
         shapes["projector.2.weight"] = torch.Size([*text, *text])
@@ -167,18 +163,16 @@ def _expected_shapes(model: LlavaModel, found: Mapping[str, WeightHeader]) -> di
     return shapes
 
 
-def _wanted(model: LlavaModel, headers: Mapping[str, WeightHeader]) -> dict[str, WeightHeader]:
-    """The weights of the files without those that the model does not need."""
+def _wanted(model: LlavaModel, headers: Headers) -> Headers:
+    """The weights of the files without those of layers that are not run."""
     layers = model.tower.config.num_hidden_layers
-    return {
-        stored: header
-        for stored, header in headers.items()
-        if (name := model_name(stored)) is not None and not is_unread_layer(name, layers)
-    }
+    return {name: header for name, header in headers.items() if not is_unread_layer(name, layers)}
 
 
 def _fold_projector(weights: dict[str, Tensor]) -> None:
     """Two layers with nothing between them are one: W2 (W1 x + b1) + b2. Exact for W2 = 1."""
+    if "projector.weight" in weights:
+        return
     first, shift, second, last = (
         weights.pop(f"projector.{place}") for place in ("0.weight", "0.bias", "2.weight", "2.bias")
     )
@@ -188,7 +182,7 @@ def _fold_projector(weights: dict[str, Tensor]) -> None:
 
 def _fill_buffers(model: LlavaModel, device: torch.device) -> None:
     """Compute what is in no file: positions and rotary frequencies, in float32 as always."""
-    embeddings = model.tower.clip.embeddings
+    embeddings = model.tower.vision.embeddings
     positions = torch.arange(embeddings.num_positions, device=device)
     embeddings.register_buffer("position_ids", positions.expand((1, -1)), persistent=False)
     language = model.language_model.model
@@ -200,16 +194,28 @@ def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[s
 
     Raises CheckpointError when a weight has a number that is not finite in `dtype`.
     """
+    linear = model.config.projector == "linear"
     for name, weight in model.state_dict().items():
         if name == _HEAD and model.config.text.tie_word_embeddings:
             continue
         stored = weight.detach().to("cpu", dtype).contiguous()
         check_finite(name, stored)
-        if model.config.projector == "linear" and name.startswith("projector."):
-            kind = name.removeprefix("projector.")
-            rows = stored.shape[0]
-            rest = torch.eye(rows, dtype=dtype) if stored.dim() == 2 else torch.zeros_like(stored)
-            yield file_name(f"projector.0.{kind}"), stored
-            yield file_name(f"projector.2.{kind}"), rest
-        else:
-            yield file_name(name), stored
+        yield from as_stored(name, stored, "hf", linear=linear)
+
+
+def as_stored(
+    name: str, weight: Tensor, layout: Layout, *, linear: bool
+) -> Iterator[tuple[str, Tensor]]:
+    """(name in the file, weight) of a weight of LlavaModel.
+
+    linear: the projector is; llava-hf knows none, so that it is written as two layers of which the
+    second changes nothing.
+    """
+    if linear and layout == "hf" and name in ("projector.weight", "projector.bias"):
+        kind = name.removeprefix("projector.")
+        rows = weight.shape[0]
+        same = torch.eye(rows, dtype=weight.dtype) if kind == "weight" else torch.zeros_like(weight)
+        yield file_name(f"projector.0.{kind}"), weight
+        yield file_name(f"projector.2.{kind}"), same
+    else:
+        yield file_name(name, layout), weight

@@ -75,7 +75,7 @@ def transformers_twin(model: LlavaModel) -> TransformersLlava:
             ),
         )
     ).eval()
-    twin.model.vision_tower.load_state_dict(model.tower.clip.state_dict(), strict=False)
+    twin.model.vision_tower.load_state_dict(model.tower.vision.state_dict(), strict=False)
     twin.model.language_model.load_state_dict(model.language_model.model.state_dict())
     twin.lm_head.load_state_dict(model.language_model.lm_head.state_dict())
     first, _, second = model.projector.children()

@@ -134,7 +134,7 @@ def test_gradient_reaches_projector_and_words_but_never_the_tower(
 
 def test_unread_layers_are_not_built(make_llava: Make) -> None:
     whole, cut = (make_llava(select_layer=layer) for layer in (-1, -3))
-    assert len(whole.tower.clip.encoder.layers) == 4
-    assert len(cut.tower.clip.encoder.layers) == 2
+    assert len(whole.tower.vision.encoder.layers) == 4
+    assert len(cut.tower.vision.encoder.layers) == 2
     assert parameter_count(cut) < parameter_count(whole)
     assert cut.config.vision.num_hidden_layers == 4

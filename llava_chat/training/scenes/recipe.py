@@ -220,9 +220,9 @@ def assemble(
     )
     torch.manual_seed(0)
     model = LlavaModel(config)
-    used = model.tower.clip.state_dict()
+    used = model.tower.vision.state_dict()
     trained = tower.state_dict()
-    model.tower.clip.load_state_dict({name: trained[name] for name in used})
+    model.tower.vision.load_state_dict({name: trained[name] for name in used})
     model.language_model.load_state_dict(decoder.state_dict())
     return Checkpoint(
         model.to(device),

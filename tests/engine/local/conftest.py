@@ -146,7 +146,7 @@ def transformers_twin(model: LlavaModel) -> LlavaForConditionalGeneration:
             vision_feature_select_strategy="default",
         )
     ).eval()
-    twin.model.vision_tower.load_state_dict(model.tower.clip.state_dict(), strict=False)
+    twin.model.vision_tower.load_state_dict(model.tower.vision.state_dict(), strict=False)
     twin.model.language_model.load_state_dict(model.language_model.model.state_dict())
     twin.lm_head.load_state_dict(model.language_model.lm_head.state_dict())
     projector = twin.model.multi_modal_projector

@@ -178,7 +178,7 @@ def test_the_states_of_another_recipe_or_seed_are_refused(
 
 def test_the_stages_never_move_the_encoder(folder: Path) -> None:
     trained = torch.load(folder / "work" / "encoder.pt", weights_only=True)["modules"]
-    tower = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32").model.tower.clip
+    tower = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32").model.tower.vision
     for name, value in tower.state_dict().items():
         assert torch.equal(value, trained[f"tower.{name}"].bfloat16().float()), name
 

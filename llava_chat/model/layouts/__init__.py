@@ -1,0 +1,8 @@
+"""What the files of each published layout mean.
+
+    reading -> hf | original -> description      config.json into a LlavaConfig
+    names                                        weights by name, both ways
+    towers                                       vision towers that checkpoints name
+
+Imports `llava`, `encoder` and `projector` of this package, transformers, templates and errors.
+"""

@@ -1,0 +1,181 @@
+"""config.json of the llava-hf layout: read, and written for transformers.
+
+`llava` is LLaVA-1.5 and LLaVA-Interleave, `llava_next` LLaVA-1.6. Imports the modules beside it,
+`llava`, `encoder` and `projector` and transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig as TransformersConfig,
+    LlavaNextConfig as TransformersNextConfig,
+    MistralConfig,
+    Qwen2Config,
+    SiglipVisionConfig,
+)
+
+from llava_chat.model.encoder import SelectFeature, tokens_per_picture
+from llava_chat.model.layouts.description import (
+    GRID_PINPOINTS,
+    OWN_FIELD,
+    Description,
+    UnusableConfig,
+    grid_pinpoints,
+    own_fields,
+)
+from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
+from llava_chat.model.projector import ProjectorKind
+
+_MODELS = ("llava", "llava_next")
+_TOWERS = ("clip_vision_model", "siglip_vision_model")
+_DECODERS = ("llama", "mistral", "qwen2")
+_STRATEGIES: dict[Literal["default", "full"], SelectFeature] = {
+    "default": "patch",
+    "full": "cls_patch",
+}
+# The activation between the projector's layers tells which of our projectors it is. A linear one
+# is written as two layers with nothing between them, the second being the identity.
+_ACTIVATIONS: dict[str, ProjectorKind] = {"gelu": "mlp2x_gelu", "linear": "linear"}
+
+
+def read_hf(content: Mapping[str, Any]) -> Description:
+    """The description in a config.json of the llava-hf layout.
+
+    Raises UnusableConfig when it is of a family that cannot be run here, and whatever
+    transformers raises for fields that it checks.
+    """
+    _check_family(content)
+    own = own_fields(content)
+    is_next = content["model_type"] == "llava_next"
+    theirs = (TransformersNextConfig if is_next else TransformersConfig)(**content)
+    vision, text = theirs.vision_config, theirs.text_config
+    if not isinstance(vision, CLIPVisionConfig | SiglipVisionConfig) or not isinstance(
+        text, LlamaConfig | MistralConfig | Qwen2Config
+    ):
+        raise UnusableConfig("its parts are no CLIP or SigLIP and LLaMA, Mistral or Qwen2.")
+    text.tie_word_embeddings = theirs.tie_word_embeddings or content_ties(content)
+    _check_projector(theirs)
+    aspect = own.get("image_aspect", _aspect(is_next, vision))
+    return Description(
+        layout="hf",
+        own=own,
+        picture_marks=bool(own.get("picture_marks", False)),
+        made_by_share4v=bool(own.get("share4v", False)),
+        config=LlavaConfig(
+            vision=vision,
+            text=text,
+            image_token_id=theirs.image_token_index,
+            projector=_ACTIVATIONS[theirs.projector_hidden_act],
+            select_layer=theirs.vision_feature_layer,
+            select_feature=_STRATEGIES[theirs.vision_feature_select_strategy],
+            image_aspect=aspect,
+            grid_pinpoints=_grid(content, aspect),
+        ),
+    )
+
+
+def content_ties(content: Mapping[str, Any]) -> bool:
+    """Whether the part of the language model says that its two tables of words are one."""
+    return bool((content.get("text_config") or {}).get("tie_word_embeddings", False))
+
+
+def _check_family(content: Mapping[str, Any]) -> None:
+    vision, text = (content.get(part) or {} for part in ("vision_config", "text_config"))
+    family = (
+        content.get("model_type"),
+        vision.get("model_type", _TOWERS[0]),
+        text.get("model_type", _DECODERS[0]),
+    )
+    for name, known in zip(family, (_MODELS, _TOWERS, _DECODERS), strict=True):
+        if name not in known:
+            raise UnusableConfig(
+                "it describes a {} of {} and {}; run can be llava and llava_next of CLIP or SigLIP "
+                "(clip_vision_model, siglip_vision_model) and llama, mistral or qwen2.".format(
+                    *family
+                )
+            )
+
+
+def _check_projector(theirs: TransformersConfig | TransformersNextConfig) -> None:
+    if not isinstance(theirs.vision_feature_layer, int):
+        raise UnusableConfig("features of several layers (vision_feature_layer) cannot be read.")
+    if theirs.projector_hidden_act not in _ACTIVATIONS:
+        raise UnusableConfig(
+            f"projector_hidden_act must be gelu or linear, not {theirs.projector_hidden_act}."
+        )
+    if not theirs.multimodal_projector_bias:
+        raise UnusableConfig("a projector without a bias (multimodal_projector_bias) is not run.")
+
+
+def _aspect(is_next: bool, vision: CLIPVisionConfig | SiglipVisionConfig) -> ImageAspect:
+    """How pictures are seen where no field of our own says it.
+
+    LLaVA-1.5 was trained on padded pictures (arXiv 2310.03744), though the processors that its
+    converted checkpoints come with crop. SigLIP's processor stretches.
+    """
+    if is_next:
+        return "anyres"
+    return "stretch" if isinstance(vision, SiglipVisionConfig) else "pad"
+
+
+def _grid(content: Mapping[str, Any], aspect: ImageAspect) -> tuple[tuple[int, int], ...]:
+    if aspect != "anyres":
+        return ()
+    given = content.get("image_grid_pinpoints")
+    return GRID_PINPOINTS if given is None else grid_pinpoints(given)
+
+
+def hf_config(
+    config: LlavaConfig, own: Mapping[str, Any], dtype: str, *, rows: int | None = None
+) -> str:
+    """The text of config.json. `own` are the fields of our own; `dtype` as in "bfloat16".
+
+    rows: of the table of words, where it is longer in the file than in the model. The tower is
+    written as `config` has it, whole.
+    """
+    strategy = {ours: theirs for theirs, ours in _STRATEGIES.items()}[config.select_feature]
+    activation = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[config.projector]
+    text = _plain(config.text) | ({} if rows is None else {"vocab_size": rows})
+    fields: dict[str, Any] = {
+        "vision_config": _plain(config.vision),
+        "text_config": text,
+        "image_token_index": config.image_token_id,
+        "image_seq_length": tokens_per_picture(config.vision, config.select_feature),
+        "projector_hidden_act": activation,
+        "vision_feature_layer": config.select_layer,
+        "vision_feature_select_strategy": strategy,
+        "tie_word_embeddings": config.text.tie_word_embeddings,
+        "dtype": dtype,
+    }
+    theirs: TransformersConfig | TransformersNextConfig
+    if config.image_aspect == "anyres":
+        theirs = TransformersNextConfig(
+            **fields,
+            image_grid_pinpoints=[list(pair) for pair in config.grid_pinpoints],
+            architectures=["LlavaNextForConditionalGeneration"],
+        )
+    else:
+        theirs = TransformersConfig(**fields, architectures=["LlavaForConditionalGeneration"])
+    aspect = {"projector": config.projector, "image_aspect": config.image_aspect}
+    setattr(theirs, OWN_FIELD, aspect | dict(own))
+    return theirs.to_json_string()
+
+
+def _plain(config: TextConfig | CLIPVisionConfig | SiglipVisionConfig) -> dict[str, Any]:
+    plain: dict[str, Any] = config.to_dict()
+    return plain
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As config.json has it.
+
+    >>> dtype_name(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")

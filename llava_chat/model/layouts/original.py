@@ -1,0 +1,200 @@
+"""config.json of the authors' own layout (haotian-liu/LLaVA and what was made from it).
+
+It is the configuration of a plain language model with fields beside it that begin with `mm_`.
+Imports the modules beside it, `encoder`, `llava` and `projector` and transformers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from transformers import LlamaConfig, MistralConfig, Qwen2Config
+
+from llava_chat.model.encoder import SelectFeature, VisionConfig, image_size_px
+from llava_chat.model.layouts.description import (
+    OWN_FIELD,
+    Description,
+    UnusableConfig,
+    grid_pinpoints,
+    own_fields,
+)
+from llava_chat.model.layouts.towers import FindTower, known_tower, read_tower, tower_config
+from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
+from llava_chat.model.projector import PROJECTOR_KINDS, ProjectorKind
+
+IMAGE_TOKEN_INDEX = -200
+"""Stands for a picture's features in the authors' ids (haotian-liu/LLaVA, llava/constants.py)."""
+
+_TOWER_FIELD = "vision_config"  # among the fields of our own, where no repository says it
+
+# (architecture, model_type), by what the language model is. The first releases say llava for all.
+_ARCHITECTURES: Mapping[str, tuple[type[TextConfig], str]] = {
+    "LlavaLlamaForCausalLM": (LlamaConfig, "llava_llama"),
+    "LlavaMistralForCausalLM": (MistralConfig, "llava_mistral"),
+    "LlavaQwenForCausalLM": (Qwen2Config, "llava_qwen"),
+    "Share4VLlamaForCausalLM": (LlamaConfig, "share4v"),
+}
+_MODEL_TYPES = {kind: config for config, kind in _ARCHITECTURES.values()} | {"llava": LlamaConfig}
+# What the authors' code calls how pictures are seen (llava/mm_utils.py, process_images). Absent
+# means that CLIP's processor is left as it is.
+_ASPECTS: Mapping[str | None, ImageAspect] = {
+    None: "square",
+    "square": "square",
+    "pad": "pad",
+    "anyres": "anyres",
+}
+_OURS = ("mm_", "image_", "vision_", "tune_", "freeze_", "unfreeze_", "use_mm_", "tokenizer_")
+
+
+def is_original(content: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of this layout.
+
+    >>> is_original({"mm_vision_tower": "openai/clip-vit-large-patch14"}), is_original({})
+    (True, False)
+    """
+    return (
+        "mm_vision_tower" in content
+        or content.get("model_type") in _MODEL_TYPES.keys() - {"llava"}
+        or not _ARCHITECTURES.keys().isdisjoint(content.get("architectures") or ())
+    )
+
+
+def read_original(content: Mapping[str, Any], find_tower: FindTower) -> Description:
+    """The description in a config.json of the authors' layout.
+
+    find_tower: asked only for a tower whose configuration is not known. Raises UnusableConfig for
+    what cannot be run here, and whatever transformers raises for fields that it checks.
+    """
+    own = own_fields(content)
+    name = content.get("mm_vision_tower")
+    if not isinstance(name, str) and _TOWER_FIELD not in own:
+        raise UnusableConfig("it does not name its vision tower (mm_vision_tower).")
+    vision = _tower(own, str(name), find_tower)
+    aspect = _aspect(content)
+    return Description(
+        layout="original",
+        own=own,
+        tower=name if isinstance(name, str) else None,
+        picture_marks=bool(content.get("mm_use_im_start_end", False)),
+        made_by_share4v=_share4v(content),
+        config=LlavaConfig(
+            vision=vision,
+            text=_text(content),
+            image_token_id=IMAGE_TOKEN_INDEX,
+            projector=_projector(content),
+            select_layer=int(content.get("mm_vision_select_layer", -2)),
+            select_feature=_feature(content),
+            image_aspect=aspect,
+            grid_pinpoints=_grid(content) if aspect == "anyres" else (),
+        ),
+    )
+
+
+def _tower(own: Mapping[str, Any], name: str, find_tower: FindTower) -> VisionConfig:
+    """The tower's own configuration, the picture's size checked."""
+    if isinstance(own.get(_TOWER_FIELD), dict):
+        vision = tower_config(own[_TOWER_FIELD])
+    else:
+        vision = known_tower(name) or read_tower(find_tower(name))
+    image_size_px(vision)
+    return vision
+
+
+def _text(content: Mapping[str, Any]) -> TextConfig:
+    """The language model's configuration: what is left without the fields of the picture's road."""
+    architectures = content.get("architectures") or ()
+    kind = next(
+        (_ARCHITECTURES[each][0] for each in architectures if each in _ARCHITECTURES),
+        _MODEL_TYPES.get(str(content.get("model_type"))),
+    )
+    if kind is None:
+        raise UnusableConfig(
+            f"it describes a {content.get('model_type')}; of the authors' layout run can be "
+            f"{', '.join(_MODEL_TYPES)}."
+        )
+    dropped = ("architectures", "model_type", "auto_map", OWN_FIELD, "_name_or_path", "torch_dtype")
+    fields = {
+        name: value
+        for name, value in content.items()
+        if name not in dropped and not name.startswith(_OURS)
+    }
+    return kind(**fields)
+
+
+def _projector(content: Mapping[str, Any]) -> ProjectorKind:
+    """LLaVA v1 has no name for the only projector that there was."""
+    kind = content.get("mm_projector_type", "linear")
+    if kind not in PROJECTOR_KINDS:
+        raise UnusableConfig(f"mm_projector_type must be {' or '.join(PROJECTOR_KINDS)}: {kind}.")
+    return "linear" if kind == "linear" else "mlp2x_gelu"
+
+
+def _feature(content: Mapping[str, Any]) -> SelectFeature:
+    feature = content.get("mm_vision_select_feature", "patch")
+    if feature not in get_args(SelectFeature):
+        raise UnusableConfig(
+            f"mm_vision_select_feature must be {' or '.join(get_args(SelectFeature))}: {feature}."
+        )
+    return "patch" if feature == "patch" else "cls_patch"
+
+
+def _aspect(content: Mapping[str, Any]) -> ImageAspect:
+    given = content.get("image_aspect_ratio")
+    if not (given is None or isinstance(given, str)) or given not in _ASPECTS:
+        raise UnusableConfig(f"image_aspect_ratio must be square, pad or anyres, not {given!r}.")
+    merge = content.get("mm_patch_merge_type", "flat")
+    if given == "anyres" and merge != "spatial_unpad":
+        raise UnusableConfig(f"mm_patch_merge_type must be spatial_unpad, not {merge!r}.")
+    return _ASPECTS[given]
+
+
+def _grid(content: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """Pairs of (height, width): the authors write (width, height)."""
+    given = content.get("image_grid_pinpoints")
+    if isinstance(given, str):  # as training scripts hand it on
+        try:
+            given = json.loads(given.replace("(", "[").replace(")", "]"))
+        except ValueError:
+            given = None
+    return tuple((height, width) for width, height in grid_pinpoints(given))
+
+
+def _share4v(content: Mapping[str, Any]) -> bool:
+    return content.get("model_type") == "share4v" or "Share4VLlamaForCausalLM" in (
+        content.get("architectures") or ()
+    )
+
+
+def original_config(description: Description, own: Mapping[str, Any], dtype: str) -> str:
+    """The text of config.json in the authors' layout. `dtype` as in "bfloat16"."""
+    config = description.config
+    kinds = {config_class: each for each, (config_class, _) in reversed(_ARCHITECTURES.items())}
+    architecture = kinds[type(config.text)]
+    if description.made_by_share4v:
+        architecture = "Share4VLlamaForCausalLM"
+    aspects = {ours: theirs for theirs, ours in _ASPECTS.items() if theirs}
+    if config.image_aspect not in aspects:
+        raise UnusableConfig(
+            f"the authors' layout has no word for pictures seen as {config.image_aspect}; "
+            "keep the hf layout."
+        )
+    fields = config.text.to_dict() | {
+        "architectures": [architecture],
+        "model_type": _ARCHITECTURES[architecture][1],
+        "torch_dtype": dtype,
+        "mm_vision_tower": description.tower or ".",
+        "mm_hidden_size": config.vision.hidden_size,
+        "mm_projector_type": config.projector,
+        "mm_vision_select_layer": config.select_layer,
+        "mm_vision_select_feature": config.select_feature,
+        "mm_use_im_start_end": description.picture_marks,
+        "mm_use_im_patch_token": False,
+        "image_aspect_ratio": aspects[config.image_aspect],
+        OWN_FIELD: dict(own) | {_TOWER_FIELD: config.vision.to_dict()},
+    }
+    if config.image_aspect == "anyres":
+        fields["mm_patch_merge_type"] = "spatial_unpad"
+        fields["image_grid_pinpoints"] = [[width, height] for height, width in config.grid_pinpoints]
+    return json.dumps(fields, indent=2, default=str) + "\n"

@@ -1,0 +1,201 @@
+"""Where the parts of a checkpoint are: one folder, or several laid over one another.
+
+    base model  <-  vision tower (where the base holds none)  <-  projector  <-  LoRA adapter
+
+A LLaVA-1.5 of the authors' layout names its tower, a LoRA or a projector that stage 1 trained names
+its base. What is found here is described, but no weight is read. Imports the modules beside it and
+errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from llava_chat.errors import CheckpointError
+from llava_chat.model.layouts.description import CONFIG_NAME, Description
+from llava_chat.model.layouts.names import model_name
+from llava_chat.model.layouts.original import is_original
+from llava_chat.model.layouts.reading import read_description
+from llava_chat.model.location import HUB_ID, Located, locate
+from llava_chat.model.weight_files import (
+    WeightHeader,
+    briefly,
+    has_weights,
+    read_headers,
+    read_json,
+    weight_files,
+)
+from llava_chat.progress import Report
+
+ADAPTER_CONFIG = "adapter_config.json"
+# What the authors' training writes beside, or instead of, the language model's weights.
+_PROJECTOR_FILES = ("mm_projector.bin", "non_lora_trainables.bin")
+
+Headers = Mapping[str, WeightHeader]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """All that a model is loaded from.
+
+    located: what was asked for; its id and revision are the model's. base: where the language
+    model is, the same folder for most. adapter: the folder of a LoRA adapter. weights: by their
+    names in LlavaModel; where two parts have the same one, the later part's.
+    """
+
+    located: Located
+    base: Located
+    adapter: Located | None
+    description: Description
+    weights: Headers
+
+    @property
+    def folder(self) -> Path:
+        """Where the tokenizer and the picture's settings are: with the part that was trained."""
+        with_tokenizer = (self.adapter, self.located, self.base)
+        names = ("tokenizer.json", "tokenizer.model", "vocab.json")
+        for part in with_tokenizer:
+            if part is not None and any((part.folder / name).is_file() for name in names):
+                return part.folder
+        return self.base.folder
+
+
+@dataclass(frozen=True)
+class Search:
+    """How parts that a checkpoint only names are looked for.
+
+    vision_tower: a folder or Hub id to take instead of the named tower. download: whether Hub ids
+    may be fetched. report: told how far a download is.
+    """
+
+    vision_tower: str | None = None
+    download: bool = True
+    report: Report | None = None
+
+    def find(self, name: str) -> Located:
+        """What a person named."""
+        return locate(name, download=self.download, report=self.report)
+
+    def find_part(self, name: str, of: Located, what: str, way_out: str) -> Located:
+        """What the checkpoint `of` names. Raises CheckpointError naming it and the `way_out`.
+
+        A Hub id is fetched only for a checkpoint of the Hub, as nothing else asks the network; and
+        only a local checkpoint may name a folder outside itself.
+        """
+        inside = of.folder / name
+        with suppress(OSError, ValueError):
+            if inside.is_dir() and inside.resolve().is_relative_to(of.folder.resolve()):
+                return locate(str(inside))
+            if not of.from_hub and Path(name).is_absolute() and Path(name).is_dir():
+                return locate(name)
+        if HUB_ID.fullmatch(name):
+            allowed = replace(self, download=self.download and of.from_hub)
+            with suppress(CheckpointError):
+                return allowed.find(name)
+            way_out = f"download it with `hf download {name}`, or {way_out}"
+        raise CheckpointError(f"{of.id} needs the {what} {name}, which is not here; {way_out}.")
+
+
+def find_sources(name: str, search: Search, *, adapter: str | None = None) -> Sources:
+    """Find and describe a checkpoint: `scenes`, a folder or a Hub id.
+
+    adapter: a LoRA adapter, or a projector alone, to put on the model. Raises CheckpointError when
+    a part is not here or does not fit.
+    """
+    located = search.find(name)
+    on_top = None if adapter is None else search.find(adapter)
+    base = located
+    if on_top is None and not is_model(located.folder):
+        on_top = located
+        base = search.find_part(
+            base_name(located.folder),
+            located,
+            "base model",
+            "name its folder with --model and this one with --adapter",
+        )
+    described = on_top if on_top is not None and _describes(on_top.folder) else base
+    find_tower = partial(_tower_folder, search, described)
+    description = read_description(described.folder, find_tower)
+    weights = _named(read_headers(weight_files(base.folder)))
+    if not any(each.startswith("tower.") for each in weights):
+        weights |= _tower_weights(description, find_tower)
+    lora = None
+    if on_top is not None:
+        weights |= _named(read_headers(_projector_files(on_top.folder)))
+        lora = on_top if (on_top.folder / ADAPTER_CONFIG).is_file() else None
+    return Sources(located, base, lora, description, weights)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a language model, not only what goes on top of one."""
+    return has_weights(folder) or not (
+        (folder / ADAPTER_CONFIG).is_file() or _projector_files(folder)
+    )
+
+
+def base_name(folder: Path) -> str:
+    """The model that a LoRA adapter or a projector was trained on, as its files say.
+
+    Raises CheckpointError when they do not.
+    """
+    fields = ((ADAPTER_CONFIG, "base_model_name_or_path"), (CONFIG_NAME, "_name_or_path"))
+    for file, field in fields:
+        if (folder / file).is_file():
+            name = read_json(folder / file).get(field)
+            if isinstance(name, str) and name:
+                return name
+    raise CheckpointError(
+        f"{folder} does not say which model it was trained on; name that one with --model and "
+        "this folder with --adapter."
+    )
+
+
+def _describes(folder: Path) -> bool:
+    path = folder / CONFIG_NAME
+    if not path.is_file():
+        return False
+    content = read_json(path)
+    return is_original(content) or "vision_config" in content
+
+
+def _projector_files(folder: Path) -> list[Path]:
+    return [folder / name for name in _PROJECTOR_FILES if (folder / name).is_file()]
+
+
+def _tower_folder(search: Search, of: Located, name: str) -> Path:
+    if search.vision_tower is not None:
+        return search.find(search.vision_tower).folder
+    found = search.find_part(name, of, "vision tower", "name its folder with --vision-tower")
+    return found.folder
+
+
+def _tower_weights(description: Description, find_tower: Any) -> dict[str, WeightHeader]:
+    """The weights of a tower in a repository of its own, none where no tower is named."""
+    if description.tower is None:
+        return {}
+    folder: Path = find_tower(description.tower)
+    named = _named(read_headers(weight_files(folder)))
+    return {name: header for name, header in named.items() if name.startswith("tower.")}
+
+
+def _named(headers: Headers) -> dict[str, WeightHeader]:
+    """By the names in LlavaModel. Raises CheckpointError for two names of one weight."""
+    named: dict[str, WeightHeader] = {}
+    doubled: list[str] = []
+    for stored, header in headers.items():
+        name = model_name(stored)
+        if name in named:
+            doubled += [named[name].name, stored]
+        elif name is not None:
+            named[name] = header
+    if doubled:
+        folder = headers[doubled[0]].file.parent
+        raise CheckpointError(
+            f"The weights in {folder} have two names of one weight, such as {briefly(doubled)}."
+        )
+    return named
