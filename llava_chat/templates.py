@@ -18,6 +18,9 @@ from llava_chat.errors import UsageError
 PICTURE = "<image>"
 """Stands in a prompt's text where a picture's features go."""
 
+_IM_START, _IM_END = "<im_start>", "<im_end>"
+_MARKED = "_im_start_end"  # after mm_use_im_start_end, as a checkpoint's config.json calls it
+
 
 @dataclass(frozen=True)
 class Template:
@@ -31,6 +34,7 @@ class Template:
     end: ends the assistant's words and is learned with them; `assistant_close` follows, unlearned.
     again: before every user turn but the first.
     picture_open, picture_close: around each picture, before the words of the turn that brought it.
+    Special tokens may stand in them.
     acknowledged: what the assistant says to the pictures, when they make an exchange of their own.
     user_text: False where only a turn's pictures are shown, not its words (stage 1).
     trim: white space at both ends of a message is dropped.
@@ -163,19 +167,42 @@ _PLAIN = Template(
     user_text=False,
 )
 
-_ALL = (
-    _LLAVA_V0,
-    replace(
-        _LLAVA_V0,
-        name="v0_mmtag",
+
+def _mmtag(base: Template, name: str) -> Template:
+    """`base` with the pictures in tags, as an exchange of their own."""
+    return replace(
+        base,
+        name=name,
         system=_SYSTEM_C,
         picture_open="<Image>",
         picture_close="</Image>",
         acknowledged="Received.",
-        markers=(*_LLAVA_V0.markers, "<Image>", "</Image>"),
-    ),
+        markers=(*base.markers, "<Image>", "</Image>"),
+    )
+
+
+def _with_marks(base: Template) -> Template:
+    """`base` with every picture between two tokens, as the demo and run_llava write it."""
+    return replace(
+        base,
+        name=base.name + _MARKED,
+        picture_open=base.picture_open + _IM_START,
+        picture_close=_IM_END + base.picture_close,
+        special=(*base.special, _IM_START, _IM_END),
+    )
+
+
+# LLaVA v1's own line, of which some models were trained with marks around the pictures.
+_V1_LINE = (
+    _LLAVA_V0,
+    _mmtag(_LLAVA_V0, "v0_mmtag"),
     replace(_VICUNA_V1, name="llava_v1", system=_SYSTEM_A),
+    _mmtag(_VICUNA_V1, "v1_mmtag"),
     _VICUNA_V1,
+)
+_ALL = (
+    *_V1_LINE,
+    *(_with_marks(each) for each in _V1_LINE),
     _LLAMA_2,
     replace(_LLAMA_2, name="mistral_instruct", system="", again="", special=("</s>",)),
     _MPT,
@@ -207,10 +234,34 @@ def template_named(name: str) -> Template:
     >>> template_named("vicuna")
     Traceback (most recent call last):
     llava_chat.errors.UsageError: There is no template 'vicuna'. Choose one of llava_v0, v0_mmtag, \
-llava_v1, vicuna_v1, llava_llama_2, mistral_instruct, mpt, chatml_direct, qwen_1_5, llava_llama_3, \
-plain.
+llava_v1, v1_mmtag, vicuna_v1, llava_v0_im_start_end, v0_mmtag_im_start_end, \
+llava_v1_im_start_end, v1_mmtag_im_start_end, vicuna_v1_im_start_end, llava_llama_2, \
+mistral_instruct, mpt, chatml_direct, qwen_1_5, llava_llama_3, plain.
     """
     if name not in TEMPLATES:
         known = ", ".join(TEMPLATES)
         raise UsageError(f"There is no template {name!r}. Choose one of {known}.")
     return TEMPLATES[name]
+
+
+def with_picture_marks(name: str) -> str:
+    """The template for a model of that template that was trained with `<im_start>`, `<im_end>`
+    around every picture (`mm_use_im_start_end` in its config.json). Raises UsageError where there
+    is none: only LLaVA v1's own line has them, and of it not stage 1 (`plain`), for which the
+    reference throws everything but the picture itself away.
+
+    >>> with_picture_marks("vicuna_v1")
+    'vicuna_v1_im_start_end'
+    >>> with_picture_marks("plain")
+    Traceback (most recent call last):
+    llava_chat.errors.UsageError: The template 'plain' has no variant with <im_start> and <im_end> \
+around the pictures; llava_v0, v0_mmtag, llava_v1, v1_mmtag, vicuna_v1 have one.
+    """
+    marked = template_named(name).name + _MARKED
+    if marked not in TEMPLATES:
+        known = ", ".join(each.name for each in _V1_LINE)
+        raise UsageError(
+            f"The template {name!r} has no variant with {_IM_START} and {_IM_END} around the "
+            f"pictures; {known} have one."
+        )
+    return marked

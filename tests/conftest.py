@@ -24,6 +24,7 @@ from llava_chat.model.preprocessing import Preprocessing
 
 IMAGE_TOKEN = "<image>"
 CHATML = ["<|im_start|>", "<|im_end|>"]
+PICTURE_MARKS = ["<im_start>", "<im_end>"]
 LLAMA_3 = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 TEXT = [
     "A chat between a curious user and an artificial intelligence assistant.",
@@ -78,7 +79,7 @@ def byte_level_tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def make_llama_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
-    """Build a tokenizer of LLaMA's kind, with `<image>` as an added special token."""
+    """Build a tokenizer of LLaMA's kind, with `<image>` and its marks as added special tokens."""
 
     def make(prepend_scheme: str = "always", adds_bos: bool = False) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast(
@@ -86,7 +87,7 @@ def make_llama_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
             bos_token="<s>",
             eos_token="</s>",
             unk_token="<unk>",
-            additional_special_tokens=[IMAGE_TOKEN],
+            additional_special_tokens=[IMAGE_TOKEN, *PICTURE_MARKS],
             clean_up_tokenization_spaces=False,
         )
 

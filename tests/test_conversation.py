@@ -19,6 +19,7 @@ from llava_chat.conversation import (
 )
 from llava_chat.errors import ContextFullError, LlavaChatError, MessageError, UsageError
 from llava_chat.image import Picture
+from llava_chat.templates import with_picture_marks
 
 A = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
@@ -43,7 +44,6 @@ MPT = (
     "A conversation between a user and an LLM-based AI assistant. The assistant gives helpful and "
     "honest answers."
 )
-SEEN = "<Image><image></Image>###Assistant: Received.###Human: "
 L3 = "<|start_header_id|>{}<|end_header_id|>\n\n"
 L3_USER, L3_ASSISTANT = L3.format("user"), L3.format("assistant")
 START, END = "<|im_start|>", "<|im_end|>"
@@ -53,6 +53,7 @@ EXPECTED = {
     "llava_v0": A + "###Human: {1}Q1###Assistant: A1###Human: {2}Q2###Assistant:",
     "v0_mmtag": C + "###Human: {1}Q1###Assistant: A1###Human: {2}Q2###Assistant:",
     "llava_v1": A + " USER: {1}Q1 ASSISTANT: A1</s>USER: {2}Q2 ASSISTANT:",
+    "v1_mmtag": C + " USER: {1}Q1 ASSISTANT: A1</s>USER: {2}Q2 ASSISTANT:",
     "vicuna_v1": B + " USER: {1}Q1 ASSISTANT: A1</s>USER: {2}Q2 ASSISTANT:",
     "llava_llama_2": (
         f"[INST] <<SYS>>\n{D}\n<</SYS>>\n\n" + "{1}Q1 [/INST] A1 </s><s>[INST] {2}Q2 [/INST]"
@@ -76,14 +77,22 @@ EXPECTED = {
     ),
     "plain": "{1}A1\n{2}",
 }  # fmt: skip
+MARKED = ("llava_v0", "v0_mmtag", "llava_v1", "v1_mmtag", "vicuna_v1")
+EXPECTED |= {f"{name}_im_start_end": EXPECTED[name] for name in MARKED}
+RECEIVED = {
+    "v0_mmtag": "###Assistant: Received.###Human: ",
+    "v1_mmtag": " ASSISTANT: Received.</s>USER: ",
+}
 
 
 def before_words(template: str, pictures: int) -> str:
-    if template == "plain":
-        return "<image>" * pictures
-    if template == "v0_mmtag":
-        return ("<Image><image></Image>" * (pictures - 1) + SEEN) if pictures else ""
-    return "<image>\n" * pictures
+    base = template.removesuffix("_im_start_end")
+    picture = "<image>" if template == base else "<im_start><image><im_end>"
+    if base == "plain":
+        return picture * pictures
+    if base in RECEIVED:
+        return (f"<Image>{picture}</Image>" * pictures + RECEIVED[base]) if pictures else ""
+    return f"{picture}\n" * pictures
 
 
 def two_turns(pictures: tuple[Picture, ...], first: int, second: int) -> Conversation:
@@ -97,7 +106,7 @@ def two_turns(pictures: tuple[Picture, ...], first: int, second: int) -> Convers
 
 
 def test_every_template_is_written_down_here() -> None:
-    assert list(EXPECTED) == list(TEMPLATES)
+    assert EXPECTED.keys() == TEMPLATES.keys()
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 2)])
@@ -106,6 +115,15 @@ def test_prompt_is_exact(name: str, first: int, second: int, pictures: tuple[Pic
     expected = EXPECTED[name].replace("{1}", before_words(name, first))
     expected = expected.replace("{2}", before_words(name, second))
     assert prompt(two_turns(pictures, first, second), name) == expected
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_pictures_have_marks_where_they_had_in_training(name: str) -> None:
+    if name in MARKED:
+        assert with_picture_marks(name) == f"{name}_im_start_end"
+    else:
+        with pytest.raises(UsageError, match=rf"'{name}' has no variant .* vicuna_v1 have one"):
+            with_picture_marks(name)
 
 
 @pytest.mark.parametrize(

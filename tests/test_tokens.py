@@ -17,16 +17,8 @@ from llava_chat.image import Picture
 from llava_chat.tokens import IGNORED, Prompt, end_ids, tokenize
 
 IMAGE_ID = 7
-LLAMA_KIND = (
-    "llava_v0",
-    "v0_mmtag",
-    "llava_v1",
-    "vicuna_v1",
-    "llava_llama_2",
-    "mistral_instruct",
-    "plain",
-)
 BYTE_LEVEL = ("mpt", "chatml_direct", "qwen_1_5", "llava_llama_3")
+LLAMA_KIND = tuple(name for name in TEMPLATES if name not in BYTE_LEVEL)
 KIND = [*((name, "llama_like") for name in LLAMA_KIND), *((n, "byte_level") for n in BYTE_LEVEL)]
 
 
@@ -102,10 +94,10 @@ def test_ids_of_the_reference(pictures: tuple[Picture, ...]) -> None:
 def by_the_references_rule(text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Split at pictures and special tokens, tokenise each piece, strip every BOS but the first."""
     ids = [tokenizer.bos_token_id]
-    for piece in re.split(r"(<image>|</s>|<s>)", text):
+    for piece in re.split(r"(<image>|</?s>|<im_start>|<im_end>)", text):
         if piece == "<image>":
             ids.append(IMAGE_ID)
-        elif piece in ("</s>", "<s>"):
+        elif piece in ("</s>", "<s>", "<im_start>", "<im_end>"):
             ids.append(tokenizer.convert_tokens_to_ids(piece))
         elif piece:
             ids += tokenizer(piece, add_special_tokens=False).input_ids

@@ -108,9 +108,9 @@ def _user(conversation: Conversation, place: int, template: Template) -> Iterato
     if template.system_inside and place == 0:
         yield from _system(conversation, template)
     for picture in turn.images:
-        yield Segment("template", template.picture_open)
+        yield from _own(template.picture_open, template)
         yield Segment("picture", PICTURE, picture=picture)
-        yield Segment("template", template.picture_close)
+        yield from _own(template.picture_close, template)
     if turn.images and template.acknowledged:
         acknowledged = f"{template.user_close}{template.assistant_open}{template.acknowledged}"
         yield from _own(f"{acknowledged}{template.end}{template.user_open}", template)
