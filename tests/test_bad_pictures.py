@@ -137,7 +137,7 @@ def test_headers_of_the_other_formats_are_read_before_decoding(limits: PictureLi
 def test_1_x_1_pixel_is_answered() -> None:
     picture = read_picture(encode(Image.new("RGB", (1, 1), RED), "PNG"))
     assert (picture.width, picture.height) == (1, 1)
-    for aspect in ("pad", "square"):
+    for aspect in ("pad", "square", "stretch"):
         pixels = clip_pixels(
             picture.rgb(), size_px=336, mean=(0, 0, 0), std=(1, 1, 1), aspect=aspect
         )

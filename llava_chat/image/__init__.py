@@ -5,7 +5,8 @@
     workers.py  the child processes that decode, kept warm and replaced when they die
     decoder/    what runs in such a child: format, header, decoding, orientation, transparency
     picture.py  the checked Picture, its identity, its thumbnail and its stored form
-    views.py    pure functions from pixels to what an encoder reads: pad, square, normalise
+    views.py    pure functions from pixels to what an encoder reads: pad, square, stretch, normalise
+    tiles.py    the same for a picture in several views: LLaVA-1.6's anyres
 
 Needs Pillow and numpy only; imports no part of llava_chat but errors.
 """
@@ -15,7 +16,8 @@ from __future__ import annotations
 from llava_chat.image.limits import PictureLimits
 from llava_chat.image.picture import Picture, picture_from_image, png_bytes, thumbnail
 from llava_chat.image.reader import read_picture, warm_up
-from llava_chat.image.views import clip_pixels, pad_to_square, square
+from llava_chat.image.tiles import views_of
+from llava_chat.image.views import clip_pixels, normalised, pad_to_square, square, view_of
 from llava_chat.image.workers import close_decoders
 
 __all__ = [
@@ -23,11 +25,14 @@ __all__ = [
     "PictureLimits",
     "clip_pixels",
     "close_decoders",
+    "normalised",
     "pad_to_square",
     "picture_from_image",
     "png_bytes",
     "read_picture",
     "square",
     "thumbnail",
+    "view_of",
+    "views_of",
     "warm_up",
 ]

@@ -1,12 +1,14 @@
-"""From an RGB image to the pixels that a CLIP tower reads. Pure functions of Pillow and numpy.
+"""From an RGB image to the pixels that a vision tower reads. Pure functions of Pillow and numpy.
 
-The results are those of transformers' CLIPImageProcessor on Pillow, bit for bit, at a fraction of
-its time; training calls them thousands of times a minute. Pictures that would cost more than
-MAX_EXACT_PIXELS (long strips, tall ones above 5,792 pixels) come out within a few of 255 levels.
+The results are those of transformers' CLIPImageProcessor, LlavaImageProcessor (padding) and
+SiglipImageProcessor (stretching) on Pillow, bit for bit, at a fraction of their time; training
+calls them thousands of times a minute. Pictures that would cost more than MAX_EXACT_PIXELS to pad
+or to crop (long strips, tall ones above 5,792 pixels) come out within a few of 255 levels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Aspect = Literal["pad", "square"]
+Aspect = Literal["pad", "square", "stretch"]
 Colour = tuple[int, int, int]
 Channels = tuple[float, float, float]
 
@@ -58,10 +60,12 @@ def square(
         resized = (resized_long, size_px) if is_wide else (size_px, resized_long)
         left, top = (offset, 0) if is_wide else (0, offset)
         return image.resize(resized, resample).crop((left, top, left + size_px, top + size_px))
-    # Pillow keeps the edges of a box in single precision: close, and only the crop is computed.
+    # Only the crop is computed. It comes out close, since Pillow keeps the edges of a box in single
+    # precision. Rows first as above: asked for both at once, Pillow takes columns of strips first.
     start, end = offset * long / resized_long, (offset + size_px) * long / resized_long
-    box = (start, 0, end, short) if is_wide else (0, start, short, end)
-    return image.resize((size_px, size_px), resample, box=box)
+    rows_box = (start, 0, end, short) if is_wide else None
+    rows = image.resize((size_px, image.height), resample, box=rows_box)
+    return rows.resize((size_px, size_px), resample, None if is_wide else (0, start, size_px, end))
 
 
 def padded_square(
@@ -93,6 +97,39 @@ def padded_square(
     return narrow.resize((size_px, size_px), resample)
 
 
+def stretch(
+    image: Image.Image,
+    size_px: int,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Image.Image:
+    """Resize to size_px x size_px whatever the proportions are: SigLIP's own view.
+
+    >>> stretch(Image.new("RGB", (1000, 10)), 384).size
+    (384, 384)
+    """
+    return image.resize((size_px, size_px), resample)
+
+
+def view_of(
+    image: Image.Image,
+    *,
+    size_px: int,
+    aspect: Aspect,
+    colour: Colour = PAD_COLOUR,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+) -> Image.Image:
+    """One view of an RGB image, size_px x size_px.
+
+    aspect: "pad" pads to a square of `colour` first (LLaVA-1.5); "square" crops (LLaVA v1);
+    "stretch" squashes (LLaVA on SigLIP).
+    """
+    if aspect == "pad":
+        return padded_square(image, size_px, colour, resample)
+    if aspect == "square":
+        return square(image, size_px, resample)
+    return stretch(image, size_px, resample)
+
+
 def clip_pixels(
     image: Image.Image,
     *,
@@ -103,24 +140,31 @@ def clip_pixels(
     colour: Colour = PAD_COLOUR,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> npt.NDArray[np.float32]:
-    """Pixels of an RGB image for a CLIP tower, shape (3, size_px, size_px).
+    """`view_of(image)` as pixels for a tower, shape (3, size_px, size_px)."""
+    view = view_of(image, size_px=size_px, aspect=aspect, colour=colour, resample=resample)
+    pixels: npt.NDArray[np.float32] = normalised([view], mean, std)[0]
+    return pixels
 
-    aspect: "pad" pads to a square of `colour` first (LLaVA-1.5); "square" crops (LLaVA v1).
+
+def normalised(
+    views: Sequence[Image.Image], mean: Channels, std: Channels
+) -> npt.NDArray[np.float32]:
+    """V views of one size as pixels, (V, 3, height, width): (value / 255 - mean) / std.
+
+    >>> normalised([Image.new("RGB", (2, 1), (255, 0, 0))], (0.5,) * 3, (0.5,) * 3).tolist()
+    [[[[1.0, 1.0]], [[-1.0, -1.0]], [[-1.0, -1.0]]]]
     """
-    if aspect == "pad":
-        view = padded_square(image, size_px, colour, resample)
-    else:
-        view = square(image, size_px, resample)
-    tables = _normalised(tuple(mean), tuple(std))
-    pixels = np.asarray(view)
-    normalised = np.empty((3, size_px, size_px), np.float32)
-    for channel, table in enumerate(tables):
-        np.take(table, pixels[..., channel], out=normalised[channel])
-    return normalised
+    tables = _levels(tuple(mean), tuple(std))
+    pixels = np.empty((len(views), 3, views[0].height, views[0].width), np.float32)
+    for view, channels in zip(views, pixels, strict=True):
+        levels = np.asarray(view)
+        for channel, table in enumerate(tables):
+            np.take(table, levels[..., channel], out=channels[channel])
+    return pixels
 
 
 @lru_cache(maxsize=8)
-def _normalised(mean: Channels, std: Channels) -> npt.NDArray[np.float32]:
+def _levels(mean: Channels, std: Channels) -> npt.NDArray[np.float32]:
     """What (value / 255 - mean) / std gives for each byte, (3, 256), rounded as transformers do."""
     values = (np.arange(256, dtype=np.float64) * (1 / 255)).astype(np.float32)
     means, stds = (np.array(channels, np.float32)[:, None] for channels in (mean, std))

@@ -1,4 +1,4 @@
-"""The views equal transformers' CLIP processor on Pillow (its class that needs no torchvision)."""
+"""The views equal transformers' processors on Pillow (their classes that need no torchvision)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from llava_chat.image import clip_pixels, pad_to_square, square
 from llava_chat.image.views import PAD_COLOUR, Aspect, padded_square
@@ -25,8 +27,10 @@ SIZES = [
     (1201, 97),
     (97, 1201),
     (1920, 1080),
+    (2016, 3024),
     (2500, 31),
 ]
+STRIPS = [(3, 2000), (2000, 3), (1, 16_384), (16_384, 1)]
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -52,6 +56,30 @@ def test_equals_transformers_clip_processor(
     pixels = clip_pixels(image, size_px=size_px, mean=MEAN, std=STD, aspect=aspect)
     expected = reference(pad_to_square(image) if aspect == "pad" else image, size_px)
     assert pixels.dtype == np.float32 and pixels.shape == (3, size_px, size_px)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("size", [*SIZES, *STRIPS[:2]])
+def test_padding_equals_transformers_llava_processor(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    shape = {"height": 336, "width": 336}
+    processor = LlavaImageProcessorPil(
+        do_pad=True, size={"shortest_edge": 336}, crop_size=shape, image_mean=MEAN, image_std=STD
+    )
+    expected = processor(image, return_tensors="np")["pixel_values"][0]
+    pixels = clip_pixels(image, size_px=336, mean=MEAN, std=STD, aspect="pad")
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("size_px", [112, 384])
+@pytest.mark.parametrize("size", [*SIZES, *STRIPS])
+def test_equals_transformers_siglip_processor(size: tuple[int, int], size_px: int) -> None:
+    image = noise(*size)
+    half = (0.5, 0.5, 0.5)
+    processor = SiglipImageProcessorPil(size={"height": size_px, "width": size_px})
+    assert tuple(processor.image_mean) == tuple(processor.image_std) == half
+    expected = processor(image, return_tensors="np")["pixel_values"][0]
+    pixels = clip_pixels(image, size_px=size_px, mean=half, std=half, aspect="stretch")
     np.testing.assert_array_equal(pixels, expected)
 
 
@@ -83,6 +111,16 @@ def test_costly_pictures_come_out_nearly_the_same(aspect: Aspect, size: tuple[in
     assert difference.max() < 10 and difference.mean() < 0.1
 
 
+@pytest.mark.parametrize("size", STRIPS[:2])
+def test_the_centre_of_a_strip_is_that_of_the_strip_resized_whole(size: tuple[int, int]) -> None:
+    image, is_wide = noise(*size), size[0] > size[1]
+    long = 336 * 2000 // 3
+    start = (long - 336) // 2
+    whole = image.resize((long, 336) if is_wide else (336, long), Image.Resampling.BICUBIC)
+    box = (start, 0, start + 336, 336) if is_wide else (0, start, 336, start + 336)
+    assert square(image, 336).tobytes() == whole.crop(box).tobytes()
+
+
 def test_padding_is_centred_and_of_the_reference_colour() -> None:
     padded = np.asarray(pad_to_square(Image.new("RGB", (5, 2), "red")))
     assert padded.shape == (5, 5, 3)
@@ -91,8 +129,8 @@ def test_padding_is_centred_and_of_the_reference_colour() -> None:
     assert (padded[~is_red] == (122, 116, 104)).all()
 
 
-@pytest.mark.parametrize("size", [(16_384, 1), (1, 16_384)])
-@pytest.mark.parametrize("aspect", ["pad", "square"])
+@pytest.mark.parametrize("size", STRIPS[2:])
+@pytest.mark.parametrize("aspect", ["pad", "square", "stretch"])
 def test_the_longest_strips_that_are_accepted(aspect: Aspect, size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, (122, 116, 104))
     pixels = clip_pixels(image, size_px=336, mean=(0, 0, 0), std=(1, 1, 1), aspect=aspect)
