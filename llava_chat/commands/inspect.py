@@ -19,12 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="a folder, `scenes`, or a downloaded Hub id"
     )
+    parser.add_argument(
+        "--adapter", metavar="CHECKPOINT", help="a LoRA adapter or a projector to put on it"
+    )
+    parser.add_argument(
+        "--vision-tower", metavar="CHECKPOINT", help="in place of the tower that it names"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; then raise CheckpointError with the first problem, if there is one."""
-    found = inspect_checkpoint(args.checkpoint)
+    found = inspect_checkpoint(
+        args.checkpoint, adapter=args.adapter, vision_tower=args.vision_tower
+    )
     print(json.dumps(found, indent=2) if args.json else "\n".join(lines(found)))
     if found["problems"]:
         raise CheckpointError(f"{args.checkpoint} cannot be loaded: {found['problems'][0]}")

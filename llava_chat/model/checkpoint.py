@@ -98,7 +98,7 @@ def load_checkpoint(
     sources = find_sources(name, Search(vision_tower, report=report), adapter=adapter)
     description = sources.description
     pixels = Preprocessing.read(read_processor_settings(sources.folder), description.config)
-    tokenizer = load_tokenizer(sources.folder, description.config)
+    tokenizer = load_tokenizer(sources.folder, description)
     spoken = template or choose_template(description, tokenizer, sources.located.id)
     model = load_model(sources, device=target, dtype=number_format, report=report)
     if sources.adapter is not None:

@@ -114,7 +114,7 @@ def inspect_checkpoint(
         Preprocessing.read(read_processor_settings(sources.folder), description.config)
     template: str | None = None
     with _listed(problems):
-        tokenizer = load_tokenizer(sources.folder, description.config)
+        tokenizer = load_tokenizer(sources.folder, description)
         template = choose_template(description, tokenizer, sources.located.id)
     return {
         **_origin(sources),

@@ -11,16 +11,16 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.layouts.description import CONFIG_NAME
-from llava_chat.model.llava import LlavaConfig
+from llava_chat.model.layouts.description import CONFIG_NAME, Description
 from llava_chat.model.weight_files import briefly, one_line, read_json
 from llava_chat.templates import PICTURE
 
 
-def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenizerBase:
     """The tokenizer in a folder, whose every id has a row in the model's table of words.
 
-    Raises CheckpointError when it cannot be read, or does not belong to the configuration.
+    The marks around pictures are added where the model has them and the tokenizer does not, in the
+    authors' order (haotian-liu/LLaVA, llava/model/builder.py). Raises CheckpointError when it cannot be read, or does not belong to the configuration.
     """
     check_tokenizer_files(folder)
     path = folder / "tokenizer_config.json"
@@ -34,6 +34,9 @@ def load_tokenizer(folder: Path, config: LlavaConfig) -> PreTrainedTokenizerBase
         raise CheckpointError(
             f"The tokenizer in {folder} cannot be read: {one_line(error)}"
         ) from error
+    for marks in description.picture_tokens:
+        tokenizer.add_tokens([*marks], special_tokens=True)  # of those it knows, none
+    config = description.config
     rows = config.text.vocab_size
     beyond = [
         token

@@ -84,7 +84,7 @@ class Asker:
             conversation,
             self._checkpoint.tokenizer,
             template=self._checkpoint.template,
-            picture_tokens=lambda _: model.tokens_per_picture,
+            picture_tokens=lambda picture: model.tokens_of(picture.width, picture.height),
             image_token_id=model.config.image_token_id,
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class FeatureCache:
-    """Features (P, D) by a picture's SHA-256; the least recently used leave first.
+    """Rows of features (R, D) by a picture's SHA-256; the least recently used leave first.
 
     max_bytes: what the kept features may take together.
     """
@@ -32,7 +32,7 @@ class FeatureCache:
         return features
 
     def put(self, picture_id: str, features: Tensor) -> None:
-        """Keep `features` (P, D), which nobody may change any more."""
+        """Keep `features` (R, D), which nobody may change any more."""
         if picture_id not in self._features:
             self._features[picture_id] = features
             self.bytes += features.nbytes

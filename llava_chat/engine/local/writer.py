@@ -110,7 +110,7 @@ class Writer:
             self._breathe(job)
             features.append(self._see(picture))
         ids = torch.tensor([prompt.ids[known:]], device=self._device)
-        embeds = self._model.embed(ids, torch.stack(features) if features else None)
+        embeds = self._model.embed(ids, torch.cat(features) if features else None)
         logits = embeds[0, 0]
         for chunk in embeds.split(_CHUNK_TOKENS, dim=1):
             self._breathe(job)
@@ -118,16 +118,16 @@ class Writer:
         return logits
 
     def _see(self, picture: Picture) -> Tensor:
-        """Features (P, D). A picture is encoded alone, so they do not depend on its company."""
+        """Rows (R, D). A picture is encoded alone, so they do not depend on its company."""
         features = self._features.get(picture.id)
         if features is None:
             try:
-                pixels = self._checkpoint.pixels(picture)
+                views = self._checkpoint.pixels(picture).to(self._device)
             except OSError as error:
                 raise EngineError(
                     "A picture of this conversation can no longer be read; please send it again."
                 ) from error
-            features = self._model.image_features(pixels.to(self._device).unsqueeze(0))[0]
+            features = self._model.picture_rows(views, picture.width, picture.height)
             self._features.put(picture.id, features)
         return features
 

@@ -40,7 +40,8 @@ class Description:
 
     own: the fields of our own. tower: the repository of the vision tower, where the weights may
     not hold one. picture_marks: <im_start> and <im_end> stand around each picture
-    (`mm_use_im_start_end`). made_by_share4v: of ShareGPT4V's own code.
+    (`mm_use_im_start_end`). patch_token: <im_patch> is a word as well, though never said
+    (`mm_use_im_patch_token`). made_by_share4v: of ShareGPT4V's own code.
     """
 
     layout: Layout
@@ -48,6 +49,7 @@ class Description:
     own: Mapping[str, Any]
     tower: str | None = None
     picture_marks: bool = False
+    patch_token: bool = False
     made_by_share4v: bool = False
 
     @property
@@ -60,6 +62,12 @@ class Description:
         if isinstance(self.config.vision, SiglipVisionConfig):
             return "llava-interleave"
         return "llava-1" if self.config.projector == "linear" else "llava-1.5"
+
+    @property
+    def picture_tokens(self) -> tuple[tuple[str, ...], ...]:
+        """The words that a tokenizer must know for the pictures' sake, in the order of their ids."""
+        patch = (("<im_patch>",),) if self.picture_marks and self.patch_token else ()
+        return (*patch, ("<im_start>", "<im_end>")) if self.picture_marks else ()
 
     @property
     def template(self) -> str | None:

@@ -65,7 +65,6 @@ def read_hf(content: Mapping[str, Any]) -> Description:
     return Description(
         layout="hf",
         own=own,
-        picture_marks=bool(own.get("picture_marks", False)),
         made_by_share4v=bool(own.get("share4v", False)),
         config=LlavaConfig(
             vision=vision,

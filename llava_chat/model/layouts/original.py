@@ -78,6 +78,7 @@ def read_original(content: Mapping[str, Any], find_tower: FindTower) -> Descript
         own=own,
         tower=name if isinstance(name, str) else None,
         picture_marks=bool(content.get("mm_use_im_start_end", False)),
+        patch_token=bool(content.get("mm_use_im_patch_token", True)),
         made_by_share4v=_share4v(content),
         config=LlavaConfig(
             vision=vision,
@@ -190,7 +191,7 @@ def original_config(description: Description, own: Mapping[str, Any], dtype: str
         "mm_vision_select_layer": config.select_layer,
         "mm_vision_select_feature": config.select_feature,
         "mm_use_im_start_end": description.picture_marks,
-        "mm_use_im_patch_token": False,
+        "mm_use_im_patch_token": description.patch_token,
         "image_aspect_ratio": aspects[config.image_aspect],
         OWN_FIELD: dict(own) | {_TOWER_FIELD: config.vision.to_dict()},
     }

@@ -216,7 +216,6 @@ def assemble(
         projector="mlp2x_gelu",
         select_layer=-2,
         image_aspect="pad",
-        template=TEMPLATE,
     )
     torch.manual_seed(0)
     model = LlavaModel(config)
