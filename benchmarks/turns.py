@@ -107,7 +107,7 @@ class Generate:
         )
         weight = model.language_model.lm_head.weight
         ids = torch.tensor([prompt.ids], device=weight.device)
-        pixels = self.checkpoint.pixels(picture)[None].to(weight)
+        pixels = self.checkpoint.pixels(picture).to(weight)
         more: dict[str, Any] = {"past_key_values": self.cache} if self.keep else {}
         if not (self.keep and self.cache.get_seq_length()):
             more["pixel_values"] = pixels

@@ -164,7 +164,7 @@ def test_transformers_serves_the_folder_as_it_is() -> None:
     )
     assert inputs["input_ids"][0].tolist() == list(made.ids)
     with torch.no_grad():
-        pixels = ours.pixels(made.spans[0].picture)[None]
+        pixels = ours.pixels(made.spans[0].picture)
         embeds = ours.model.embed(torch.tensor([made.ids]), ours.model.image_features(pixels))
         assert (ours.model(embeds) - theirs(**inputs).logits).abs().max() <= 1e-4
         said = theirs.generate(**inputs, max_new_tokens=20, do_sample=False)

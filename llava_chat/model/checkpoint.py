@@ -43,8 +43,8 @@ class Checkpoint:
 
     id: `scenes`, the Hub id or the folder's name. revision: the Hub's commit, or a fingerprint of
     the files. template: the conversation template it was trained with, unless somebody asked for
-    another. pixels: call it with a picture for the encoder's (3, H, W). padded_boxes: it counts the
-    boxes that it names on the picture padded to a square.
+    another. pixels: call it with a picture for the encoder's (V, 3, H, W). padded_boxes: it counts
+    the boxes that it names on the picture padded to a square.
     """
 
     model: LlavaModel

@@ -17,7 +17,7 @@ from llava_chat.tokens import IGNORED, Tokenizer, tokenize
 
 @dataclass(frozen=True)
 class TokenSample:
-    """ids, labels: (T,) int64. pixels: float32 (3, S, S) of each picture, in order."""
+    """ids, labels: (T,) int64. pixels: float32 (V, 3, S, S) of each picture, in order."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -85,7 +85,7 @@ def collate(
         ids[row, : len(sample.ids)] = sample.ids
         labels[row, : len(sample.labels)] = sample.labels
     pixels = [picture for sample in samples for picture in sample.pixels]
-    stacked = torch.from_numpy(np.stack(pixels)) if pixels else None
+    stacked = torch.from_numpy(np.concatenate(pixels)) if pixels else None
     return TokenBatch(torch.from_numpy(ids), torch.from_numpy(labels), stacked)
 
 

@@ -82,7 +82,7 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
         ({"llava_chat": []}, "must be an object"),
         ({"llava_chat": {"template": "none such"}}, "no template 'none such'"),
         ({"llava_chat": {"template": [1]}}, "no template [1]"),
-        ({"llava_chat": {"image_aspect": "round"}}, "pad or square"),
+        ({"llava_chat": {"image_aspect": "round"}}, "'pad', 'square'"),
         ({"vision_feature_layer": [-2, -3]}, "several layers"),
         ({"vision_feature_layer": -9}, "select_layer -9"),
         ({"vision_feature_select_strategy": "half"}, "half"),

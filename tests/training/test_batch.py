@@ -34,7 +34,7 @@ Make = Callable[..., TokenSample]
 
 
 def pixels(picture: Picture) -> np.ndarray:
-    return np.full((3, 2, 2), picture.rgb().getpixel((0, 0))[0], np.float32)  # type: ignore[index]
+    return np.full((1, 3, 2, 2), picture.rgb().getpixel((0, 0))[0], np.float32)  # type: ignore[index]
 
 
 @pytest.fixture

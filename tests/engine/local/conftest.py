@@ -119,7 +119,7 @@ def generate(checkpoint: Checkpoint) -> Callable[[Prompt, int], tuple[int, ...]]
     def run(prompt: Prompt, max_new_tokens: int) -> tuple[int, ...]:
         ids = torch.tensor([prompt.ids])
         pixels = [checkpoint.pixels(span.picture) for span in prompt.spans]
-        seen = {"pixel_values": torch.stack(pixels)} if pixels else {}
+        seen = {"pixel_values": torch.cat(pixels)} if pixels else {}
         produced = twin.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
