@@ -72,7 +72,7 @@ def read_adapter(folder: Path) -> Adapter:
     """What a folder's adapter is. Raises CheckpointError when it cannot be read here."""
     path = folder / ADAPTER_CONFIG
     content = read_json(path)
-    if "auto_map" in content or "auto_mapping" in content and content["auto_mapping"]:
+    if "auto_map" in content or content.get("auto_mapping"):
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     if content.get("peft_type") != "LORA":
         raise CheckpointError(f"{path} is of {content.get('peft_type')}; only LORA can be run.")
@@ -162,17 +162,18 @@ def apply_adapter(model: LlavaModel, folder: Path) -> None:
     result = set_peft_model_state_dict(model.language_model, stored)
     if unread := getattr(result, "unexpected_keys", ()):
         raise CheckpointError(f"The adapter in {folder} could not be put on: {briefly(unread)}.")
-    model.language_model.to(weight.device)
     model.eval()
 
 
-def merged_weight(weight: Tensor, adapter: Adapter, module: str, read: Mapping[Any, Tensor]) -> Tensor:
+def merged_weight(
+    weight: Tensor, adapter: Adapter, module: str, read: Mapping[Any, Tensor]
+) -> Tensor:
     """A layer's weight (out, in) with its change added in float32: W + scaling B A."""
     change = read[module, "lora_B"].float() @ read[module, "lora_A"].float()
     return (weight.float() + adapter.scaling(module) * change).to(weight.dtype)
 
 
-def _of_pattern(pattern: Mapping[str, Any], module: str, default: Any) -> Any:
-    """peft's rule: a key is a regular expression for the end of a module's name."""
-    keys = (key for key in pattern if re.match(rf"(.*\.)?({key})$", module))
-    return pattern.get(next(keys, ""), default)
+def _of_pattern(pattern: Mapping[str, Any] | None, module: str, default: Any) -> Any:
+    """Peft's rule: a key is a regular expression for the end of a module's name."""
+    keys = (key for key in pattern or () if re.match(rf"(.*\.)?({key})$", module))
+    return (pattern or {}).get(next(keys, ""), default)

@@ -13,7 +13,7 @@ upright canvas, transformers on a flat one. So a 300 x 200 picture takes 976 row
 layout and 1464 with the converted one, in each as the software that it was published for has it.
 `pinpoints_from` reads both lists, and keeps the order.
 
-Imports torch, image and errors.
+Imports torch and image.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_chat.errors import CheckpointError
 from llava_chat.image.tiles import Pinpoint, tile_grid
 
 # LLaVA-NeXT's finest published grid has 6 x 6 tiles; a larger one would not fit into any prompt.
@@ -37,7 +36,7 @@ def pinpoints_from(value: Any, size_px: int, *, width_first: bool = False) -> tu
     """(height, width) pinpoints out of a configuration's `image_grid_pinpoints`.
 
     value: a list of pairs, or such a list as text, as the reference's training writes it.
-    width_first: the pairs are (width, height), as in the original layout. Raises CheckpointError
+    width_first: the pairs are (width, height), as in the original layout. Raises ValueError
     when they are no pairs of multiples of size_px, the tower's side, of at most MAX_TILES tiles.
 
     >>> pinpoints_from([[336, 672], [1008, 336]], 336)
@@ -52,7 +51,7 @@ def pinpoints_from(value: Any, size_px: int, *, width_first: bool = False) -> tu
     except (TypeError, ValueError, RecursionError):
         pairs = []
     if not pairs or not all(_is_grid(pair, size_px) for pair in pairs):
-        raise CheckpointError(
+        raise ValueError(
             f"image_grid_pinpoints must be a list of pairs of multiples of {size_px} pixels, of at "
             f"most {MAX_TILES} squares of that side each, not {str(value)[:100]!r}."
         )

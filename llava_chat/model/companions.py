@@ -1,4 +1,4 @@
-"""Everything beside the weights of a llava-hf folder: configuration, tokenizer, processor, template.
+"""Everything beside the weights of a folder: configuration, tokenizer, processor, template.
 
 transformers, and the servers built on it, read all of it. Imports the modules beside it,
 transformers and templates.

@@ -16,7 +16,7 @@ from llava_chat.model.adapters import check_adapter, linear_shapes, read_adapter
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.reading import read_processor_settings
-from llava_chat.model.location import BUNDLED_NAME, locate
+from llava_chat.model.location import BUNDLED_NAME
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.published import PUBLISHED, Published
 from llava_chat.model.sources import Headers, Search, Sources, find_sources
@@ -72,6 +72,7 @@ def _present(name: str) -> bool:
     """Whether every file is here: a download may have been interrupted after any of them."""
     try:
         sources = find_sources(name, Search(download=False))
+        sources.headers()
         check_tokenizer_files(sources.folder)
     except CheckpointError:
         return False
@@ -103,9 +104,11 @@ def inspect_checkpoint(
     CheckpointError when there is no such folder, or no model is of its configuration.
     """
     sources = find_sources(name, Search(vision_tower, download=False), adapter=adapter)
-    description, headers = sources.description, sources.weights
+    description = sources.description
     problems: list[str] = []
+    headers: Headers = {}
     with _listed(problems):
+        headers = sources.headers()
         model = empty_model(description.config, headers)
         problems += compare_weights(model, headers)
         if sources.adapter is not None:

@@ -98,9 +98,9 @@ class Preprocessing:
         plain = cls.of(config)
         aspect = "stretch" if plain.aspect == "pad" and _stretches(settings) else plain.aspect
         pinpoints = plain.grid_pinpoints
-        if aspect == "anyres" and not pinpoints:
-            pinpoints = pinpoints_from(settings.get("image_grid_pinpoints"), plain.size_px)
         try:
+            if aspect == "anyres" and not pinpoints:
+                pinpoints = pinpoints_from(settings.get("image_grid_pinpoints"), plain.size_px)
             return cls(
                 plain.size_px,
                 aspect,

@@ -9,12 +9,11 @@ errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.layouts.description import CONFIG_NAME, Description
@@ -37,32 +36,6 @@ ADAPTER_CONFIG = "adapter_config.json"
 _PROJECTOR_FILES = ("mm_projector.bin", "non_lora_trainables.bin")
 
 Headers = Mapping[str, WeightHeader]
-
-
-@dataclass(frozen=True)
-class Sources:
-    """All that a model is loaded from.
-
-    located: what was asked for; its id and revision are the model's. base: where the language
-    model is, the same folder for most. adapter: the folder of a LoRA adapter. weights: by their
-    names in LlavaModel; where two parts have the same one, the later part's.
-    """
-
-    located: Located
-    base: Located
-    adapter: Located | None
-    description: Description
-    weights: Headers
-
-    @property
-    def folder(self) -> Path:
-        """Where the tokenizer and the picture's settings are: with the part that was trained."""
-        with_tokenizer = (self.adapter, self.located, self.base)
-        names = ("tokenizer.json", "tokenizer.model", "vocab.json")
-        for part in with_tokenizer:
-            if part is not None and any((part.folder / name).is_file() for name in names):
-                return part.folder
-        return self.base.folder
 
 
 @dataclass(frozen=True)
@@ -101,6 +74,50 @@ class Search:
         raise CheckpointError(f"{of.id} needs the {what} {name}, which is not here; {way_out}.")
 
 
+@dataclass(frozen=True)
+class Sources:
+    """All that a model is loaded from.
+
+    located: what was asked for; its id and revision are the model's. base: where the language
+    model is, the same folder for most. on_top: a LoRA adapter or a projector on it.
+    """
+
+    located: Located
+    base: Located
+    on_top: Located | None
+    description: Description
+    search: Search
+
+    @property
+    def folder(self) -> Path:
+        """Where the tokenizer and the picture's settings are: with the part that was trained."""
+        names = ("tokenizer.json", "tokenizer.model", "vocab.json")
+        if self.on_top and any((self.on_top.folder / name).is_file() for name in names):
+            return self.on_top.folder
+        return self.base.folder
+
+    @property
+    def adapter(self) -> Located | None:
+        """The part that is a LoRA adapter, None when there is none."""
+        is_lora = self.on_top and (self.on_top.folder / ADAPTER_CONFIG).is_file()
+        return self.on_top if is_lora else None
+
+    def headers(self) -> dict[str, WeightHeader]:
+        """Every weight but an adapter's by its name in LlavaModel; of two parts the later one's.
+
+        Raises CheckpointError when a file, or the tower, is not here or damaged.
+        """
+        headers = named_headers(weight_files(self.base.folder))
+        if self.description.tower and not any(name.startswith("tower.") for name in headers):
+            described = self.on_top or self.base
+            tower = _tower_folder(self.search, described, self.description.tower)
+            found = named_headers(weight_files(tower))
+            headers |= {name: each for name, each in found.items() if name.startswith("tower.")}
+        if self.on_top is not None:
+            headers |= named_headers(_projector_files(self.on_top.folder))
+        return headers
+
+
 def find_sources(name: str, search: Search, *, adapter: str | None = None) -> Sources:
     """Find and describe a checkpoint: `scenes`, a folder or a Hub id.
 
@@ -119,16 +136,8 @@ def find_sources(name: str, search: Search, *, adapter: str | None = None) -> So
             "name its folder with --model and this one with --adapter",
         )
     described = on_top if on_top is not None and _describes(on_top.folder) else base
-    find_tower = partial(_tower_folder, search, described)
-    description = read_description(described.folder, find_tower)
-    weights = _named(read_headers(weight_files(base.folder)))
-    if not any(each.startswith("tower.") for each in weights):
-        weights |= _tower_weights(description, find_tower)
-    lora = None
-    if on_top is not None:
-        weights |= _named(read_headers(_projector_files(on_top.folder)))
-        lora = on_top if (on_top.folder / ADAPTER_CONFIG).is_file() else None
-    return Sources(located, base, lora, description, weights)
+    description = read_description(described.folder, partial(_tower_folder, search, described))
+    return Sources(located, base, on_top, description, search)
 
 
 def is_model(folder: Path) -> bool:
@@ -174,17 +183,12 @@ def _tower_folder(search: Search, of: Located, name: str) -> Path:
     return found.folder
 
 
-def _tower_weights(description: Description, find_tower: Any) -> dict[str, WeightHeader]:
-    """The weights of a tower in a repository of its own, none where no tower is named."""
-    if description.tower is None:
-        return {}
-    folder: Path = find_tower(description.tower)
-    named = _named(read_headers(weight_files(folder)))
-    return {name: header for name, header in named.items() if name.startswith("tower.")}
+def named_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:
+    """The weights of files by their names in LlavaModel.
 
-
-def _named(headers: Headers) -> dict[str, WeightHeader]:
-    """By the names in LlavaModel. Raises CheckpointError for two names of one weight."""
+    Raises CheckpointError for a damaged file, or two names of one weight.
+    """
+    headers = read_headers(files)
     named: dict[str, WeightHeader] = {}
     doubled: list[str] = []
     for stored, header in headers.items():

@@ -20,7 +20,8 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
     """The tokenizer in a folder, whose every id has a row in the model's table of words.
 
     The marks around pictures are added where the model has them and the tokenizer does not, in the
-    authors' order (haotian-liu/LLaVA, llava/model/builder.py). Raises CheckpointError when it cannot be read, or does not belong to the configuration.
+    authors' order (haotian-liu/LLaVA, llava/model/builder.py). Raises CheckpointError when it
+    cannot be read, or does not belong to the configuration.
     """
     check_tokenizer_files(folder)
     path = folder / "tokenizer_config.json"

@@ -41,12 +41,13 @@ def load_model(
     the memory.
     """
     config = sources.description.config
-    model = empty_model(config, sources.weights)
-    problems = compare_weights(model, sources.weights)
+    headers = sources.headers()
+    model = empty_model(config, headers)
+    problems = compare_weights(model, headers)
     if problems:
         folder = sources.located.folder
         raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
-    wanted = _wanted(model, sources.weights)
+    wanted = _wanted(model, headers)
     with _memory_told(sources, wanted, device, dtype):
         weights = dict(read_weights(wanted, device=device, dtype=dtype, report=report))
         if config.projector == "linear":
@@ -72,8 +73,8 @@ def _memory_told(
         if device.type != "cpu":
             ways = "a smaller model, another --dtype or --device cpu"
         raise CheckpointError(
-            f"The model in {sources.located.folder} needs about {gigabytes:.1f} GB in {number_format} on {device}, "
-            f"which has less memory left; use {ways}."
+            f"The model in {sources.located.folder} needs about {gigabytes:.1f} GB in "
+            f"{number_format} on {device}, which has less memory left; use {ways}."
         ) from error
 
 

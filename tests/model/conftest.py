@@ -112,8 +112,7 @@ def checkpoint_for(tokenizer: PreTrainedTokenizerFast, tied: bool, **changes: An
     image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     model = random_llava(tiny_config(text=text, image_token_id=image_token_id, **changes))
     pixels = Preprocessing.of(model.config)
-    template = model.config.template
-    return Checkpoint(model, tokenizer, "tiny", "0", template, "a tiny model", pixels)
+    return Checkpoint(model, tokenizer, "tiny", "0", "vicuna_v1", "a tiny model", pixels)
 
 
 @pytest.fixture

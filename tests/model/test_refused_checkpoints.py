@@ -73,8 +73,8 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
         ({"model_type": "blip"}, "describes a blip"),
         ({"quantization_config": {"bits": 4}}, "quantised weights"),
         ({"text_config": {"quantization_config": {"bits": 4}}}, "quantised weights"),
-        ({"model_type": "llava_llama"}, "original LLaVA layout"),
-        ({"mm_vision_tower": "openai/clip"}, "original LLaVA layout"),
+        ({"model_type": "llava_llama"}, "does not name its vision tower"),
+        ({"mm_vision_tower": "openai/clip"}, "needs the vision tower openai/clip"),
         ({"auto_map": {"AutoModel": "evil.Model"}}, "auto_map"),
         ({"text_config": {"model_type": "gemma"}}, "gemma"),
         ({"text_config": {"model_type": "llama", "auto_map": {}}}, "auto_map"),
@@ -82,7 +82,7 @@ def test_a_hub_id_is_not_downloaded_where_it_must_not_be() -> None:
         ({"llava_chat": []}, "must be an object"),
         ({"llava_chat": {"template": "none such"}}, "no template 'none such'"),
         ({"llava_chat": {"template": [1]}}, "no template [1]"),
-        ({"llava_chat": {"image_aspect": "round"}}, "'pad', 'square'"),
+        ({"llava_chat": {"image_aspect": "round"}}, "pad, square, stretch or anyres"),
         ({"vision_feature_layer": [-2, -3]}, "several layers"),
         ({"vision_feature_layer": -9}, "select_layer -9"),
         ({"vision_feature_select_strategy": "half"}, "half"),
@@ -147,7 +147,12 @@ def test_settings_that_change_nothing_here(saved: Path) -> None:
 
 def test_an_adapter_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert f"{tmp_path} holds a LoRA adapter" in refusal(tmp_path)
+    assert f"{tmp_path} does not say which model it was trained on" in refusal(tmp_path)
+    named = {"base_model_name_or_path": "nobody-here/no-such-model"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(named))
+    sentence = refusal(tmp_path)
+    assert "needs the base model nobody-here/no-such-model" in sentence
+    assert "hf download nobody-here/no-such-model" in sentence and "--adapter" in sentence
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "[" * 100_000, "\x00"])

@@ -85,14 +85,20 @@ def nameless(make_checkpoint: Make, byte_level: PreTrainedTokenizerFast, tmp_pat
     return tmp_path / "nameless"
 
 
-def test_a_template_is_not_guessed_where_the_usual_one_cannot_be(nameless: Path) -> None:
-    sentence = refusal(nameless)
-    assert "does not say which template" in sentence and "'</s>'" in sentence
+def test_a_template_is_known_by_what_the_tokenizer_knows(nameless: Path) -> None:
+    assert load_checkpoint(str(nameless)).template == "llava_llama_3"
+
+
+def test_a_template_is_not_guessed(make_checkpoint: Make, tmp_path: Path) -> None:
+    save_checkpoint(make_checkpoint(projector="linear"), tmp_path / "first")
+    edit(tmp_path / "first" / "config.json", lambda content: content.pop("llava_chat"))
+    sentence = refusal(tmp_path / "first")
+    assert "does not say which template" in sentence and "llava_v0" in sentence
     assert "--template" in sentence
 
 
 def test_the_template_that_is_asked_for_is_taken(nameless: Path, saved: Path) -> None:
-    assert load_checkpoint(str(nameless), template="llava_llama_3").template == "llava_llama_3"
+    assert load_checkpoint(str(nameless), template="mpt").template == "mpt"
     assert load_checkpoint(str(saved), template="llava_v1").template == "llava_v1"
     with pytest.raises(UsageError, match="no template 'llama'"):
         load_checkpoint(str(nameless), template="llama")

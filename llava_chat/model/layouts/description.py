@@ -14,7 +14,7 @@ from transformers import SiglipVisionConfig
 from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from llava_chat.model.encoder import patches_per_side, used_layers
+from llava_chat.model.encoder import image_size_px, patches_per_side, used_layers
 from llava_chat.model.layouts.names import Layout
 from llava_chat.model.llava import ImageAspect, LlavaConfig
 from llava_chat.templates import TEMPLATES
@@ -65,7 +65,7 @@ class Description:
 
     @property
     def picture_tokens(self) -> tuple[tuple[str, ...], ...]:
-        """The words that a tokenizer must know for the pictures' sake, in the order of their ids."""
+        """What a tokenizer must know for the pictures' sake, in the order of their ids."""
         patch = (("<im_patch>",),) if self.picture_marks and self.patch_token else ()
         return (*patch, ("<im_start>", "<im_end>")) if self.picture_marks else ()
 
@@ -88,19 +88,6 @@ def own_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def grid_pinpoints(value: Any) -> tuple[tuple[int, int], ...]:
-    """`image_grid_pinpoints` checked: pairs of pixels. Raises UnusableConfig."""
-    try:
-        pairs = tuple((int(first), int(second)) for first, second in value)
-    except (TypeError, ValueError) as error:
-        raise UnusableConfig(
-            f"image_grid_pinpoints must be a list of pairs of pixels, not {str(value)[:60]}."
-        ) from error
-    if not pairs or min(min(pair) for pair in pairs) < 1:
-        raise UnusableConfig("image_grid_pinpoints must have pairs of numbers above 0.")
-    return pairs
-
-
 def check_buildable(config: LlavaConfig) -> None:
     """What transformers would find out only while it builds or computes. Raises UnusableConfig.
 
@@ -118,9 +105,7 @@ def check_buildable(config: LlavaConfig) -> None:
     rope_type = (text.rope_parameters or {}).get("rope_type", "default")
     if rope_type not in ("default", *ROPE_INIT_FUNCTIONS):
         kinds = ", ".join(("default", *ROPE_INIT_FUNCTIONS))
-        raise UnusableConfig(
-            f"rope_type in text_config must be one of {kinds}, not {rope_type!r}."
-        )
+        raise UnusableConfig(f"rope_type in text_config must be one of {kinds}, not {rope_type!r}.")
     rows, padding = text.vocab_size, text.pad_token_id
     if padding is not None and not -rows <= padding < rows:
         raise UnusableConfig(
@@ -129,7 +114,8 @@ def check_buildable(config: LlavaConfig) -> None:
         )
     _check_numbers(config)
     used_layers(config.vision.num_hidden_layers, config.select_layer)
-    _check_grid(config, patches_per_side(config.vision))
+    patches_per_side(config.vision)
+    _check_patches(config)
 
 
 def _check_numbers(config: LlavaConfig) -> None:
@@ -147,18 +133,11 @@ def _check_numbers(config: LlavaConfig) -> None:
         raise UnusableConfig("image_token_index must be a number of 64 bits.")
 
 
-def _check_grid(config: LlavaConfig, patches: int) -> None:
-    """Tiles must fill the grid, and patches a tile, or rows of features would be of two places."""
-    if config.image_aspect != "anyres":
-        return
-    side = config.vision.image_size
-    if side % config.vision.patch_size or config.select_feature != "patch" or not patches:
-        raise UnusableConfig("anyres reads whole patches without a class token; this tower not.")
-    for pair in config.grid_pinpoints:
-        if any(pixels % side for pixels in pair):
-            raise UnusableConfig(
-                f"image_grid_pinpoints has {pair}, which tiles of {side} pixels do not fill."
-            )
+def _check_patches(config: LlavaConfig) -> None:
+    """A tile must be whole patches, or rows of features would be of two places."""
+    whole = image_size_px(config.vision) % int(str(config.vision.patch_size)) == 0
+    if config.image_aspect == "anyres" and not (whole and config.select_feature == "patch"):
+        raise UnusableConfig("anyres needs a tower of whole patches, and features without a class.")
 
 
 def _listed(names: tuple[str, ...]) -> str:

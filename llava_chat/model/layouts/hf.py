@@ -20,13 +20,18 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from llava_chat.model.encoder import SelectFeature, tokens_per_picture
+from llava_chat.model.anyres import pinpoints_from
+from llava_chat.model.encoder import (
+    SelectFeature,
+    VisionConfig,
+    image_size_px,
+    tokens_per_picture,
+)
 from llava_chat.model.layouts.description import (
     GRID_PINPOINTS,
     OWN_FIELD,
     Description,
     UnusableConfig,
-    grid_pinpoints,
     own_fields,
 )
 from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
@@ -60,7 +65,7 @@ def read_hf(content: Mapping[str, Any]) -> Description:
     ):
         raise UnusableConfig("its parts are no CLIP or SigLIP and LLaMA, Mistral or Qwen2.")
     text.tie_word_embeddings = theirs.tie_word_embeddings or content_ties(content)
-    _check_projector(theirs)
+    select_layer = _checked_layer(theirs)
     aspect = own.get("image_aspect", _aspect(is_next, vision))
     return Description(
         layout="hf",
@@ -71,10 +76,10 @@ def read_hf(content: Mapping[str, Any]) -> Description:
             text=text,
             image_token_id=theirs.image_token_index,
             projector=_ACTIVATIONS[theirs.projector_hidden_act],
-            select_layer=theirs.vision_feature_layer,
+            select_layer=select_layer,
             select_feature=_STRATEGIES[theirs.vision_feature_select_strategy],
             image_aspect=aspect,
-            grid_pinpoints=_grid(content, aspect),
+            grid_pinpoints=_grid(content, aspect, vision),
         ),
     )
 
@@ -101,7 +106,8 @@ def _check_family(content: Mapping[str, Any]) -> None:
             )
 
 
-def _check_projector(theirs: TransformersConfig | TransformersNextConfig) -> None:
+def _checked_layer(theirs: TransformersConfig | TransformersNextConfig) -> int:
+    """The layer that the projector reads, when it is one projector of one layer."""
     if not isinstance(theirs.vision_feature_layer, int):
         raise UnusableConfig("features of several layers (vision_feature_layer) cannot be read.")
     if theirs.projector_hidden_act not in _ACTIVATIONS:
@@ -110,6 +116,7 @@ def _check_projector(theirs: TransformersConfig | TransformersNextConfig) -> Non
         )
     if not theirs.multimodal_projector_bias:
         raise UnusableConfig("a projector without a bias (multimodal_projector_bias) is not run.")
+    return theirs.vision_feature_layer
 
 
 def _aspect(is_next: bool, vision: CLIPVisionConfig | SiglipVisionConfig) -> ImageAspect:
@@ -123,11 +130,13 @@ def _aspect(is_next: bool, vision: CLIPVisionConfig | SiglipVisionConfig) -> Ima
     return "stretch" if isinstance(vision, SiglipVisionConfig) else "pad"
 
 
-def _grid(content: Mapping[str, Any], aspect: ImageAspect) -> tuple[tuple[int, int], ...]:
+def _grid(
+    content: Mapping[str, Any], aspect: ImageAspect, vision: VisionConfig
+) -> tuple[tuple[int, int], ...]:
     if aspect != "anyres":
         return ()
     given = content.get("image_grid_pinpoints")
-    return GRID_PINPOINTS if given is None else grid_pinpoints(given)
+    return pinpoints_from(GRID_PINPOINTS if given is None else given, image_size_px(vision))
 
 
 def hf_config(

@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
+from llava_chat.model.anyres import pinpoints_from
 from llava_chat.model.encoder import SelectFeature, VisionConfig, image_size_px
 from llava_chat.model.layouts.description import (
     OWN_FIELD,
     Description,
     UnusableConfig,
-    grid_pinpoints,
     own_fields,
 )
 from llava_chat.model.layouts.towers import FindTower, known_tower, read_tower, tower_config
@@ -88,7 +88,13 @@ def read_original(content: Mapping[str, Any], find_tower: FindTower) -> Descript
             select_layer=int(content.get("mm_vision_select_layer", -2)),
             select_feature=_feature(content),
             image_aspect=aspect,
-            grid_pinpoints=_grid(content) if aspect == "anyres" else (),
+            grid_pinpoints=(
+                pinpoints_from(
+                    content.get("image_grid_pinpoints"), image_size_px(vision), width_first=True
+                )
+                if aspect == "anyres"
+                else ()
+            ),
         ),
     )
 
@@ -151,17 +157,6 @@ def _aspect(content: Mapping[str, Any]) -> ImageAspect:
     return _ASPECTS[given]
 
 
-def _grid(content: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
-    """Pairs of (height, width): the authors write (width, height)."""
-    given = content.get("image_grid_pinpoints")
-    if isinstance(given, str):  # as training scripts hand it on
-        try:
-            given = json.loads(given.replace("(", "[").replace(")", "]"))
-        except ValueError:
-            given = None
-    return tuple((height, width) for width, height in grid_pinpoints(given))
-
-
 def _share4v(content: Mapping[str, Any]) -> bool:
     return content.get("model_type") == "share4v" or "Share4VLlamaForCausalLM" in (
         content.get("architectures") or ()
@@ -171,7 +166,7 @@ def _share4v(content: Mapping[str, Any]) -> bool:
 def original_config(description: Description, own: Mapping[str, Any], dtype: str) -> str:
     """The text of config.json in the authors' layout. `dtype` as in "bfloat16"."""
     config = description.config
-    kinds = {config_class: each for each, (config_class, _) in reversed(_ARCHITECTURES.items())}
+    kinds = {config_class: each for each, (config_class, _) in reversed([*_ARCHITECTURES.items()])}
     architecture = kinds[type(config.text)]
     if description.made_by_share4v:
         architecture = "Share4VLlamaForCausalLM"
@@ -197,5 +192,7 @@ def original_config(description: Description, own: Mapping[str, Any], dtype: str
     }
     if config.image_aspect == "anyres":
         fields["mm_patch_merge_type"] = "spatial_unpad"
-        fields["image_grid_pinpoints"] = [[width, height] for height, width in config.grid_pinpoints]
+        fields["image_grid_pinpoints"] = [
+            [width, height] for height, width in config.grid_pinpoints
+        ]
     return json.dumps(fields, indent=2, default=str) + "\n"
