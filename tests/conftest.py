@@ -152,6 +152,8 @@ def random_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Chec
         config = LlavaConfig(vision, text, image_token_id=llama_like.get_vocab()[IMAGE_TOKEN])
         torch.manual_seed(0)
         model = LlavaModel(config).eval()
+        for parameter in model.projector.parameters():
+            parameter.data *= 4  # so that the words depend on what the picture shows
         # The end token's logit is always 0, so some other word is likelier.
         model.language_model.lm_head.weight.data[text.eos_token_id] = 0
         return Checkpoint(

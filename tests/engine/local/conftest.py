@@ -54,7 +54,7 @@ def tiny_checkpoint(tokenizer: PreTrainedTokenizerFast, context_tokens: int = 40
     torch.manual_seed(0)
     model = LlavaModel(config).eval()
     for parameter in model.parameters():
-        parameter.data += torch.randn_like(parameter) * 0.1
+        parameter.data += torch.randn_like(parameter) * 0.15
     # The end token's logit is always 0, so some other word is likelier.
     model.language_model.lm_head.weight.data[2] = 0
     return Checkpoint(
