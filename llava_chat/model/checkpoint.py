@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from llava_chat.model.adapters import apply_adapter
 from llava_chat.model.companions import write_companions
 from llava_chat.model.device import choose_device, choose_dtype
+from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.hf import dtype_name
 from llava_chat.model.layouts.reading import read_processor_settings
 from llava_chat.model.llava import LlavaModel
@@ -144,8 +145,7 @@ def save_checkpoint(
         config = replace(model.config, vision=model.tower.config, select_layer=-1)
         write_companions(
             written,
-            config=config,
-            own=checkpoint.own_fields(),
+            description=Description("hf", config, checkpoint.own_fields()),
             dtype=dtype_name(stored),
             tokenizer=checkpoint.tokenizer,
             pixels=checkpoint.pixels,

@@ -1,7 +1,8 @@
 """Everything beside the weights of a folder: configuration, tokenizer, processor, template.
 
-transformers, and the servers built on it, read all of it. Imports the modules beside it,
-transformers and templates.
+transformers, and the servers built on it, read all of it in the llava-hf layout; the authors' code
+reads the configuration and the tokenizer. Imports the modules beside it, transformers and
+templates.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from llava_chat.model.chat_template import jinja_chat_template
 from llava_chat.model.encoder import has_class_token
-from llava_chat.model.layouts.description import CONFIG_NAME
+from llava_chat.model.layouts.description import CONFIG_NAME, Description
 from llava_chat.model.layouts.hf import hf_config
+from llava_chat.model.layouts.original import original_config
 from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.weight_files import read_json
@@ -26,14 +28,14 @@ from llava_chat.templates import PICTURE, template_named
 def write_companions(
     folder: Path,
     *,
-    config: LlavaConfig,
-    own: Mapping[str, Any],
+    description: Description,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     pixels: Preprocessing,
 ) -> None:
-    """Write them. own: the fields of our own, `template` among them. dtype: as in "bfloat16"."""
-    (folder / CONFIG_NAME).write_text(hf_config(config, own, dtype), encoding="utf-8")
+    """Write them in the description's layout. Its own fields name a template. dtype: "bfloat16"."""
+    write_config = original_config if description.layout == "original" else hf_config
+    (folder / CONFIG_NAME).write_text(write_config(description, dtype), encoding="utf-8")
     GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -41,8 +43,9 @@ def write_companions(
     ).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     _write_json(folder / "preprocessor_config.json", pixels.settings())
-    _write_json(folder / "processor_config.json", _processor(config))
-    template = jinja_chat_template(template_named(own["template"]))
+    if description.layout == "hf":
+        _write_json(folder / "processor_config.json", _processor(description.config))
+    template = jinja_chat_template(template_named(str(description.template)))
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 

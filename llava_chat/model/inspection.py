@@ -22,7 +22,6 @@ from llava_chat.model.published import PUBLISHED, Published
 from llava_chat.model.sources import Headers, Search, Sources, find_sources
 from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
-from llava_chat.model.weight_files import FLOAT_BYTES, WeightHeader
 from llava_chat.model.weights import compare_weights, empty_model
 
 # Quantised weights keep a scale for every block of 64 (QLoRA, arXiv 2305.14314, section 3), or one
@@ -129,7 +128,7 @@ def inspect_checkpoint(
         "description": str(description.own.get("description", "")),
         "parameters": sum(header.count for header in headers.values()),
         "stored_as": dict(Counter(header.number_format for header in headers.values())),
-        "stored_bytes": sum(_stored_bytes(header) for header in headers.values()),
+        "stored_bytes": sum(header.stored_bytes for header in headers.values()),
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
     }
@@ -177,10 +176,6 @@ def _architecture(description: Description) -> dict[str, Any]:
         "language_model": language,
         "context_tokens": text.max_position_embeddings,
     }
-
-
-def _stored_bytes(header: WeightHeader) -> int:
-    return header.count * FLOAT_BYTES.get(header.number_format, 1)
 
 
 def _memory_bytes(headers: Headers) -> dict[str, int]:

@@ -21,6 +21,7 @@ from llava_chat.model.layouts.names import model_name
 from llava_chat.model.layouts.original import is_original
 from llava_chat.model.layouts.reading import read_description
 from llava_chat.model.location import HUB_ID, Located, locate
+from llava_chat.model.published import published
 from llava_chat.model.weight_files import (
     WeightHeader,
     briefly,
@@ -118,12 +119,20 @@ class Sources:
         return headers
 
 
-def find_sources(name: str, search: Search, *, adapter: str | None = None) -> Sources:
+def find_sources(
+    name: str, search: Search, *, adapter: str | None = None, is_delta: bool = False
+) -> Sources:
     """Find and describe a checkpoint: `scenes`, a folder or a Hub id.
 
-    adapter: a LoRA adapter, or a projector alone, to put on the model. Raises CheckpointError when
-    a part is not here or does not fit.
+    adapter: a LoRA adapter, or a projector alone, to put on the model. is_delta: it is about to be
+    added to what it is a delta to. Raises CheckpointError when a part is not here or does not fit.
     """
+    known = published(name)
+    if known is not None and known.convert_first and not is_delta:
+        raise CheckpointError(
+            f"{name} is a delta to LLaMA, no model by itself; make one of it with "
+            f"`python -m llava_chat {known.convert_first}`."
+        )
     located = search.find(name)
     on_top = None if adapter is None else search.find(adapter)
     base = located

@@ -5,9 +5,11 @@ Imports the modules beside it, transformers, templates and errors.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
 from llava_chat.errors import CheckpointError
@@ -51,6 +53,32 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
         )
     _check_picture_token(tokenizer, config.image_token_id, folder)
     return tokenizer
+
+
+def picture_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the picture's token, which the tokenizer learns if it does not know it."""
+    tokenizer.add_tokens([PICTURE], special_tokens=True)
+    return int(tokenizer.get_vocab()[PICTURE])
+
+
+def without_tokens(
+    tokenizer: PreTrainedTokenizerBase, description: Description
+) -> PreTrainedTokenizerBase:
+    """The tokenizer without added tokens that the table of words has no rows for."""
+    rows = description.config.text.vocab_size
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    kept = [each for each in content["added_tokens"] if each["id"] < rows]
+    if len(kept) == len(content["added_tokens"]):
+        return tokenizer
+    content["added_tokens"] = kept
+    special = {
+        name: str(token)
+        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+        if (token := getattr(tokenizer, name)) and token in {each["content"] for each in kept}
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content)), **special
+    )
 
 
 def check_tokenizer_files(folder: Path) -> None:

@@ -41,6 +41,11 @@ class WeightHeader:
     number_format: str
 
     @property
+    def stored_bytes(self) -> int:
+        """How much of the file it takes."""
+        return self.count * FLOAT_BYTES.get(self.number_format, 1)
+
+    @property
     def count(self) -> int:
         """How many numbers it holds."""
         return torch.Size(self.shape).numel()
@@ -144,10 +149,10 @@ def read_weights(
     headers: Mapping[str, WeightHeader],
     *,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     report: Report | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """(key, weight) for every header, one at a time, converted on its way.
+    """(key, weight) for every header, one at a time, converted on its way; None leaves its dtype.
 
     Raises CheckpointError when a weight has an infinite number or one that is not a number.
     """
@@ -155,7 +160,8 @@ def read_weights(
         with safe_open(file, framework="pt", device=str(device)) as opened:
             for key, header in headers.items():
                 if header.file == file:
-                    weight = opened.get_tensor(header.name).to(dtype)
+                    weight = opened.get_tensor(header.name)
+                    weight = weight if dtype is None else weight.to(dtype)
                     check_finite(header.name, weight)
                     yield key, weight
 

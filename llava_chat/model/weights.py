@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -43,15 +44,12 @@ def load_model(
     config = sources.description.config
     headers = sources.headers()
     model = empty_model(config, headers)
-    problems = compare_weights(model, headers)
-    if problems:
-        folder = sources.located.folder
-        raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
+    check_weights(model, headers, sources.located.folder)
     wanted = _wanted(model, headers)
     with _memory_told(sources, wanted, device, dtype):
         weights = dict(read_weights(wanted, device=device, dtype=dtype, report=report))
         if config.projector == "linear":
-            _fold_projector(weights)
+            fold_projector(weights)
         _take(model, weights)
         _fill_buffers(model, device)
     return model.eval()
@@ -170,7 +168,13 @@ def _wanted(model: LlavaModel, headers: Headers) -> Headers:
     return {name: header for name, header in headers.items() if not is_unread_layer(name, layers)}
 
 
-def _fold_projector(weights: dict[str, Tensor]) -> None:
+def check_weights(model: LlavaModel, headers: Headers, folder: Path) -> None:
+    """Raise CheckpointError with the first thing that does not fit."""
+    if problems := compare_weights(model, headers):
+        raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
+
+
+def fold_projector(weights: dict[str, Tensor]) -> None:
     """Two layers with nothing between them are one: W2 (W1 x + b1) + b2. Exact for W2 = 1."""
     if "projector.weight" in weights:
         return
@@ -201,11 +205,11 @@ def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[s
             continue
         stored = weight.detach().to("cpu", dtype).contiguous()
         check_finite(name, stored)
-        yield from as_stored(name, stored, "hf", linear=linear)
+        yield from as_stored(name, stored, "hf", linear)
 
 
 def as_stored(
-    name: str, weight: Tensor, layout: Layout, *, linear: bool
+    name: str, weight: Tensor, layout: Layout, linear: bool
 ) -> Iterator[tuple[str, Tensor]]:
     """(name in the file, weight) of a weight of LlavaModel.
 

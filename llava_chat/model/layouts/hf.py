@@ -139,20 +139,14 @@ def _grid(
     return pinpoints_from(GRID_PINPOINTS if given is None else given, image_size_px(vision))
 
 
-def hf_config(
-    config: LlavaConfig, own: Mapping[str, Any], dtype: str, *, rows: int | None = None
-) -> str:
-    """The text of config.json. `own` are the fields of our own; `dtype` as in "bfloat16".
-
-    rows: of the table of words, where it is longer in the file than in the model. The tower is
-    written as `config` has it, whole.
-    """
+def hf_config(description: Description, dtype: str) -> str:
+    """The text of config.json. dtype: as in "bfloat16". The tower is written whole."""
+    config = description.config
     strategy = {ours: theirs for theirs, ours in _STRATEGIES.items()}[config.select_feature]
     activation = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[config.projector]
-    text = _plain(config.text) | ({} if rows is None else {"vocab_size": rows})
     fields: dict[str, Any] = {
         "vision_config": _plain(config.vision),
-        "text_config": text,
+        "text_config": _plain(config.text),
         "image_token_index": config.image_token_id,
         "image_seq_length": tokens_per_picture(config.vision, config.select_feature),
         "projector_hidden_act": activation,
@@ -170,8 +164,12 @@ def hf_config(
         )
     else:
         theirs = TransformersConfig(**fields, architectures=["LlavaForConditionalGeneration"])
-    aspect = {"projector": config.projector, "image_aspect": config.image_aspect}
-    setattr(theirs, OWN_FIELD, aspect | dict(own))
+    own = dict(description.own) | {"image_aspect": config.image_aspect}
+    if config.projector == "linear":
+        own["projector"] = config.projector
+    if description.made_by_share4v:
+        own["share4v"] = True
+    setattr(theirs, OWN_FIELD, own)
     return theirs.to_json_string()
 
 

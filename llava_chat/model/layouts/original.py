@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
+from llava_chat.errors import CheckpointError
 from llava_chat.model.anyres import pinpoints_from
 from llava_chat.model.encoder import SelectFeature, VisionConfig, image_size_px
 from llava_chat.model.layouts.description import (
@@ -20,13 +21,21 @@ from llava_chat.model.layouts.description import (
     UnusableConfig,
     own_fields,
 )
-from llava_chat.model.layouts.towers import FindTower, known_tower, read_tower, tower_config
+from llava_chat.model.layouts.towers import (
+    FindTower,
+    known_tower,
+    read_tower,
+    tower_config,
+    tower_name,
+)
 from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
 from llava_chat.model.projector import PROJECTOR_KINDS, ProjectorKind
 
 IMAGE_TOKEN_INDEX = -200
 """Stands for a picture's features in the authors' ids (haotian-liu/LLaVA, llava/constants.py)."""
 
+_INCLUDED = "included"  # what names a tower that no repository holds
+_SAID = ("image_aspect", "projector", "share4v")  # of our own fields, which others say here
 _TOWER_FIELD = "vision_config"  # among the fields of our own, where no repository says it
 
 # (architecture, model_type), by what the language model is. The first releases say llava for all.
@@ -163,36 +172,40 @@ def _share4v(content: Mapping[str, Any]) -> bool:
     )
 
 
-def original_config(description: Description, own: Mapping[str, Any], dtype: str) -> str:
-    """The text of config.json in the authors' layout. `dtype` as in "bfloat16"."""
+def original_config(description: Description, dtype: str) -> str:
+    """The text of config.json in the authors' layout. dtype: as in "bfloat16".
+
+    Raises CheckpointError for what the authors' layout has no word for.
+    """
     config = description.config
-    kinds = {config_class: each for each, (config_class, _) in reversed([*_ARCHITECTURES.items()])}
-    architecture = kinds[type(config.text)]
-    if description.made_by_share4v:
-        architecture = "Share4VLlamaForCausalLM"
+    kinds = {each: name for name, (each, _) in reversed([*_ARCHITECTURES.items()])}
+    architecture = "Share4VLlamaForCausalLM"
+    if not description.made_by_share4v:
+        architecture = kinds[type(config.text)]
     aspects = {ours: theirs for theirs, ours in _ASPECTS.items() if theirs}
     if config.image_aspect not in aspects:
-        raise UnusableConfig(
-            f"the authors' layout has no word for pictures seen as {config.image_aspect}; "
+        raise CheckpointError(
+            f"The authors' layout has no word for pictures that are {config.image_aspect}ed; "
             "keep the hf layout."
         )
+    own = {name: value for name, value in description.own.items() if name not in _SAID}
     fields = config.text.to_dict() | {
         "architectures": [architecture],
         "model_type": _ARCHITECTURES[architecture][1],
         "torch_dtype": dtype,
-        "mm_vision_tower": description.tower or ".",
+        "mm_vision_tower": description.tower or tower_name(config.vision) or _INCLUDED,
         "mm_hidden_size": config.vision.hidden_size,
         "mm_projector_type": config.projector,
         "mm_vision_select_layer": config.select_layer,
         "mm_vision_select_feature": config.select_feature,
         "mm_use_im_start_end": description.picture_marks,
         "mm_use_im_patch_token": description.patch_token,
+        # Has the authors' code take the tower in the checkpoint, not the one of that name.
+        "unfreeze_mm_vision_tower": True,
         "image_aspect_ratio": aspects[config.image_aspect],
-        OWN_FIELD: dict(own) | {_TOWER_FIELD: config.vision.to_dict()},
+        OWN_FIELD: own | {_TOWER_FIELD: config.vision.to_dict()},
     }
     if config.image_aspect == "anyres":
         fields["mm_patch_merge_type"] = "spatial_unpad"
-        fields["image_grid_pinpoints"] = [
-            [width, height] for height, width in config.grid_pinpoints
-        ]
+        fields["image_grid_pinpoints"] = [[pair[1], pair[0]] for pair in config.grid_pinpoints]
     return json.dumps(fields, indent=2, default=str) + "\n"

@@ -41,23 +41,35 @@ _SOVIT_400M_14: Mapping[str, Any] = {
 }
 
 
+_KNOWN: Mapping[str, tuple[type[VisionConfig], Mapping[str, Any], int]] = {
+    "openai/clip-vit-large-patch14-336": (CLIPVisionConfig, _VIT_L_14, 336),
+    "openai/clip-vit-large-patch14": (CLIPVisionConfig, _VIT_L_14, 224),
+    "Lin-Chen/ShareGPT4V-7B_Pretrained_vit-large336-l12": (CLIPVisionConfig, _VIT_L_14, 336),
+    "Lin-Chen/ShareGPT4V-13B_Pretrained_vit-large336-l12": (CLIPVisionConfig, _VIT_L_14, 336),
+    "google/siglip-so400m-patch14-384": (SiglipVisionConfig, _SOVIT_400M_14, 384),
+}
+
+
 def known_tower(name: str) -> VisionConfig | None:
     """The configuration of a published tower, None when it is not known here.
 
     >>> known_tower("openai/clip-vit-large-patch14-336").image_size
     336
     """
-    match name:
-        case "openai/clip-vit-large-patch14":
-            return CLIPVisionConfig(**_VIT_L_14, image_size=224)
-        case "openai/clip-vit-large-patch14-336":
-            return CLIPVisionConfig(**_VIT_L_14, image_size=336)
-        case "Lin-Chen/ShareGPT4V-7B_Pretrained_vit-large336-l12":
-            return CLIPVisionConfig(**_VIT_L_14, image_size=336)
-        case "Lin-Chen/ShareGPT4V-13B_Pretrained_vit-large336-l12":
-            return CLIPVisionConfig(**_VIT_L_14, image_size=336)
-        case "google/siglip-so400m-patch14-384":
-            return SiglipVisionConfig(**_SOVIT_400M_14, image_size=384)
+    if name not in _KNOWN:
+        return None
+    kind, fields, image_size = _KNOWN[name]
+    return kind(**fields, image_size=image_size)
+
+
+def tower_name(config: VisionConfig) -> str | None:
+    """The first published tower of that architecture, None when there is none."""
+    for name, (kind, fields, image_size) in _KNOWN.items():
+        wanted = dict(fields) | {"image_size": image_size}
+        if isinstance(config, kind) and all(
+            getattr(config, field) == value for field, value in wanted.items()
+        ):
+            return name
     return None
 
 

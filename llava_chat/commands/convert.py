@@ -1,0 +1,49 @@
+"""Write a checkpoint in another layout: for transformers and servers built on it, or the authors'.
+
+What a checkpoint has apart goes into the one that is written: its vision tower, a LoRA adapter
+(merged), a projector. A delta is added to the LLaMA named with --base. The weights keep their
+number format, so that converting there and back gives the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from llava_chat.commands.progress import ProgressLine
+from llava_chat.model.conversion import convert
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is read and where it goes."""
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a folder, a Hub id, which is downloaded, or `scenes`"
+    )
+    parser.add_argument("target", metavar="TARGET", type=Path, help="a folder that is not there")
+    parser.add_argument(
+        "--layout",
+        required=True,
+        choices=("hf", "original"),
+        help="hf: llava-hf's, for transformers, vLLM, SGLang; original: haotian-liu/LLaVA's",
+    )
+    parser.add_argument("--base", metavar="LLAMA", help="what SOURCE is a delta to")
+    parser.add_argument("--adapter", metavar="CHECKPOINT", help="a LoRA adapter or a projector")
+    parser.add_argument("--vision-tower", metavar="CHECKPOINT", help="instead of the one it names")
+    parser.add_argument("--template", metavar="NAME", help="what it was trained with, if unknown")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and say where the result is."""
+    with ProgressLine() as report:
+        convert(
+            args.source,
+            args.target,
+            args.layout,
+            base=args.base,
+            adapter=args.adapter,
+            vision_tower=args.vision_tower,
+            template=args.template,
+            report=report,
+        )
+    print(args.target)
+    return 0
