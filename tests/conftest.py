@@ -7,7 +7,7 @@ checkpoint's tokenizer.json is. The checkpoint has random weights, so what it sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -61,8 +61,10 @@ def llama_tokenizer(prepend_scheme: str, adds_bos: bool) -> Tokenizer:
     return tokenizer
 
 
-def byte_level_tokenizer() -> Tokenizer:
-    """BPE on bytes, as Qwen's and Llama 3's, with the special tokens of both."""
+def byte_level_tokenizer(
+    special: Sequence[str] = ("<|endoftext|>", *CHATML, *LLAMA_3),
+) -> Tokenizer:
+    """BPE on bytes, as Qwen's and Llama 3's; with the special tokens of both, if none are named."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -70,7 +72,7 @@ def byte_level_tokenizer() -> Tokenizer:
     trainer = BpeTrainer(
         vocab_size=500,
         initial_alphabet=alphabet,
-        special_tokens=["<|endoftext|>", *CHATML, *LLAMA_3],
+        special_tokens=list(special),
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXT, trainer)
