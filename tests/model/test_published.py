@@ -63,14 +63,7 @@ def load(written: Written, template: str | None) -> Checkpoint:
 def made(written: Written) -> Loaded:
     """Loaded with the template that it names, or with one where it cannot name any."""
     checkpoint = load(written, None if written.row.template else "llava_v1")
-    twin = twin_of(
-        written.parts,
-        written.vision,
-        written.text,
-        written.select,
-        written.grid,
-        image_token=len(written.tokenizer) - 1,
-    )
+    twin = twin_of(written.parts, written.vision, written.text, written.select, written.grid)
     return Loaded(written, checkpoint, twin)
 
 

@@ -66,10 +66,7 @@ def write_lora(root: Path, kind: str = "bin", *, own_projector: bool = True) -> 
         write_tower(base, base.parts.tower)
         projector = random_projector("mlp2x_gelu", 48, 32, torch.float16)
         others = prefixed("base_model.model.model.mm_projector.", projector)
-        torch.save(
-            {name: weight.half() for name, weight in others.items()},
-            folder / "non_lora_trainables.bin",
-        )
+        save_halves(others, folder / "non_lora_trainables.bin")
     else:
         base_name = str(base.folder)
         projector = base.parts.projector
@@ -111,6 +108,11 @@ def save_lora(weights: Mapping[str, torch.Tensor], folder: Path, kind: str) -> N
         save_file(held, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
+def save_halves(weights: Weights, path: Path) -> None:
+    """In float16, as the authors' training script does."""
+    torch.save({name: weight.half() for name, weight in weights.items()}, path)
+
+
 def _random_lora(words: Weights) -> tuple[Weights, Weights]:
     """(A and B of every Linear by peft's names, the words with them merged)."""
     lora: Weights = {}
@@ -135,8 +137,7 @@ def write_peft(root: Path, row: Row, *, names: str, trained: Mapping[str, Any]) 
     kept = in_cache(base.hub, row.repository)
     for path in base.folder.iterdir():
         path.rename(kept / path.name)
-    token = base.tokenizer.convert_tokens_to_ids("<image>")
-    twin = twin_of(base.parts, base.vision, base.text, base.select, base.grid, image_token=token)
+    twin = twin_of(base.parts, base.vision, base.text, base.select, base.grid)
     torch.manual_seed(6)
     wanted = LoraConfig(r=RANK, lora_alpha=ALPHA, init_lora_weights=False, **trained)
     with warnings.catch_warnings():  # peft 0.21 asks transformers 5.23 by an older name
@@ -190,7 +191,7 @@ def write_projector(root: Path) -> Written:
         config | {"_name_or_path": VICUNA, "tune_mm_mlp_adapter": True},
     )
     named = prefixed("model.mm_projector.", base.parts.projector)
-    torch.save({name: weight.half() for name, weight in named.items()}, folder / "mm_projector.bin")
+    save_halves(named, folder / "mm_projector.bin")
     return replace(base, folder=folder)
 
 
@@ -221,27 +222,35 @@ def write_delta(root: Path) -> Written:
     return replace(whole, folder=llama_folder, adapter=folder)
 
 
+_LANGUAGE = r".*language_model.*\.(q|v|o|up|down)_proj"
 WRITERS = {
     "lora-bin": lambda root: write_lora(root, "bin"),
     "lora-safetensors": lambda root: write_lora(root, "safetensors"),
     "lora-on-a-whole-llava": lambda root: write_lora(root, own_projector=False),
     "peft-5": lambda root: write_peft(
-        root, V1_5[3], names="5", trained={"target_modules": ["q_proj", "v_proj"]}
+        root, V1_5[3], names="5", trained={"target_modules": _LANGUAGE}
     ),
     "peft-4": lambda root: write_peft(
-        root, V1_5[2], names="4", trained={"target_modules": ["q_proj", "v_proj"]}
+        root, V1_5[2], names="4", trained={"target_modules": _LANGUAGE}
+    ),
+    # As most scripts have it: these names are of layers of the tower too.
+    "peft-5-with-tower": lambda root: write_peft(
+        root, V1_5[2], names="5", trained={"target_modules": ["q_proj", "v_proj"]}
+    ),
+    "peft-4-with-tower": lambda root: write_peft(
+        root, OTHERS[1], names="4", trained={"target_modules": ["q_proj", "v_proj"]}
     ),
     "peft-5-with-projector": lambda root: write_peft(
         root, V1_5[2], names="5",
-        trained={"target_modules": r".*language_model.*\.(q_proj|up_proj)",
-                 "modules_to_save": ["multi_modal_projector"]},
+        trained={"target_modules": _LANGUAGE, "modules_to_save": ["multi_modal_projector"]},
     ),
     "peft-5-anyres": lambda root: write_peft(
-        root, V1_6[5], names="5",
-        trained={"target_modules": r".*language_model.*_proj", "use_rslora": True},
+        root, V1_6[5], names="5", trained={"target_modules": _LANGUAGE, "use_rslora": True}
     ),
-    "peft-4-qwen": lambda root: write_peft(
-        root, OTHERS[1], names="4", trained={"target_modules": ["q_proj", "v_proj"]}
+    "peft-5-qwen": lambda root: write_peft(
+        root, OTHERS[1], names="5",
+        trained={"target_modules": _LANGUAGE, "rank_pattern": {"o_proj": 2},
+                 "alpha_pattern": {"o_proj": 16}},
     ),
     "projector-only": write_projector,
     "v0-delta": write_delta,

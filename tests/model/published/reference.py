@@ -26,11 +26,11 @@ def twin_of(
     select: tuple[int, str],
     grid: Sequence[Sequence[int]],
     *,
-    image_token: int,
+    image_token: int = 0,
 ) -> Twin:
     """Of LlavaNext where `grid` is not empty. A linear projector becomes two layers, one of them 1.
 
-    image_token: the id that stands for a row of a picture; it must lie inside the vocabulary.
+    image_token: the id that stands for a row of a picture, where it is to be saved.
     """
     linear = "weight" in parts.projector
     settings = {
@@ -93,8 +93,10 @@ def logits(
 ) -> Tensor:
     """Of a prompt with a picture between two runs of ids, (1, T, V), by transformers' forward."""
     count = picture_rows(twin, pixels, size).shape[0]
-    ids = torch.tensor([[*before, *[twin.config.image_token_index] * count, *after]])
-    assert int((ids == twin.config.image_token_index).sum()) == count
+    # The authors' vocabulary has no id for a picture, and transformers' must have one: any other.
+    token = next(row for row in range(len(twin.lm_head.weight)) if row not in (*before, *after))
+    twin.config.image_token_index = twin.model.config.image_token_index = token
+    ids = torch.tensor([[*before, *[token] * count, *after]])
     if isinstance(twin, LlavaNextForConditionalGeneration):
         sizes = torch.tensor([[size[1], size[0]]])
         return twin(input_ids=ids, pixel_values=pixels[None], image_sizes=sizes).logits
