@@ -72,7 +72,7 @@ def read_adapter(folder: Path) -> Adapter:
     """What a folder's adapter is. Raises CheckpointError when it cannot be read here."""
     path = folder / ADAPTER_CONFIG
     content = read_json(path)
-    if "auto_map" in content or content.get("auto_mapping"):
+    if "auto_map" in content:
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     if content.get("peft_type") != "LORA":
         raise CheckpointError(f"{path} is of {content.get('peft_type')}; only LORA can be run.")

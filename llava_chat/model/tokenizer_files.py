@@ -31,7 +31,10 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
+            folder,
+            config=description.config.text,  # or it reads config.json, and warns of what it is not
+            local_files_only=True,
+            trust_remote_code=False,
         )
     except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
         raise CheckpointError(

@@ -136,6 +136,10 @@ def _text(content: Mapping[str, Any]) -> TextConfig:
         for name, value in content.items()
         if name not in dropped and not name.startswith(_OURS)
     }
+    scaling = fields.pop("rope_scaling", None)  # as transformers called it before version 5
+    if isinstance(scaling, dict) and "rope_parameters" not in fields:
+        theta = fields.get("rope_theta")
+        fields["rope_parameters"] = scaling | ({} if theta is None else {"rope_theta": theta})
     return kind(**fields)
 
 
