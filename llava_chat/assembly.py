@@ -31,7 +31,7 @@ def open_engine(settings: Settings) -> ChatEngine:
     """Load the model and start the engine that answers with it.
 
     Raises CheckpointError when the model cannot be loaded, UsageError for an unknown template,
-    SettingError for a device that is not there.
+    SettingError for a device or a quantisation that is not there.
     """
     if settings.template is not None:
         template_named(settings.template)
@@ -43,6 +43,7 @@ def open_engine(settings: Settings) -> ChatEngine:
             device=settings.device,
             dtype=settings.dtype,
             template=settings.template,
+            quantize=settings.quantize,
             cache_bytes=settings.cache_bytes,
             max_waiting=settings.max_waiting,
         )

@@ -48,7 +48,6 @@ LIMIT_FIELDS = (*PICTURE_FIELDS, "max_message_chars", "max_waiting", "cache_byte
 # Fields whose feature does not exist yet, with the one value they take until it does.
 NOT_BUILT: Mapping[str, object] = {
     "adapter": None,
-    "quantize": "none",
     "engine": "local",
     "engine_url": None,
 }
@@ -72,7 +71,7 @@ class Settings(BaseSettings):
     model: str = Field("scenes", description="a folder, a Hub id, or `scenes`, the bundled model")
     adapter: str | None = Field(None, description="LoRA adapter to load (not available yet)")
     quantize: Literal["none", "8bit", "4bit"] = Field(
-        "none", description="weights kept in fewer bits (not available yet)"
+        "none", description="bits of the language model's weights, on a CUDA GPU, by bitsandbytes"
     )
     device: str = Field(
         "auto",

@@ -60,6 +60,8 @@ LEAN_PACKAGES = {
     "torch",
     "transformers",
 }
+# Imported only where a setting asks for it, which says so where it is missing.
+OPTIONAL = {"bitsandbytes"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 
@@ -100,9 +102,9 @@ def inner_imports(module: str, sources: Sources) -> set[str]:
 
 
 def outer_imports(module: str, sources: Sources) -> set[str]:
-    """The packages from outside, without the standard library, that `module` imports."""
+    """The packages from outside that `module` needs: no standard library, nothing optional."""
     tops = {name.split(".")[0] for name in imported(module, sources[module])}
-    return tops - {PACKAGE, ""} - sys.stdlib_module_names
+    return tops - {PACKAGE, "", *OPTIONAL} - sys.stdlib_module_names
 
 
 def layer(module: str) -> int:
@@ -245,8 +247,8 @@ COME_ALONG = {
     "tokenizers": "transformers",
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
-# For adapters and several GPUs, which are not built yet.
-NOT_IMPORTED = {"accelerate", "peft"}
+# For adapters, which are not built yet.
+NOT_IMPORTED = {"peft"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:

@@ -142,7 +142,7 @@ def test_a_variable_outside_the_choices_is_told_all_of_them(
 
 @pytest.mark.parametrize("name", NOT_BUILT)
 def test_what_is_not_built_is_refused_and_not_ignored(name: str) -> None:
-    value = {"quantize": "4bit", "engine": "remote"}.get(name, "something")
+    value = {"engine": "remote"}.get(name, "something")
     with pytest.raises(SettingError, match="is not available in this version; leave it"):
         parse(flag(name), value)
 

@@ -64,7 +64,7 @@ class Adapter:
     def read(self, dtype: torch.dtype) -> dict[tuple[str, str], Tensor]:
         """Its weights on the CPU. Raises CheckpointError when a number is not finite."""
         keyed = {f"{module}\0{kind}": each for (module, kind), each in self.weights.items()}
-        found = read_weights(keyed, device=torch.device("cpu"), dtype=dtype)
+        found = read_weights(keyed, device=lambda _: torch.device("cpu"), dtype=dtype)
         return {(key.split("\0")[0], key.split("\0")[1]): weight for key, weight in found}
 
 

@@ -16,12 +16,13 @@ from transformers import PreTrainedTokenizerBase
 
 from llava_chat.model.adapters import apply_adapter
 from llava_chat.model.companions import write_companions
-from llava_chat.model.device import choose_device, choose_dtype
+from llava_chat.model.device import choose_device, named_dtype
 from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.hf import dtype_name
 from llava_chat.model.layouts.reading import read_processor_settings
 from llava_chat.model.llava import LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.model.quantization import quantize_kind
 from llava_chat.model.sources import Search, find_sources
 from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import load_tokenizer
@@ -82,26 +83,31 @@ def load_checkpoint(
     template: str | None = None,
     adapter: str | None = None,
     vision_tower: str | None = None,
+    quantize: str = "none",
     report: Report | None = None,
 ) -> Checkpoint:
     """Load `scenes`, a folder or a Hub id (which is downloaded). The model is in eval mode.
 
-    template: None is the one that the checkpoint was trained with. adapter: a LoRA adapter or a
-    projector to put on it. vision_tower: in place of the one that the checkpoint names. report:
-    told how far downloading and reading are. Raises CheckpointError saying in a sentence what is
-    missing or wrong, SettingError for a device or dtype that is not there, UsageError for an
-    unknown template.
+    device: `auto` and `cuda` are all GPUs when the first does not hold the model. template: None is
+    the one that the checkpoint was trained with. adapter: a LoRA adapter or a projector to put on
+    it. vision_tower: in place of the one that the checkpoint names. quantize: `8bit` or `4bit` for
+    the decoder's layers. report: told how far downloading and reading are. Raises CheckpointError
+    saying in a sentence what is missing or wrong, SettingError for a device, dtype or quantisation
+    that is not there, UsageError for an unknown template.
     """
     if template is not None:
         template_named(template)
     target = choose_device(device)
-    number_format = choose_dtype(dtype, target)
+    number_format = named_dtype(dtype)
+    quantization = quantize_kind(quantize, target)
     sources = find_sources(name, Search(vision_tower, report=report), adapter=adapter)
     description = sources.description
     pixels = Preprocessing.read(read_processor_settings(sources.folder), description.config)
     tokenizer = load_tokenizer(sources.folder, description)
     spoken = template or choose_template(description, tokenizer, sources.located.id)
-    model = load_model(sources, device=target, dtype=number_format, report=report)
+    model = load_model(
+        sources, device=target, dtype=number_format, quantization=quantization, report=report
+    )
     if sources.adapter is not None:
         apply_adapter(model, sources.adapter.folder)
     own = description.own
@@ -127,15 +133,14 @@ def save_checkpoint(
 ) -> None:
     """Write a folder that load_checkpoint and transformers read; other files there stay.
 
-    dtype: of the file, None for the model's own. While it is written the folder has no index, so
-    that a crash leaves one that is refused, never one with weights of two models. Raises
-    CheckpointError when a weight is not finite in `dtype`.
+    dtype: of the file, None or `auto` for the model's own. While it is written the folder has no
+    index, so that a crash leaves one that is refused, never one with weights of two models. Raises
+    CheckpointError when a weight is not finite in `dtype`, or the model is quantised.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     model = checkpoint.model
-    own_dtype = next(model.projector.parameters()).dtype
-    stored = own_dtype if dtype is None else choose_dtype(dtype, torch.device("cpu"))
+    stored = named_dtype(dtype or "auto") or next(model.projector.parameters()).dtype
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=target) as name:
         written = Path(name)
         last = write_weights(

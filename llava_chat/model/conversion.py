@@ -62,7 +62,6 @@ _ROWS_MULTIPLE = 64  # llava-hf pads the table of words to it
 _WORDS = "language_model.model.embed_tokens.weight"
 _TABLES = (_WORDS, "language_model.lm_head.weight")
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def _changed(
 ) -> Iterator[tuple[str, Tensor]]:
     """(name in LlavaModel, weight as it is to be written), one at a time."""
     lora = {} if change.adapter is None else change.adapter.read(torch.float32)
-    for name, weight in read_weights(headers, device=_CPU, dtype=None, report=report):
+    for name, weight in read_weights(headers, device=_on_cpu, dtype=None, report=report):
         if name in change.under:
             weight = _added(weight, change.under[name])
         module = name.removeprefix("language_model.").removesuffix(".weight")
@@ -199,10 +198,14 @@ def _added(delta: Tensor, header: WeightHeader) -> Tensor:
     """Delta + LLaMA's weight; where the delta has more rows, only on those that both have
     (haotian-liu/LLaVA, llava/model/apply_delta.py).
     """
-    ((_, under),) = read_weights({"": header}, device=_CPU, dtype=delta.dtype)
+    ((_, under),) = read_weights({"": header}, device=_on_cpu, dtype=delta.dtype)
     added = delta.clone()
     added[: under.shape[0]] += under
     return added
+
+
+def _on_cpu(_: str) -> torch.device:
+    return torch.device("cpu")
 
 
 def _with_rows(table: Tensor, rows: int) -> Tensor:

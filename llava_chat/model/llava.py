@@ -1,7 +1,7 @@
 """The one place where encoder, projector and language model meet.
 
 It knows token ids and pixels, and nothing of conversations, templates or sampling: those stand in
-`tokens` and the engines. Imports torch, transformers and three modules beside it.
+`tokens` and the engines. Imports torch, transformers and modules beside it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from transformers import (
 from llava_chat.model import anyres
 from llava_chat.model.encoder import SelectFeature, VisionConfig, VisionTower, patches_per_side
 from llava_chat.model.projector import ProjectorKind, build_projector
+from llava_chat.model.quantization import weight_count
 
 ImageAspect = Literal["pad", "square", "stretch", "anyres"]
 TextConfig = LlamaConfig | MistralConfig | Qwen2Config
@@ -171,5 +172,5 @@ def _decoder(config: TextConfig) -> Decoder:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers the model holds; tied ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """How many numbers the model holds, in however few bits; tied ones count once."""
+    return sum(weight_count(parameter) for parameter in model.parameters())

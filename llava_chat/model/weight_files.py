@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,19 +148,20 @@ def _damaged(file: Path, error: Exception) -> str:
 def read_weights(
     headers: Mapping[str, WeightHeader],
     *,
-    device: torch.device,
+    device: Callable[[str], torch.device],
     dtype: torch.dtype | None,
     report: Report | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """(key, weight) for every header, one at a time, converted on its way; None leaves its dtype.
 
-    Raises CheckpointError when a weight has an infinite number or one that is not a number.
+    device: where the weight of a name goes, which also converts it. Raises CheckpointError when a
+    weight has an infinite number or one that is not a number.
     """
     for file in dict.fromkeys(header.file for header in headers.values()):
-        with safe_open(file, framework="pt", device=str(device)) as opened:
+        with safe_open(file, framework="pt") as opened:
             for key, header in headers.items():
                 if header.file == file:
-                    weight = opened.get_tensor(header.name)
+                    weight = opened.get_tensor(header.name).to(device(key))
                     weight = weight if dtype is None else weight.to(dtype)
                     check_finite(header.name, weight)
                     yield key, weight

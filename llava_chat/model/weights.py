@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.device import out_of_memory
+from llava_chat.model.device import auto_dtype, out_of_memory
 from llava_chat.model.layouts.names import Layout, file_name, is_unread_layer
-from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.llava import LlavaConfig, LlavaModel, parameter_count
+from llava_chat.model.placement import Devices, connect, device_of, place, weight_bytes
+from llava_chat.model.quantization import Quantization, bits_of, prepare, put
 from llava_chat.model.sources import Headers, Sources
 from llava_chat.model.weight_files import (
     FLOAT_BYTES,
@@ -34,30 +36,47 @@ _HEAD = "language_model.lm_head.weight"
 
 
 def load_model(
-    sources: Sources, *, device: torch.device, dtype: torch.dtype, report: Report | None = None
+    sources: Sources,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    quantization: Quantization | None = None,
+    report: Report | None = None,
 ) -> LlavaModel:
     """The weights of a checkpoint in a model that never held others.
 
-    Raises CheckpointError when they are damaged, do not fit the configuration, or do not fit into
-    the memory.
+    dtype: None is what fits device and model. Raises CheckpointError when the weights are damaged,
+    do not fit the configuration, or do not fit into the memory.
     """
     config = sources.description.config
     headers = sources.headers()
     model = empty_model(config, headers)
     check_weights(model, headers, sources.located.folder)
     wanted = _wanted(model, headers)
-    with _memory_told(sources, wanted, device, dtype):
-        weights = dict(read_weights(wanted, device=device, dtype=dtype, report=report))
+    if dtype is None and quantization is not None:
+        dtype = quantization.dtype
+    dtype = dtype or auto_dtype(device, parameter_count(model))
+    if quantization is not None:
+        prepare(model, quantization, dtype)
+    devices = place(model, device, dtype)
+    with _memory_told(sources, weight_bytes(model, dtype), device, dtype):
+        weights: dict[str, Tensor] = {}
+        for name, weight in read_weights(
+            wanted, device=lambda name: device_of(name, devices), dtype=dtype, report=report
+        ):
+            if not put(model, name, weight):
+                weights[name] = weight
         if config.projector == "linear":
             fold_projector(weights)
         _take(model, weights)
-        _fill_buffers(model, device)
+        _fill_buffers(model, devices)
+    connect(model, devices)
     return model.eval()
 
 
 @contextmanager
 def _memory_told(
-    sources: Sources, wanted: Headers, device: torch.device, dtype: torch.dtype
+    sources: Sources, needed_bytes: int, device: torch.device, dtype: torch.dtype
 ) -> Iterator[None]:
     """Say how much memory the weights need when there is not enough."""
     try:
@@ -65,11 +84,13 @@ def _memory_told(
     except Exception as error:
         if not out_of_memory(error):
             raise
-        gigabytes = sum(header.count for header in wanted.values()) * dtype.itemsize / 1e9
+        gigabytes = needed_bytes / 1e9
         number_format = str(dtype).removeprefix("torch.")
         ways = "a smaller model or another --dtype"
         if device.type != "cpu":
             ways = "a smaller model, another --dtype or --device cpu"
+        if device.type == "cuda":
+            ways = "a smaller model, --quantize 4bit or --device cpu"
         raise CheckpointError(
             f"The model in {sources.located.folder} needs about {gigabytes:.1f} GB in "
             f"{number_format} on {device}, which has less memory left; use {ways}."
@@ -185,20 +206,27 @@ def fold_projector(weights: dict[str, Tensor]) -> None:
     weights["projector.bias"] = second @ shift + last
 
 
-def _fill_buffers(model: LlavaModel, device: torch.device) -> None:
+def _fill_buffers(model: LlavaModel, devices: Devices) -> None:
     """Compute what is in no file: positions and rotary frequencies, in float32 as always."""
     embeddings = model.tower.vision.embeddings
-    positions = torch.arange(embeddings.num_positions, device=device)
+    positions = torch.arange(embeddings.num_positions, device=device_of("tower", devices))
     embeddings.register_buffer("position_ids", positions.expand((1, -1)), persistent=False)
     language = model.language_model.model
-    language.rotary_emb = type(language.rotary_emb)(language.config).to(device)
+    rotary = device_of("language_model.model.rotary_emb", devices)
+    language.rotary_emb = type(language.rotary_emb)(language.config).to(rotary)
 
 
 def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     """(name in the file, weight on the CPU) for every weight, a linear projector as two layers.
 
-    Raises CheckpointError when a weight has a number that is not finite in `dtype`.
+    Raises CheckpointError when a weight has a number that is not finite in `dtype`, or the model is
+    quantised.
     """
+    if bits_of(model) is not None:
+        raise CheckpointError(
+            "A model in fewer bits cannot be saved, because its weights are rounded; load it "
+            "without --quantize."
+        )
     linear = model.config.projector == "linear"
     for name, weight in model.state_dict().items():
         if name == _HEAD and model.config.text.tie_word_embeddings:

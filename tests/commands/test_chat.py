@@ -97,7 +97,11 @@ def test_another_template_and_system_message_are_used(
         (("--image", __file__), 1, "test_chat.py"),
         (("--template", "vicuna"), 2, "There is no template 'vicuna'"),
         (("--device", "cuda:99"), 2, "--device"),
-        (("--quantize", "4bit"), 2, "--quantize 4bit is not available in this version"),
+        (
+            ("--quantize", "4bit", "--device", "cpu"),
+            2,
+            "--quantize 4bit needs a CUDA GPU: on cpu replies become slower",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -22,6 +22,7 @@ from llava_chat.errors import EngineError, LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.device import out_of_memory
 from llava_chat.model.llava import parameter_count
+from llava_chat.model.quantization import bits_of
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
 DEFAULT_MAX_WAITING = 32
@@ -135,6 +136,7 @@ def open_engine(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     template: str | None = None,
+    quantize: str = "none",
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     max_waiting: int = DEFAULT_MAX_WAITING,
 ) -> LocalEngine:
@@ -142,21 +144,26 @@ def open_engine(
 
     Raises CheckpointError, SettingError, UsageError for an unknown template.
     """
-    checkpoint = load_checkpoint(name, device=device, dtype=dtype, template=template)
+    checkpoint = load_checkpoint(
+        name, device=device, dtype=dtype, template=template, quantize=quantize
+    )
     return LocalEngine(checkpoint, cache_bytes=cache_bytes, max_waiting=max_waiting)
 
 
 def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
-    weight = next(checkpoint.model.language_model.parameters())
+    model = checkpoint.model
+    devices = dict.fromkeys(str(weight.device) for weight in model.parameters())
+    number_format = str(model.language_model.lm_head.weight.dtype).removeprefix("torch.")
+    bits = bits_of(model)
     return ModelInfo(
         id=checkpoint.id,
         revision=checkpoint.revision,
         template=checkpoint.template,
         context_tokens=context_tokens,
-        parameters=parameter_count(checkpoint.model),
+        parameters=parameter_count(model),
         description=checkpoint.description,
-        device=str(weight.device),
-        dtype=str(weight.dtype).removeprefix("torch."),
+        device=", ".join(devices),
+        dtype=f"{number_format}, layers in {bits} bits" if bits else number_format,
         padded_boxes=checkpoint.padded_boxes,
     )
 

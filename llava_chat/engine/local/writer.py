@@ -51,7 +51,8 @@ class Writer:
     ) -> None:
         self._checkpoint = checkpoint
         self._model = checkpoint.model
-        self._device = next(checkpoint.model.parameters()).device
+        # Of several devices this is where a prompt begins, and its logits come back to.
+        self._device = self._model.language_model.model.embed_tokens.weight.device
         self._context_tokens = context_tokens
         self._pause = pause
         self._features = FeatureCache(cache_bytes // _FEATURES_SHARE)
