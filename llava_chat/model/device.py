@@ -23,9 +23,6 @@ _SMALL_PARAMETERS = 250_000_000
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
-# What PyTorch says in a plain RuntimeError: on a CPU (Windows, Linux), and on MPS or in a driver.
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
-
 
 def choose_device(name: str = "auto") -> torch.device:
     """`auto` is the accelerator that is there, else the CPU. Raises SettingError."""
@@ -115,14 +112,3 @@ def cpu_has_bfloat16(capabilities: Mapping[str, Any]) -> bool:
     (False, False)
     """
     return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory was lacking, for which PyTorch has a class that it does not always use.
-
-    >>> out_of_memory(RuntimeError("MPS backend out of memory")), out_of_memory(RuntimeError("?"))
-    (True, False)
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)

@@ -1,6 +1,7 @@
 """Weights on disk: which files hold them, what their headers say, reading and writing them.
 
-Only safetensors: a pickle can run code while it is read. Imports torch, safetensors and errors.
+safetensors, or .bin files where there are none (pickled.py says how they are read safely). Imports
+torch, safetensors, the modules beside it, progress and errors.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llava_chat.errors import CheckpointError
-from llava_chat.progress import Report
+from llava_chat.model.file_names import PICKLED, SAFETENSORS, WeightNames
+from llava_chat.model.pickled import number_format, read_pickled
+from llava_chat.progress import Progress, Report
 
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
-SHARD_PATTERN = "model-*.safetensors"
+INDEX_NAME = SAFETENSORS.index
+SINGLE_NAME = SAFETENSORS.single
+SHARD_PATTERN = SAFETENSORS.shards
 
 _SHOWN_NAMES = 3
 
@@ -33,22 +36,22 @@ FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 @dataclass(frozen=True)
 class WeightHeader:
-    """What a file says of one weight before it is read. name: in the file."""
+    """What a file says of one weight before it is read. name: the one that it has there."""
 
-    name: str
     file: Path
+    name: str
     shape: tuple[int, ...]
     number_format: str
-
-    @property
-    def stored_bytes(self) -> int:
-        """How much of the file it takes."""
-        return self.count * FLOAT_BYTES.get(self.number_format, 1)
 
     @property
     def count(self) -> int:
         """How many numbers it holds."""
         return torch.Size(self.shape).numel()
+
+    @property
+    def stored_bytes(self) -> int:
+        """How long it is in the file; 1 byte a number where the format is not one that is read."""
+        return self.count * FLOAT_BYTES.get(self.number_format, 1)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -65,29 +68,40 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a checkpoint. Raises CheckpointError when one is not there."""
-    index = folder / INDEX_NAME
-    if index.is_file():
-        names = _index_names(index)
-    elif (folder / SINGLE_NAME).is_file():
-        names = [SINGLE_NAME]
-    else:
-        raise CheckpointError(_no_weights(folder))
-    # Path.is_file raises for a name that is too long for any file.
-    missing = [name for name in names if not os.path.isfile(folder / name)]
-    if missing:
-        raise CheckpointError(
-            f"{folder} lacks {briefly(missing)}, which its {INDEX_NAME} names; download it again."
-        )
-    return tuple(folder / name for name in names)
+    """The files of a model's weights, safetensors where there are any, else .bin.
+
+    A link is followed, as those of huggingface_hub's cache have to be; what is no regular file is
+    not there. Raises CheckpointError when one is not there.
+    """
+    for kind in (SAFETENSORS, PICKLED):
+        index = folder / kind.index
+        if index.is_file():
+            names = _index_names(index, kind)
+        elif (folder / kind.single).is_file():
+            names = [kind.single]
+        else:
+            continue
+        # Path.is_file raises for a name that is too long for any file.
+        missing = [name for name in names if not os.path.isfile(folder / name)]
+        if missing:
+            raise CheckpointError(
+                f"{folder} lacks {briefly(missing)}, which its {kind.index} names; download it "
+                "again."
+            )
+        return tuple(folder / name for name in names)
+    raise CheckpointError(_no_weights(folder))
 
 
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds a whole model's weights, by the names of its files."""
-    return any((folder / name).is_file() for name in (INDEX_NAME, SINGLE_NAME))
+    return any(
+        (folder / name).is_file()
+        for kind in (SAFETENSORS, PICKLED)
+        for name in (kind.index, kind.single)
+    )
 
 
-def _index_names(index: Path) -> list[str]:
+def _index_names(index: Path, kind: WeightNames) -> list[str]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no weight_map.")
@@ -95,47 +109,64 @@ def _index_names(index: Path) -> list[str]:
     for name in names:
         if Path(name).name != name or "\\" in name:
             raise CheckpointError(f"{index} names {name!r}, which lies outside its folder.")
-        if not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index} names {name!r}; only safetensors files are read.")
+        if not name.endswith(kind.suffix):
+            raise CheckpointError(f"{index} names {name!r}, which is no {kind.suffix} file.")
     return names
 
 
 def _no_weights(folder: Path) -> str:
-    if list(folder.glob(SHARD_PATTERN)):
-        return f"{folder} holds shards but no {INDEX_NAME}; it was not saved or copied completely."
-    if [*folder.glob("*.bin"), *folder.glob("*.pth")]:
-        return (
-            f"{folder} holds its weights as pickles (.bin), which can run code; only safetensors "
-            "files are read: convert it with transformers' save_pretrained."
-        )
+    for kind in (SAFETENSORS, PICKLED):
+        if list(folder.glob(kind.shards)):
+            return (
+                f"{folder} holds shards but no {kind.index}; it was not saved or copied completely."
+            )
+    single, indexed = f"{SINGLE_NAME} nor {PICKLED.single}", f"{INDEX_NAME}, {PICKLED.index}"
     return (
-        f"{folder} holds neither {SINGLE_NAME} nor {INDEX_NAME}; weights in other files (.bin) are "
-        "not read: convert them with transformers' save_pretrained."
+        f"{folder} holds neither {single}, nor shards and their {indexed}; weights in other files "
+        "are not read: convert them with transformers' save_pretrained."
     )
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:
     """Every weight of the files by its name there, without reading the numbers.
 
-    Raises CheckpointError for a file that is damaged or may not be read, or a name that stands in
-    two.
+    A name that ends in .safetensors is of that format, every other file is a .bin one. Raises
+    CheckpointError for a file that is damaged or may not be read, or a name that stands in two.
     """
     headers: dict[str, WeightHeader] = {}
     for file in files:
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 (it is no mapping)
-                    part = opened.get_slice(name)
-                    if name in headers:
-                        raise CheckpointError(f"{file} holds {name} a second time.")
-                    shape = tuple(part.get_shape())
-                    headers[name] = WeightHeader(name, file, shape, part.get_dtype())
-        except SafetensorError as error:
-            raise CheckpointError(_damaged(file, error)) from error
-        except OSError as error:
-            reason = error.strerror or one_line(error)
-            raise CheckpointError(f"{file} cannot be read: {reason}.") from error
+        for header in _file_headers(file):
+            if header.name in headers:
+                raise CheckpointError(f"{file} holds {header.name} a second time.")
+            headers[header.name] = header
     return headers
+
+
+def _file_headers(file: Path) -> list[WeightHeader]:
+    with _refused(file):
+        if file.suffix != SAFETENSORS.suffix:
+            return [
+                WeightHeader(file, name, tuple(weight.shape), number_format(weight))
+                for name, weight in read_pickled(file, numbers=False).items()
+            ]
+        with safe_open(file, framework="pt") as opened:
+            parts = [(name, opened.get_slice(name)) for name in opened.keys()]  # noqa: SIM118
+            return [
+                WeightHeader(file, name, tuple(part.get_shape()), part.get_dtype())
+                for name, part in parts
+            ]
+
+
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """Say in a sentence why a file cannot be read."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise CheckpointError(_damaged(file, error)) from error
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise CheckpointError(f"{file} cannot be read: {reason}.") from error
 
 
 def _damaged(file: Path, error: Exception) -> str:
@@ -152,27 +183,56 @@ def read_weights(
     dtype: torch.dtype | None,
     report: Report | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
-    """(key, weight) for every header, one at a time, converted on its way; None leaves its dtype.
+    """(key in `headers`, weight) for every header, one at a time, converted on its way.
 
-    device: where the weight of a name goes, which also converts it. Raises CheckpointError when a
-    weight has an infinite number or one that is not a number.
+    device: where the weight of a key goes, which also converts it. dtype: None leaves its own.
+    report: is told how many bytes of the files were read, after every weight. Raises
+    CheckpointError when a weight has an infinite number or one that is not a number, or its file
+    can no longer be read.
     """
+    total = sum(header.stored_bytes for header in headers.values())
+    done = 0
     for file in dict.fromkeys(header.file for header in headers.values()):
+        wanted = {key: header for key, header in headers.items() if header.file == file}
+        for key, weight in _file_weights(file, wanted, device, dtype):
+            check_finite(headers[key].name, weight, file)
+            yield key, weight
+            done += headers[key].stored_bytes
+            if report is not None:
+                report(Progress("reading the weights", done, total, "bytes"))
+
+
+def _file_weights(
+    file: Path,
+    wanted: Mapping[str, WeightHeader],
+    device: Callable[[str], torch.device],
+    dtype: torch.dtype | None,
+) -> Iterator[tuple[str, Tensor]]:
+    with _refused(file):
+        if file.suffix != SAFETENSORS.suffix:
+            held = read_pickled(file)
+            for key, header in wanted.items():
+                # A copy: two names may stand for the same numbers, and the file may be changed.
+                weight = held[header.name]
+                yield key, weight.to(device(key), dtype or weight.dtype, copy=True).contiguous()
+            return
         with safe_open(file, framework="pt") as opened:
-            for key, header in headers.items():
-                if header.file == file:
-                    weight = opened.get_tensor(header.name).to(device(key))
-                    weight = weight if dtype is None else weight.to(dtype)
-                    check_finite(header.name, weight)
-                    yield key, weight
+            for key, header in wanted.items():
+                weight = opened.get_tensor(header.name).to(device(key))
+                yield key, weight if dtype is None else weight.to(dtype)
 
 
-def check_finite(name: str, weight: Tensor) -> None:
-    """Raise CheckpointError when a weight holds an infinity or a NaN."""
+def check_finite(name: str, weight: Tensor, file: Path | None = None) -> None:
+    """Raise CheckpointError when a weight holds an infinity or a NaN. file: where it was read."""
+    if not weight.numel():
+        return
     low, high = weight.aminmax()  # one pass, no copy; a NaN comes out of both
     if not bool(torch.isfinite(low) & torch.isfinite(high)):
         kind = str(weight.dtype).removeprefix("torch.")
-        raise CheckpointError(f"The weight {name} has numbers that are not finite in {kind}.")
+        place = "" if file is None else f", in {file}"
+        raise CheckpointError(
+            f"The weight {name} has numbers that are not finite in {kind}{place}."
+        )
 
 
 def write_weights(

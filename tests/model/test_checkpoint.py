@@ -128,6 +128,31 @@ def test_other_generations_of_names_are_read(
     assert torch.equal(logits(load_checkpoint(str(tmp_path)).model), logits(made.model))
 
 
+@pytest.mark.parametrize("files", [1, 2])
+def test_weights_in_bin_files_are_the_same(saved: Path, files: int) -> None:
+    expected = load_checkpoint(str(saved))
+    weights: dict[str, torch.Tensor] = {}
+    for path in saved.glob("model*.safetensors"):
+        weights |= load_file(path)
+        path.unlink()
+    (saved / "model.safetensors.index.json").unlink()
+    if files == 1:
+        torch.save(weights, saved / "pytorch_model.bin")
+    else:
+        where: dict[str, str] = {}
+        for number in range(files):
+            shard = f"pytorch_model-{number + 1:05d}-of-{files:05d}.bin"
+            names = list(weights)[number::files]
+            torch.save({name: weights[name] for name in names}, saved / shard)
+            where |= dict.fromkeys(names, shard)
+        index = saved / "pytorch_model.bin.index.json"
+        index.write_text(json.dumps({"weight_map": where}))
+    loaded = load_checkpoint(str(saved))
+    assert loaded.revision != expected.revision
+    assert torch.equal(logits(loaded.model), logits(expected.model))
+    assert weights_of(loaded.model).keys() == weights_of(expected.model).keys()
+
+
 def test_what_transformers_saves_is_read(
     make_checkpoint: Make,
     make_twin: Callable[[LlavaModel], torch.nn.Module],

@@ -161,13 +161,11 @@ def test_configuration_that_is_no_object(saved: Path, text: str) -> None:
     assert "config.json" in refusal(saved)
 
 
-def test_no_weights_or_only_pickles(single: Path) -> None:
-    (single / "model.safetensors").rename(single / "pytorch_model.bin")
-    assert "only safetensors" in refusal(single)
-    (single / "pytorch_model.bin").unlink()
+def test_no_weights(single: Path) -> None:
+    (single / "model.safetensors").rename(single / "weights.gguf")
     sentence = refusal(single)
-    assert "holds neither model.safetensors nor" in sentence
-    assert ".bin" in sentence  # they are not downloaded, so a Hub's folder never holds them
+    assert "holds neither model.safetensors nor pytorch_model.bin" in sentence
+    assert "convert them" in sentence
 
 
 def test_incomplete_shards(saved: Path) -> None:
@@ -184,7 +182,7 @@ def test_incomplete_shards(saved: Path) -> None:
         ("../model.safetensors", "outside its folder"),
         ("/etc/passwd", "outside its folder"),
         ("..\\model.safetensors", "outside its folder"),
-        ("model.bin", "only safetensors"),
+        ("model.bin", "is no .safetensors file"),
     ],
 )
 def test_index_that_leads_elsewhere(saved: Path, name: str, expected: str) -> None:

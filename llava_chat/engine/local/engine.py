@@ -20,8 +20,8 @@ from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
 from llava_chat.errors import EngineError, LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
-from llava_chat.model.device import out_of_memory
 from llava_chat.model.llava import parameter_count
+from llava_chat.model.memory import out_of_memory
 from llava_chat.model.quantization import bits_of
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
