@@ -1,7 +1,7 @@
 """From the name of a model to the folder that holds it.
 
 Nothing is downloaded unless a Hub id was given, and only then huggingface_hub is imported. Imports
-errors, and where the assets are.
+`hub`, `file_names`, progress and errors, and where the assets are.
 """
 
 from __future__ import annotations
@@ -16,35 +16,23 @@ from typing import BinaryIO
 
 from llava_chat import ASSETS
 from llava_chat.errors import CheckpointError
+from llava_chat.model.file_names import COMPANIONS, WEIGHTS, is_one_of
+from llava_chat.model.hub import HubModel, hub_snapshot
 from llava_chat.progress import Report
 
 BUNDLED_NAME = "scenes"
 BUNDLED_FOLDER = ASSETS / BUNDLED_NAME
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model")
+_NAME = r"[A-Za-z0-9][\w.-]*"
+HUB_ID = re.compile(f"{_NAME}/{_NAME}(@{_NAME}(/{_NAME})*)?")
 
 WHOLE_BYTES = 2**30
 """Weights of at most so many bytes are read whole for their fingerprint: about a second."""
 
-# What is read beside the weights, by this project or by transformers' tokenizers.
-_READ_FILES = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.*",
-    "*.safetensors.index.json",
-)
-_WEIGHTS = "*.safetensors"
 _CHUNK_BYTES = 2**20
 _SAMPLE_BYTES = 2**14
+# At the end of a .bin file, a zip, stands a checksum of each of its parts: some 80 bytes a weight.
+_ZIP_END_BYTES = 2**18
 _MAX_HEADER_BYTES = 100_000_000  # the safetensors library refuses longer ones
 
 
@@ -64,17 +52,18 @@ class Located:
 def locate(name: str, *, download: bool = True, report: Report | None = None) -> Located:
     """Find `scenes`, a folder, or a Hub id, which is downloaded when `download` allows it.
 
-    Raises CheckpointError when there is no such model, or it may not be read.
+    A Hub id is `owner/name` or `owner/name@revision`. report: is told how much of a download is
+    here. Raises CheckpointError when there is no such model, or it may not be read.
     """
     try:
-        return _located(name, download)
+        return _located(name, download, report)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename or name} cannot be read: {error.strerror or error}."
         ) from error
 
 
-def _located(name: str, download: bool) -> Located:
+def _located(name: str, download: bool, report: Report | None) -> Located:
     if name == BUNDLED_NAME:
         if not BUNDLED_FOLDER.is_dir():
             raise CheckpointError(
@@ -92,25 +81,9 @@ def _located(name: str, download: bool) -> Located:
             f"There is no folder {name}; name `{BUNDLED_NAME}`, a folder, or a Hub id such as "
             "llava-hf/llava-1.5-7b-hf."
         )
-    snapshot = _snapshot(name, download)
-    return Located(snapshot, name, snapshot.name, from_hub=True)
-
-
-def _snapshot(hub_id: str, download: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        patterns = list(_HUB_FILES)
-        found = snapshot_download(hub_id, allow_patterns=patterns, local_files_only=not download)
-    # Each of its transports has exceptions of its own (a ReadTimeout, a ProxyError, Xet's), which
-    # share no base below Exception; and whatever failed, the model is not here.
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        how = "could not be downloaded" if download else "was not downloaded yet"
-        raise CheckpointError(
-            f"There is no folder {hub_id}, and the Hugging Face model of that name {how}: {reason}"
-        ) from error
-    return Path(found)
+    model = HubModel.named(name)
+    snapshot = hub_snapshot(model, download=download, report=report)
+    return Located(snapshot, model.id, snapshot.name, from_hub=True)
 
 
 def fingerprint(folder: Path) -> str:
@@ -118,11 +91,13 @@ def fingerprint(folder: Path) -> str:
 
     Weights of up to WHOLE_BYTES are read whole. Of larger ones, that would take too long; there
     the headers are read, and the beginning, middle and end of every tensor: weights that were
-    trained further differ everywhere, and a table of words that was extended does at its end.
-    Raises OSError when a file may not be read.
+    trained further differ everywhere, and a table of words that was extended does at its end. Of a
+    .bin file, its beginning, middle and end, where its checksums are. Raises OSError when a file
+    may not be read.
     """
-    weights = sorted(path for path in folder.glob(_WEIGHTS) if path.is_file())
-    others = sorted({path for name in _READ_FILES for path in folder.glob(name) if path.is_file()})
+    there = sorted(path for path in folder.iterdir() if path.is_file())
+    weights = [path for path in there if is_one_of(path.name, WEIGHTS)]
+    others = [path for path in there if is_one_of(path.name, (*COMPANIONS, "*.index.json"))]
     whole = sum(path.stat().st_size for path in weights) <= WHOLE_BYTES
     digest = hashlib.sha256()
     for path in (*others, *weights):
@@ -137,6 +112,14 @@ def fingerprint(folder: Path) -> str:
 
 
 def _samples(opened: BinaryIO, size: int) -> list[tuple[int, int]]:
+    """(start, end) of what is read of a large file of weights."""
+    if str(opened.name).endswith(".safetensors"):
+        return _tensor_samples(opened, size)
+    starts = (0, size // 2, max(size - _ZIP_END_BYTES, 0))
+    return [(start, min(start + _ZIP_END_BYTES, size)) for start in starts]
+
+
+def _tensor_samples(opened: BinaryIO, size: int) -> list[tuple[int, int]]:
     """(start, end) of what is read of a large safetensors file, in the order of their place.
 
     Layout: 8 bytes with the header's length, the header in JSON, the tensors

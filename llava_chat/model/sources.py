@@ -127,7 +127,7 @@ def find_sources(
     adapter: a LoRA adapter, or a projector alone, to put on the model. is_delta: it is about to be
     added to what it is a delta to. Raises CheckpointError when a part is not here or does not fit.
     """
-    known = published(name)
+    known = published(name.partition("@")[0])
     if known is not None and known.convert_first and not is_delta:
         raise CheckpointError(
             f"{name} is a delta to LLaMA, no model by itself; make one of it with "

@@ -4,14 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx2
 import pytest
 import torch
-from huggingface_hub.errors import XetDownloadError
 from safetensors.torch import save_file
 
-from llava_chat.errors import CheckpointError
-from llava_chat.model.location import WHOLE_BYTES, fingerprint, locate
+from llava_chat.model.location import WHOLE_BYTES, fingerprint
 
 MEGABYTE = 2**20
 PROJECTOR_BYTES = 64
@@ -67,6 +64,33 @@ def test_another_small_tensor_changes_a_large_model(tmp_path: Path) -> None:
     assert len(set(prints)) == 5
     write_at(path, data + HUGE_BYTES // 3, b"!")  # between the samples: it is not read whole
     assert fingerprint(tmp_path) == prints[-1]
+
+
+def test_any_number_of_a_large_bin_file_changes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the checksums at its end; large is here above a megabyte, for the test's speed."""
+    monkeypatch.setattr("llava_chat.model.location.WHOLE_BYTES", MEGABYTE)
+    prints = set()
+    for place in (None, 0, MEGABYTE + 7, 2 * MEGABYTE - 1):
+        weights = {"a": torch.zeros(2 * MEGABYTE), "b": torch.zeros(16)}
+        if place is not None:
+            weights["a"][place] = 1
+        torch.save(weights, tmp_path / "pytorch_model.bin")
+        prints.add(fingerprint(tmp_path))
+    assert len(prints) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mm_projector.bin", "non_lora_trainables.bin", "adapter_model.bin", "adapter_config.json"],
+)
+def test_the_parts_of_a_checkpoint_count_too(saved: Path, name: str) -> None:
+    prints = {fingerprint(saved)}
+    for content in ("a", "b"):
+        (saved / name).write_text(content)
+        prints.add(fingerprint(saved))
+    assert len(prints) == 3
 
 
 def with_length(header: bytes) -> bytes:
@@ -129,35 +153,3 @@ def test_what_is_read_with_the_weights_counts_and_nothing_else(
 def test_a_copy_has_the_fingerprint_of_its_original(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "copy")
     assert fingerprint(tmp_path / "copy") == fingerprint(saved)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        httpx2.ReadTimeout("The read operation timed out"),
-        httpx2.ProxyError("403 Forbidden"),
-        XetDownloadError("Data was lost"),
-        ConnectionError("Network is unreachable\nand more"),
-        httpx2.ReadTimeout(""),
-    ],
-)
-def test_a_download_that_fails_is_told_in_one_sentence(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> str:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-    with pytest.raises(CheckpointError) as told:
-        locate("nobody-here/no-such-model")
-    reason = str(error).split("\n")[0] or type(error).__name__
-    assert str(told.value).endswith(f"could not be downloaded: {reason}")
-
-
-def test_a_download_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object, **__: object) -> str:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        locate("nobody-here/no-such-model")
