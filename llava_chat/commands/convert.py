@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llava_chat.commands.progress import ProgressLine
+from llava_chat.progress import ProgressLine
 from llava_chat.model.conversion import convert
 
 

@@ -16,7 +16,6 @@ from transformers import LlamaConfig
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.model import quantization
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from llava_chat.model.config_files import read_config
 from llava_chat.model.llava import LlavaModel, parameter_count
 from llava_chat.model.quantization import (
     Bits,
@@ -25,6 +24,7 @@ from llava_chat.model.quantization import (
     quantised_layers,
     quantize_kind,
 )
+from llava_chat.model.sources import Search, find_sources
 from llava_chat.model.weights import load_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -59,9 +59,9 @@ def folder(
 def loaded(folder: Path, bits: Bits | None = None) -> LlavaModel:
     if bits is not None:
         pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
-    config, _ = read_config(folder)
     kind = Quantization(bits) if bits else None
-    return load_model(folder, config, device=CPU, dtype=torch.float32, quantization=kind)
+    sources = find_sources(str(folder), Search())
+    return load_model(sources, device=CPU, dtype=torch.float32, quantization=kind)
 
 
 @pytest.mark.parametrize(("bits", "bound"), [(8, 0.05), (4, 0.3)])
