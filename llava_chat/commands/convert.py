@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from llava_chat.progress import ProgressLine
 from llava_chat.model.conversion import convert
+from llava_chat.progress import ProgressLine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -104,12 +104,12 @@ def load_checkpoint(
     description = sources.description
     pixels = Preprocessing.read(read_processor_settings(sources.folder), description.config)
     tokenizer = load_tokenizer(sources.folder, description)
-    spoken = template or choose_template(description, tokenizer, sources.located.id)
+    spoken = choose_template(description, tokenizer, sources.located.id, asked=template)
     model = load_model(
         sources, device=target, dtype=number_format, quantization=quantization, report=report
     )
-    if sources.adapter is not None:
-        apply_adapter(model, sources.adapter.folder)
+    if sources.lora is not None:
+        apply_adapter(model, sources.lora)
     own = description.own
     return Checkpoint(
         model,

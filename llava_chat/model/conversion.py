@@ -25,9 +25,7 @@ from llava_chat.errors import CheckpointError
 from llava_chat.model.adapters import (
     Adapter,
     check_adapter,
-    linear_shapes,
     merged_weight,
-    read_adapter,
 )
 from llava_chat.model.companions import write_companions
 from llava_chat.model.layouts.description import Description
@@ -61,6 +59,7 @@ ROWS_FIELD = "vocabulary_rows"
 _ROWS_MULTIPLE = 64  # llava-hf pads the table of words to it
 _WORDS = "language_model.model.embed_tokens.weight"
 _TABLES = (_WORDS, "language_model.lm_head.weight")
+_CPU = torch.device("cpu")
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -102,11 +101,11 @@ def convert(
     sources = find_sources(source, search, adapter=adapter, is_delta=base is not None)
     description, headers = sources.description, sources.headers()
     tokenizer = load_tokenizer(sources.folder, description)
-    spoken = template or choose_template(description, tokenizer, sources.located.id)
+    spoken = choose_template(description, tokenizer, sources.located.id, asked=template)
     written = _described(description, tokenizer, layout, spoken)
     change = _Change(
         {} if base is None else named_headers(weight_files(search.find(base).folder)),
-        None if sources.adapter is None else read_adapter(sources.adapter.folder),
+        sources.lora,
         written.config.text.vocab_size,
     )
     _check(sources, headers, change, target)
@@ -157,7 +156,7 @@ def _check(sources: Sources, headers: Headers, change: _Change, target: Path) ->
     model = empty_model(sources.description.config, headers)
     check_weights(model, headers, sources.located.folder)
     if change.adapter is not None:
-        check_adapter(change.adapter, linear_shapes(model))
+        check_adapter(change.adapter, model)
     for name, header in change.under.items():
         delta = headers.get(name)
         same = delta is not None and delta.shape == header.shape
@@ -185,10 +184,10 @@ def _changed(
 ) -> Iterator[tuple[str, Tensor]]:
     """(name in LlavaModel, weight as it is to be written), one at a time."""
     lora = {} if change.adapter is None else change.adapter.read(torch.float32)
-    for name, weight in read_weights(headers, device=_on_cpu, dtype=None, report=report):
+    for name, weight in read_weights(headers, device=_CPU, dtype=None, report=report):
         if name in change.under:
             weight = _added(weight, change.under[name])
-        module = name.removeprefix("language_model.").removesuffix(".weight")
+        module = name.removesuffix(".weight")
         if change.adapter is not None and (module, "lora_A") in lora:
             weight = merged_weight(weight, change.adapter, module, lora)
         yield name, _with_rows(weight, change.rows) if name in _TABLES else weight
@@ -198,14 +197,10 @@ def _added(delta: Tensor, header: WeightHeader) -> Tensor:
     """Delta + LLaMA's weight; where the delta has more rows, only on those that both have
     (haotian-liu/LLaVA, llava/model/apply_delta.py).
     """
-    ((_, under),) = read_weights({"": header}, device=_on_cpu, dtype=delta.dtype)
+    ((_, under),) = read_weights({"": header}, device=_CPU, dtype=delta.dtype)
     added = delta.clone()
     added[: under.shape[0]] += under
     return added
-
-
-def _on_cpu(_: str) -> torch.device:
-    return torch.device("cpu")
 
 
 def _with_rows(table: Tensor, rows: int) -> Tensor:

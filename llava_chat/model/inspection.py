@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.adapters import check_adapter, linear_shapes, read_adapter
+from llava_chat.model.adapters import check_adapter
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.reading import read_processor_settings
@@ -110,8 +110,8 @@ def inspect_checkpoint(
         headers = sources.headers()
         model = empty_model(description.config, headers)
         problems += compare_weights(model, headers)
-        if sources.adapter is not None:
-            check_adapter(read_adapter(sources.adapter.folder), linear_shapes(model))
+        if sources.lora is not None:
+            check_adapter(sources.lora, model)
     with _listed(problems):
         Preprocessing.read(read_processor_settings(sources.folder), description.config)
     template: str | None = None

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from llava_chat.errors import CheckpointError
+from llava_chat.model.adapters import Adapter, read_adapter
+from llava_chat.model.file_names import ADAPTER_CONFIG_NAME, NON_LORA_NAME, PROJECTOR_NAME
 from llava_chat.model.layouts.description import CONFIG_NAME, Description
 from llava_chat.model.layouts.names import model_name
 from llava_chat.model.layouts.original import is_original
@@ -32,9 +34,8 @@ from llava_chat.model.weight_files import (
 )
 from llava_chat.progress import Report
 
-ADAPTER_CONFIG = "adapter_config.json"
 # What the authors' training writes beside, or instead of, the language model's weights.
-_PROJECTOR_FILES = ("mm_projector.bin", "non_lora_trainables.bin")
+_PROJECTOR_FILES = (PROJECTOR_NAME, NON_LORA_NAME)
 
 Headers = Mapping[str, WeightHeader]
 
@@ -100,11 +101,16 @@ class Sources:
     @property
     def adapter(self) -> Located | None:
         """The part that is a LoRA adapter, None when there is none."""
-        is_lora = self.on_top and (self.on_top.folder / ADAPTER_CONFIG).is_file()
+        is_lora = self.on_top and (self.on_top.folder / ADAPTER_CONFIG_NAME).is_file()
         return self.on_top if is_lora else None
 
+    @cached_property
+    def lora(self) -> Adapter | None:
+        """The LoRA adapter. Raises CheckpointError when it cannot be read."""
+        return None if self.adapter is None else read_adapter(self.adapter.folder)
+
     def headers(self) -> dict[str, WeightHeader]:
-        """Every weight but an adapter's by its name in LlavaModel; of two parts the later one's.
+        """Every weight but a LoRA's matrices by its name in LlavaModel; of two parts the later's.
 
         Raises CheckpointError when a file, or the tower, is not here or damaged.
         """
@@ -116,6 +122,7 @@ class Sources:
             headers |= {name: each for name, each in found.items() if name.startswith("tower.")}
         if self.on_top is not None:
             headers |= named_headers(_projector_files(self.on_top.folder))
+            headers |= self.lora.whole if self.lora else {}
         return headers
 
 
@@ -152,7 +159,7 @@ def find_sources(
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a language model, not only what goes on top of one."""
     return has_weights(folder) or not (
-        (folder / ADAPTER_CONFIG).is_file() or _projector_files(folder)
+        (folder / ADAPTER_CONFIG_NAME).is_file() or _projector_files(folder)
     )
 
 
@@ -161,7 +168,7 @@ def base_name(folder: Path) -> str:
 
     Raises CheckpointError when they do not.
     """
-    fields = ((ADAPTER_CONFIG, "base_model_name_or_path"), (CONFIG_NAME, "_name_or_path"))
+    fields = ((ADAPTER_CONFIG_NAME, "base_model_name_or_path"), (CONFIG_NAME, "_name_or_path"))
     for file, field in fields:
         if (folder / file).is_file():
             name = read_json(folder / file).get(field)

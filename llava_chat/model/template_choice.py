@@ -9,29 +9,35 @@ how answers came out wrong unnoticed (https://github.com/haotian-liu/LLaVA/issue
 from __future__ import annotations
 
 from collections.abc import Set
+from contextlib import suppress
 
 from transformers import MistralConfig, PreTrainedTokenizerBase, Qwen2Config
 
-from llava_chat.errors import CheckpointError
+from llava_chat.errors import CheckpointError, UsageError
 from llava_chat.model.layouts.description import CONFIG_NAME, OWN_FIELD, Description
 from llava_chat.model.published import published
 from llava_chat.templates import DEFAULT_TEMPLATE, TEMPLATES, with_picture_marks
 
 
 def choose_template(
-    description: Description, tokenizer: PreTrainedTokenizerBase, model_id: str
+    description: Description,
+    tokenizer: PreTrainedTokenizerBase,
+    model_id: str,
+    *,
+    asked: str | None = None,
 ) -> str:
-    """The template of a checkpoint: its own field, that of the published id, or what its kind has.
+    """The template that is asked for, or the checkpoint's: its own field, that of the published
+    id, or what its kind has. With marks around pictures where the model was trained with them.
 
     Raises CheckpointError naming --template when it cannot be known.
     """
-    if description.template is not None:
-        return description.template
     known = published(model_id)
-    named = known.template if known else None
+    named = asked or description.template or (known.template if known else None)
     if named is None:
         named = _of_its_kind(description, tokenizer.get_vocab().keys(), model_id)
-    return with_picture_marks(named) if description.picture_marks else named
+    with suppress(UsageError):  # there is none with marks, or it has them
+        return with_picture_marks(named) if description.picture_marks else named
+    return named
 
 
 def _of_its_kind(description: Description, tokens: Set[str], model_id: str) -> str:

@@ -179,22 +179,23 @@ def _damaged(file: Path, error: Exception) -> str:
 def read_weights(
     headers: Mapping[str, WeightHeader],
     *,
-    device: Callable[[str], torch.device],
+    device: torch.device | Callable[[str], torch.device],
     dtype: torch.dtype | None,
     report: Report | None = None,
 ) -> Iterator[tuple[str, Tensor]]:
     """(key in `headers`, weight) for every header, one at a time, converted on its way.
 
-    device: where the weight of a key goes, which also converts it. dtype: None leaves its own.
+    device: where they go, or where the weight of a key goes. dtype: None leaves its own.
     report: is told how many bytes of the files were read, after every weight. Raises
     CheckpointError when a weight has an infinite number or one that is not a number, or its file
     can no longer be read.
     """
     total = sum(header.stored_bytes for header in headers.values())
     done = 0
+    place = device if callable(device) else lambda _: device
     for file in dict.fromkeys(header.file for header in headers.values()):
         wanted = {key: header for key, header in headers.items() if header.file == file}
-        for key, weight in _file_weights(file, wanted, device, dtype):
+        for key, weight in _file_weights(file, wanted, place, dtype):
             check_finite(headers[key].name, weight, file)
             yield key, weight
             done += headers[key].stored_bytes
