@@ -37,7 +37,8 @@ class Template:
     Special tokens may stand in them.
     acknowledged: what the assistant says to the pictures, when they make an exchange of their own.
     user_text: False where only a turn's pictures are shown, not its words (stage 1).
-    trim: white space at both ends of a message is dropped.
+    trim: white space at both ends of a message is dropped; so is the last picture_close, which has
+    to be white space, where no words follow.
     special: the strings above that are one token each; they are never read from a person's text.
     markers: the strings above that are ordinary text and yet tell who speaks.
     bos: the prompt begins with the tokenizer's BOS, whether or not the tokenizer adds it unasked.

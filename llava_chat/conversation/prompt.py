@@ -102,20 +102,22 @@ def _system(conversation: Conversation, template: Template) -> Iterator[Segment]
         yield from _own(template.system_close, template)
 
 
-def _user(conversation: Conversation, place: int, template: Template) -> Iterator[Segment]:
-    turn = conversation.turns[place]
+def _user(conversation: Conversation, turn_place: int, template: Template) -> Iterator[Segment]:
+    turn = conversation.turns[turn_place]
     yield from _own(template.user_open, template)
-    if template.system_inside and place == 0:
+    if template.system_inside and turn_place == 0:
         yield from _system(conversation, template)
-    for picture in turn.images:
+    words = _words(turn.text, template)
+    for place, picture in enumerate(turn.images, start=1):
         yield from _own(template.picture_open, template)
         yield Segment("picture", PICTURE, picture=picture)
-        yield from _own(template.picture_close, template)
+        if words or place < len(turn.images) or not template.trim:
+            yield from _own(template.picture_close, template)
     if turn.images and template.acknowledged:
         acknowledged = f"{template.user_close}{template.assistant_open}{template.acknowledged}"
         yield from _own(f"{acknowledged}{template.end}{template.user_open}", template)
     if template.user_text:
-        yield Segment("user", _words(turn.text, template))
+        yield Segment("user", words)
     yield from _own(template.user_close, template)
 
 

@@ -75,12 +75,15 @@ def _system(template: Template) -> str:
 
 
 def _pictures(template: Template) -> str:
-    around = f"{template.picture_open}{PICTURE}{template.picture_close}"
+    close = _says(template.picture_close)
+    if template.trim:
+        close = f"{{%- if not loop.last or text_of(message) | trim -%}}\n{close}{{%- endif -%}}\n"
     counted = (
         "{%- set seen = namespace(pictures=0) -%}\n"
         "{%- if message['content'] is not string -%}\n"
         "{%- for part in message['content'] if part['type'] == 'image' -%}\n"
-        f"{{%- set seen.pictures = seen.pictures + 1 -%}}{_says(around)}"
+        "{%- set seen.pictures = seen.pictures + 1 -%}\n"
+        f"{_says(template.picture_open + PICTURE)}{close}"
         "{%- endfor -%}\n{%- endif -%}\n"
     )
     if not template.acknowledged:

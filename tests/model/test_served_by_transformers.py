@@ -130,10 +130,12 @@ def test_transformers_generates_from_a_conversation_in_one_call(
 @pytest.mark.parametrize("name", TEMPLATES)
 @pytest.mark.parametrize("system", [None, "Be kind.", ""])
 @pytest.mark.parametrize("pictures", [0, 1, 2])
+@pytest.mark.parametrize("asked", ["What is in the picture?", ""])
 def test_the_chat_template_writes_our_prompt(
-    llama_like: PreTrainedTokenizerFast, name: str, system: str | None, pictures: int
+    llama_like: PreTrainedTokenizerFast, name: str, system: str | None, pictures: int, asked: str
 ) -> None:
-    messages = as_messages(TALK, pictures)
+    talk = (("user", asked), *TALK[1:])
+    messages = as_messages(talk, pictures)
     if system is not None:
         messages.insert(0, {"role": "system", "content": system})
     template = TEMPLATES[name]
@@ -143,5 +145,5 @@ def test_the_chat_template_writes_our_prompt(
         add_generation_prompt=True,
         tokenize=False,
     )
-    expected = prompt(as_conversation(TALK, [noise(2, 2)] * pictures, system), name)
+    expected = prompt(as_conversation(talk, [noise(2, 2)] * pictures, system), name)
     assert rendered == ("<s>" if template.bos and not template.open else "") + expected
