@@ -7,8 +7,8 @@ A prompt is cut at special tokens and pictures, and each piece is tokenised by i
 reference does it (haotian-liu/LLaVA): with a SentencePiece tokenizer every piece so begins with the
 word-start mark. Within a piece, a second cut lies between the template's text and a person's. It
 goes before the space between them, where no token of these tokenizers reaches across, so the ids
-are those of the whole piece (unless a message ends in a space and the vocabulary has a token of
-two); and where a message would change how a marker is tokenised, it cannot.
+are those of the whole piece; and where a message would change how a marker is tokenised (one that
+ends in a space, before `###`), it cannot.
 """
 
 from __future__ import annotations
@@ -159,11 +159,18 @@ def _end_id(tokenizer: Tokenizer, template: str) -> int | None:
 def _placed(parts: Sequence[Segment]) -> tuple[Segment, ...]:
     """The same text, with the spaces between template and words on the side of the words.
 
+    Behind them only where the template has nothing else: a space that begins a marker is its own.
+
     >>> [each.text for each in _placed((Segment("template", "USER: "), Segment("user", "Hi")))]
     ['USER:', ' Hi']
     """
     placed: list[Segment] = []
     for part in parts:
+        if placed and part.kind == "template" and not part.text.strip(" "):
+            last = placed[-1]
+            if last.kind in _WORDS and last.learned == part.learned and last.token_ids is None:
+                placed[-1] = replace(last, text=last.text + part.text)
+                continue
         if placed and placed[-1].kind == "template" and part.kind in _WORDS:
             before = placed.pop()
             kept = before.text.rstrip(" ")
@@ -199,7 +206,11 @@ class _Encoder:
         bare = json.loads(backend.to_str())
         bare |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
         self._bare = Backend.from_str(json.dumps(bare))
-        self._marks_words = "".join(self._bare.encode("a").tokens).startswith(_WORD_START_MARKS)
+        word = "".join(self._bare.encode("a").tokens)
+        self._marks_words = word.startswith(_WORD_START_MARKS)
+        self._spaces_are_marks = (
+            word.startswith("\u2581") and "".join(self._bare.encode(" a").tokens) == word
+        )
         self._kept = lru_cache(maxsize=_PIECES_KEPT)(self._ids)
         self._spelled = lru_cache(maxsize=64)(self._characters)
         self._marker_ids = lru_cache(maxsize=64)(self._marker_ids_unkept)
@@ -254,7 +265,9 @@ class _Encoder:
 
     def _plain(self, text: str, apart: bool) -> Ids:
         if apart or not self._marks_words:
-            return tuple(self._bare.encode(text).ids)
+            # SentencePiece adds the mark before a space too, transformers 5 takes it for the mark.
+            added = " " if self._spaces_are_marks and text.startswith((" ", "\u2581")) else ""
+            return tuple(self._bare.encode(added + text).ids)
         for before in _UNJOINED:  # and take away what stands for it: no word-start mark is added
             prefix = self._bare.encode(before).ids
             ids = self._bare.encode(before + text).ids

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from llava_chat.conversation import TEMPLATES, Conversation, Turn, prompt
@@ -51,44 +49,7 @@ def talk(pictures: tuple[Picture, ...] = ()) -> Conversation:
     )
 
 
-# Against what is known from outside
-
-
-def excerpt_of_llama() -> PreTrainedTokenizerFast:
-    """The few entries of LLaMA's vocabulary, with their ids there, that the facts below use."""
-    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2, "<0x0A>": 13, "▁": 29871, ":": 29901}
-    vocab |= {"A": 29909, "U": 29965, "S": 29903, "E": 29923, "R": 29934, "I": 29902, "T": 29911}
-    vocab |= {"N": 29940, "h": 29882, "i": 29875, "W": 29956, "a": 29874, "t": 29873}
-    vocab |= {"▁A": 319, "US": 3308, "▁US": 3148, "ER": 1001, "hi": 2918, "▁hi": 7251}
-    vocab |= {"SS": 1799, "IS": 3235, "IST": 9047, "AN": 2190, "ANT": 13566}
-    vocab |= {"at": 271, "hat": 2455, "What": 5618}
-    merges = ["h i", "a t", "E R", "▁ A", "U S", "A N", "S S", "I S", "h at", "▁ US", "▁ hi"]
-    merges += ["W hat", "IS T", "AN T"]
-    model = BPE(
-        vocab, [(a, b) for a, b in map(str.split, merges)], byte_fallback=True, unk_token="<unk>"
-    )
-    backend = Tokenizer(model)
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
-
-
-def test_ids_of_the_reference(pictures: tuple[Picture, ...]) -> None:
-    tokenizer = excerpt_of_llama()
-    asked = Conversation((Turn("user", "What", pictures[:1]),), system="A")
-    assert tokens(asked, tokenizer, "vicuna_v1").ids == (
-        *(1, 319, 3148, 1001, 29901, 29871),  # "A USER: "
-        IMAGE_ID,
-        *(29871, 13, 5618),  # "\nWhat"
-        *(319, 1799, 9047, 13566, 29901),  # " ASSISTANT:"
-    )
-    answered = (Turn("user", "hi"), Turn("assistant", "hi"), Turn("user", "hi"))
-    assert tokens(Conversation(answered, system=""), tokenizer, "vicuna_v1").ids[-11:] == (
-        *(7251, 2),
-        *(3148, 1001, 29901, 7251),  # "USER: hi" after "</s>"
-        *(319, 1799, 9047, 13566, 29901),
-    )
+# Against what is known from outside (more of it in test_token_ids.py)
 
 
 def by_the_references_rule(text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
