@@ -14,6 +14,7 @@ from transformers.utils.import_utils import is_protobuf_available, is_sentencepi
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.layouts.description import CONFIG_NAME, Description
+from llava_chat.model.sentencepiece_file import MODEL_NAME, read_sentencepiece
 from llava_chat.model.weight_files import briefly, one_line, read_json
 from llava_chat.templates import PICTURE
 
@@ -30,11 +31,16 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
     if path.is_file() and "auto_map" in read_json(path):
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder,
-            config=description.config.text,  # or it reads config.json, and warns of what it is not
-            local_files_only=True,
-            trust_remote_code=False,
+        # Without a config it reads config.json, and warns of what that is not.
+        tokenizer = (
+            AutoTokenizer.from_pretrained(
+                folder,
+                config=description.config.text,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+            if _is_written_out(folder)
+            else read_sentencepiece(folder)
         )
     except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
         raise CheckpointError(
@@ -89,9 +95,9 @@ def check_tokenizer_files(folder: Path) -> None:
 
     transformers says of both that tiktoken is missing.
     """
-    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+    if _is_written_out(folder):
         return
-    if not (folder / "tokenizer.model").is_file():
+    if not (folder / MODEL_NAME).is_file():
         raise CheckpointError(f"{folder} holds no tokenizer.json; download it again.")
     needed = {
         "sentencepiece": is_sentencepiece_available(),
@@ -100,9 +106,14 @@ def check_tokenizer_files(folder: Path) -> None:
     lacking = [package for package, is_there in needed.items() if not is_there]
     if lacking:
         raise CheckpointError(
-            f"{folder} holds only a tokenizer.model: `pip install {' '.join(lacking)}` to read it, "
+            f"{folder} holds only a {MODEL_NAME}: `pip install {' '.join(lacking)}` to read it, "
             "or save it once elsewhere with transformers' AutoTokenizer to get a tokenizer.json."
         )
+
+
+def _is_written_out(folder: Path) -> bool:
+    """Whether the tokenizer is there as it is used, not to be converted."""
+    return any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
 
 
 def _check_picture_token(
