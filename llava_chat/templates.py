@@ -183,7 +183,7 @@ def _mmtag(base: Template, name: str) -> Template:
 
 
 def _with_marks(base: Template) -> Template:
-    """`base` with every picture between two tokens, as the demo and run_llava write it."""
+    """`base` with every picture between two tokens, as llava/serve and llava/eval write it."""
     return replace(
         base,
         name=base.name + _MARKED,
@@ -203,7 +203,6 @@ _V1_LINE = (
 )
 _ALL = (
     *_V1_LINE,
-    *(_with_marks(each) for each in _V1_LINE),
     _LLAMA_2,
     replace(_LLAMA_2, name="mistral_instruct", system="", again="", special=("</s>",)),
     _MPT,
@@ -218,6 +217,7 @@ _ALL = (
     ),
     _LLAMA_3,
     _PLAIN,
+    *(_with_marks(each) for each in _V1_LINE),
 )
 
 TEMPLATES: Mapping[str, Template] = MappingProxyType({each.name: each for each in _ALL})
@@ -235,9 +235,9 @@ def template_named(name: str) -> Template:
     >>> template_named("vicuna")
     Traceback (most recent call last):
     llava_chat.errors.UsageError: There is no template 'vicuna'. Choose one of llava_v0, v0_mmtag, \
-llava_v1, v1_mmtag, vicuna_v1, llava_v0_im_start_end, v0_mmtag_im_start_end, \
-llava_v1_im_start_end, v1_mmtag_im_start_end, vicuna_v1_im_start_end, llava_llama_2, \
-mistral_instruct, mpt, chatml_direct, qwen_1_5, llava_llama_3, plain.
+llava_v1, v1_mmtag, vicuna_v1, llava_llama_2, mistral_instruct, mpt, chatml_direct, qwen_1_5, \
+llava_llama_3, plain, llava_v0_im_start_end, v0_mmtag_im_start_end, llava_v1_im_start_end, \
+v1_mmtag_im_start_end, vicuna_v1_im_start_end.
     """
     if name not in TEMPLATES:
         known = ", ".join(TEMPLATES)
@@ -246,10 +246,11 @@ mistral_instruct, mpt, chatml_direct, qwen_1_5, llava_llama_3, plain.
 
 
 def with_picture_marks(name: str) -> str:
-    """The template for a model of that template that was trained with `<im_start>`, `<im_end>`
-    around every picture (`mm_use_im_start_end` in its config.json). Raises UsageError where there
-    is none: only LLaVA v1's own line has them, and of it not stage 1 (`plain`), for which the
-    reference throws everything but the picture itself away.
+    """That template with `<im_start>` and `<im_end>` around every picture, for a model that was so
+    trained (`mm_use_im_start_end` in its config.json); one that has them stays as it is.
+
+    Raises UsageError where there is none: only LLaVA v1's own line has them, and of it not stage 1
+    (`plain`), for which the reference throws everything but the picture itself away.
 
     >>> with_picture_marks("vicuna_v1")
     'vicuna_v1_im_start_end'
@@ -258,7 +259,9 @@ def with_picture_marks(name: str) -> str:
     llava_chat.errors.UsageError: The template 'plain' has no variant with <im_start> and <im_end> \
 around the pictures; llava_v0, v0_mmtag, llava_v1, v1_mmtag, vicuna_v1 have one.
     """
-    marked = template_named(name).name + _MARKED
+    if _IM_START in template_named(name).special:
+        return name
+    marked = name + _MARKED
     if marked not in TEMPLATES:
         known = ", ".join(each.name for each in _V1_LINE)
         raise UsageError(

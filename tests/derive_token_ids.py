@@ -2,9 +2,11 @@
 
 A prompt is split at its pictures and special tokens, SentencePiece itself tokenises each piece, and
 one BOS goes before all: `tokenizer_image_token` of haotian-liu/LLaVA, on transformers' slow LLaMA
-tokenizer of that time (4.28 to 4.37 were held against these ids). The prompts stand in the file
-already; they are what llava/conversation.py of llava-torch 1.2.2.post1 writes, and for `qwen_1_5`
-and `llava_llama_3` that of LLaVA-VL/LLaVA-NeXT with Meta's chat template.
+tokenizer of that time. The two together, llava-torch 1.2.2.post1 on transformers 4.37.2, give every
+one of these ids but where a case says "differs"; transformers before 4.34 gives them too, but ate
+white space beside `<im_start>` and `<im_end>`. The prompts stand in the file already; they are what
+that llava/conversation.py writes, and for `qwen_1_5` and `llava_llama_3` what LLaVA-VL/LLaVA-NeXT's
+does, with Meta's chat template.
 
     pip install sentencepiece
     python tests/derive_token_ids.py TOKENIZER.model
