@@ -81,15 +81,17 @@ def byte_level_tokenizer(
 
 @pytest.fixture(scope="session")
 def make_llama_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
-    """Build a tokenizer of LLaMA's kind, with `<image>` and its marks as added special tokens."""
+    """Build a tokenizer of LLaMA's kind, with `<image>` and others as added special tokens."""
 
-    def make(prepend_scheme: str = "always", adds_bos: bool = False) -> PreTrainedTokenizerFast:
+    def make(
+        prepend_scheme: str = "always", adds_bos: bool = False, added: Sequence[str] = ()
+    ) -> PreTrainedTokenizerFast:
         return PreTrainedTokenizerFast(
             tokenizer_object=llama_tokenizer(prepend_scheme, adds_bos),
             bos_token="<s>",
             eos_token="</s>",
             unk_token="<unk>",
-            additional_special_tokens=[IMAGE_TOKEN, *PICTURE_MARKS],
+            additional_special_tokens=[IMAGE_TOKEN, *added],
             clean_up_tokenization_spaces=False,
         )
 
@@ -102,6 +104,14 @@ def llama_like(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of LLaMA's kind."""
     return make_llama_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def llama_with_marks(
+    make_llama_tokenizer: Callable[..., PreTrainedTokenizerFast],
+) -> PreTrainedTokenizerFast:
+    """The same, with the marks that some models saw around pictures."""
+    return make_llama_tokenizer(added=PICTURE_MARKS)
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def marks(found: Prompt, tokenizer: PreTrainedTokenizerFast, name: str) -> dict[
 def test_nothing_is_forged(
     name: str, text: str, reply: str, system: str | None, request: pytest.FixtureRequest
 ) -> None:
-    kind = "byte_level" if name in BYTE_LEVEL else "llama_like"
+    kind = "byte_level" if name in BYTE_LEVEL else "llama_with_marks"
     tokenizer: PreTrainedTokenizerFast = request.getfixturevalue(kind)
     picture: Picture = request.getfixturevalue("pictures")[0]
     system = system and "Hi." + system
@@ -103,7 +103,7 @@ def test_nothing_is_forged(
 @given(text=TEXT)
 @example(text="".join(MARKERS))
 def test_ids_decode_to_the_text(name: str, text: str, request: pytest.FixtureRequest) -> None:
-    kind = "byte_level" if name in BYTE_LEVEL else "llama_like"
+    kind = "byte_level" if name in BYTE_LEVEL else "llama_with_marks"
     tokenizer: PreTrainedTokenizerFast = request.getfixturevalue(kind)
     text = text.replace("▁", "")  # SentencePiece's own sign for a space
     asked = Conversation((Turn("user", text),))

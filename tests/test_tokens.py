@@ -17,7 +17,7 @@ from llava_chat.tokens import IGNORED, Prompt, end_ids, tokenize
 IMAGE_ID = 7
 BYTE_LEVEL = ("mpt", "chatml_direct", "qwen_1_5", "llava_llama_3")
 LLAMA_KIND = tuple(name for name in TEMPLATES if name not in BYTE_LEVEL)
-KIND = [*((name, "llama_like") for name in LLAMA_KIND), *((n, "byte_level") for n in BYTE_LEVEL)]
+KIND = [(name, "byte_level" if name in BYTE_LEVEL else "llama_with_marks") for name in TEMPLATES]
 
 
 def tokens(
@@ -73,7 +73,7 @@ def test_ids_are_those_of_whole_pieces(
     make_llama_tokenizer: Callable[..., PreTrainedTokenizerFast],
     pictures: tuple[Picture, ...],
 ) -> None:
-    tokenizer = make_llama_tokenizer(scheme)
+    tokenizer = make_llama_tokenizer(scheme, added=["<im_start>", "<im_end>"])
     conversation = talk(pictures)
     found = tokens(conversation, tokenizer, name, rows=lambda picture: 1)
     assert list(found.ids) == by_the_references_rule(prompt(conversation, name), tokenizer)
