@@ -19,6 +19,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
 from llava_chat.conversation import Conversation, Turn, prompt
 from llava_chat.image import Picture
+from llava_chat.model.layouts.description import Description
 from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.tokenizer_files import load_tokenizer
 from llava_chat.templates import TEMPLATES
@@ -119,7 +120,7 @@ def test_ids_are_the_references_with_the_whole_tokenizer(pictures: tuple[Picture
             f"with one: {FOLDER}=FOLDER python -m pytest tests/test_token_ids.py"
         )
     config = LlavaConfig(CLIPVisionConfig(), LlamaConfig(vocab_size=32002), image_token_id=32002)
-    whole: Any = load_tokenizer(Path(folder), config)
+    whole: Any = load_tokenizer(Path(folder), Description("original", config, {}))
     whole.add_tokens([*MARKS], special_tokens=True)
     for case in WITH_IDS:
         assert ids_of(case, whole, pictures[0]) == case["ids"], name_of(case)

@@ -154,7 +154,7 @@ def _described(
 def _check(sources: Sources, headers: Headers, change: _Change, target: Path) -> None:
     """Raise CheckpointError for what would fail after minutes of writing."""
     model = empty_model(sources.description.config, headers)
-    check_weights(model, headers, sources.located.folder)
+    check_weights(model, headers, sources)
     if change.adapter is not None:
         check_adapter(change.adapter, model)
     for name, header in change.under.items():

@@ -109,7 +109,7 @@ def inspect_checkpoint(
     with _listed(problems):
         headers = sources.headers()
         model = empty_model(description.config, headers)
-        problems += compare_weights(model, headers)
+        problems += compare_weights(model, headers, description.layout)
         if sources.lora is not None:
             check_adapter(sources.lora, model)
     with _listed(problems):

@@ -37,6 +37,8 @@ from llava_chat.progress import Report
 # What the authors' training writes beside, or instead of, the language model's weights.
 _PROJECTOR_FILES = (PROJECTOR_NAME, NON_LORA_NAME)
 
+_LONGEST_SHOWN = 200
+
 Headers = Mapping[str, WeightHeader]
 
 
@@ -68,12 +70,13 @@ class Search:
                 return locate(str(inside))
             if not of.from_hub and Path(name).is_absolute() and Path(name).is_dir():
                 return locate(name)
-        if HUB_ID.fullmatch(name):
+        if HUB_ID.fullmatch(name) and len(name) < _LONGEST_SHOWN:
             allowed = replace(self, download=self.download and of.from_hub)
             with suppress(CheckpointError):
                 return allowed.find(name)
             way_out = f"download it with `hf download {name}`, or {way_out}"
-        raise CheckpointError(f"{of.id} needs the {what} {name}, which is not here; {way_out}.")
+        shown = name if name.isprintable() and len(name) < _LONGEST_SHOWN else repr(name[:40])
+        raise CheckpointError(f"{of.id} needs the {what} {shown}, which is not here; {way_out}.")
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,7 @@ def base_name(folder: Path) -> str:
             if isinstance(name, str) and name:
                 return name
     raise CheckpointError(
-        f"{folder} does not say which model it was trained on; name that one with --model and "
+        f"{folder} does not say which base model it was trained on; name that one with --model and "
         "this folder with --adapter."
     )
 

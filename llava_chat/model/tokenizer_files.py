@@ -31,17 +31,7 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
     if path.is_file() and "auto_map" in read_json(path):
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
     try:
-        # Without a config it reads config.json, and warns of what that is not.
-        tokenizer = (
-            AutoTokenizer.from_pretrained(
-                folder,
-                config=description.config.text,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-            if _is_written_out(folder)
-            else read_sentencepiece(folder)
-        )
+        tokenizer = _read(folder, description)
     except Exception as error:  # the tokenizers library raises plain Exception for a damaged file
         raise CheckpointError(
             f"The tokenizer in {folder} cannot be read: {one_line(error)}"
@@ -95,7 +85,7 @@ def check_tokenizer_files(folder: Path) -> None:
 
     transformers says of both that tiktoken is missing.
     """
-    if _is_written_out(folder):
+    if any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         return
     if not (folder / MODEL_NAME).is_file():
         raise CheckpointError(f"{folder} holds no tokenizer.json; download it again.")
@@ -111,9 +101,21 @@ def check_tokenizer_files(folder: Path) -> None:
         )
 
 
-def _is_written_out(folder: Path) -> bool:
-    """Whether the tokenizer is there as it is used, not to be converted."""
-    return any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+def _read(folder: Path, description: Description) -> PreTrainedTokenizerBase:
+    """A tokenizer.json is taken as it is: transformers' own LLaMA class makes another of it."""
+    tokenizer: PreTrainedTokenizerBase
+    if (folder / "tokenizer.json").is_file():
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return tokenizer
+    if not (folder / "vocab.json").is_file():
+        return read_sentencepiece(folder)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder,
+        config=description.config.text,  # or it reads config.json, and warns of what that is not
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    return tokenizer
 
 
 def _check_picture_token(

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ def load_model(
     config = sources.description.config
     headers = sources.headers()
     model = empty_model(config, headers)
-    check_weights(model, headers, sources.located.folder)
+    check_weights(model, headers, sources)
     wanted = _wanted(model, headers)
     if dtype is None and quantization is not None:
         dtype = quantization.dtype
@@ -141,11 +140,14 @@ def empty_model(config: LlavaConfig, headers: Headers) -> LlavaModel:
         ) from error
 
 
-def compare_weights(model: LlavaModel, headers: Headers) -> list[str]:
-    """What is missing, unexpected, of the wrong shape or no float; [] when all fits."""
+def compare_weights(model: LlavaModel, headers: Headers, layout: Layout) -> list[str]:
+    """What is missing, unexpected, of the wrong shape or no float; [] when all fits.
+
+    layout: whose names what is missing is told by.
+    """
     found = _wanted(model, headers)
     expected = _expected_shapes(model, found)
-    missing = [file_name(name) for name in expected if name not in found]
+    missing = [file_name(name, layout) for name in expected if name not in found]
     unexpected = [header.name for name, header in found.items() if name not in expected]
     odd = [
         f"{header.name} {header.number_format}"
@@ -190,9 +192,10 @@ def _wanted(model: LlavaModel, headers: Headers) -> Headers:
     return {name: header for name, header in headers.items() if not is_unread_layer(name, layers)}
 
 
-def check_weights(model: LlavaModel, headers: Headers, folder: Path) -> None:
+def check_weights(model: LlavaModel, headers: Headers, sources: Sources) -> None:
     """Raise CheckpointError with the first thing that does not fit."""
-    if problems := compare_weights(model, headers):
+    if problems := compare_weights(model, headers, sources.description.layout):
+        folder = sources.located.folder
         raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
 
 
