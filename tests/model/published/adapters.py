@@ -198,8 +198,7 @@ def write_projector(root: Path) -> Written:
 def write_delta(root: Path) -> Written:
     """LLaVA-7b-delta-v0: the model less the LLaMA it was made of, but for the projector.
 
-    Its table of words has three rows more than LLaMA's, which are no difference either. It is
-    opened as an adapter of the LLaMA.
+    Its table of words has three rows more than LLaMA's, which are no difference either.
     """
     row = V1[0]
     whole = write(row, root / "whole", root / "hub")
@@ -219,7 +218,7 @@ def write_delta(root: Path) -> Written:
     files.write(delta | prefixed("model.mm_projector.", whole.parts.projector), folder)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((whole.folder / name).read_bytes())
-    return replace(whole, folder=llama_folder, adapter=folder)
+    return replace(whole, folder=folder, base=llama_folder)
 
 
 _LANGUAGE = r".*language_model.*\.(q|v|o|up|down)_proj"
@@ -253,6 +252,5 @@ WRITERS = {
                  "alpha_pattern": {"o_proj": 16}},
     ),
     "projector-only": write_projector,
-    "v0-delta": write_delta,
 }  # fmt: skip
-"""Every row that needs a base, by its name."""
+"""Every row that is put on a base when it is loaded, by its name. Deltas are made whole before."""

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.model.published.adapters import WRITERS
+from tests.model.published.adapters import WRITERS, write_delta
 from tests.model.published.layouts import Written, write
 from tests.model.published.rows import ROWS
 
@@ -21,11 +21,11 @@ Change = Callable[[dict[str, Any]], object]
 
 @dataclass(frozen=True)
 class Copy:
-    """A row's folder, the cache with what it names, and what --adapter names with it."""
+    """A row's folder, the cache with what it names, and the LLaMA that it is a delta to."""
 
     folder: Path
     hub: Path
-    adapter: Path | None
+    base: Path | None
 
     def repository(self, name: str) -> Path:
         """The folder in the cache of a repository."""
@@ -41,7 +41,7 @@ class Copies:
     _written: dict[str, Written] = field(default_factory=dict)
 
     def make(self, name: str, target: Path) -> Copy:
-        """`name`: a label of ROWS or a name of WRITERS."""
+        """`name`: a label of ROWS, a name of WRITERS, or `v0-delta`."""
         if name not in self._written:
             self._written[name] = self._write(name)
         written, here = self._written[name], self.root / name
@@ -49,13 +49,13 @@ class Copies:
         return Copy(
             target / written.folder.relative_to(here),
             target / written.hub.relative_to(here),
-            written.adapter and target / written.adapter.relative_to(here),
+            written.base and target / written.base.relative_to(here),
         )
 
     def _write(self, name: str) -> Written:
-        if name in WRITERS:
+        if name in WRITERS or name == "v0-delta":
             (self.root / name).mkdir()
-            return WRITERS[name](self.root / name)
+            return WRITERS.get(name, write_delta)(self.root / name)
         row = next(row for row in ROWS if row.label == name)
         return write(row, self.root / name / "model", self.root / name / "hub")
 

@@ -60,8 +60,8 @@ class Written:
     """A row on disk, and what must come out of it.
 
     folder: what --model names. hub: a cache of huggingface_hub's layout with the repositories that
-    it needs besides. tokenizer, vision, text: of the reference. grid: (height, width) each.
-    adapter: what --adapter names, if the row is opened so.
+    it needs besides. tokenizer, vision, text: of the reference. base: the LLaMA that the row is a
+    delta to.
     """
 
     row: Row
@@ -71,11 +71,11 @@ class Written:
     vision: PreTrainedConfig
     text: PreTrainedConfig
     tokenizer: PreTrainedTokenizerFast
-    adapter: Path | None = None
+    base: Path | None = None
 
     @property
     def grid(self) -> list[list[int]]:
-        """As transformers means it."""
+        """(height, width) each, as transformers means it."""
         if not self.row.anyres:
             return []
         if self.row.layout == "original":

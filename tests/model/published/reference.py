@@ -1,10 +1,11 @@
-"""transformers' own LLaVA classes with the weights of a row."""
+"""transformers' own LLaVA classes with the weights of a row, and its processors of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import (
     LlavaConfig,
@@ -13,7 +14,14 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     PreTrainedConfig,
 )
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_next.image_processing_pil_llava_next import (
+    LlavaNextImageProcessorPil,
+)
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from tests.model.published.rows import Row
 from tests.model.published.weights import Parts
 
 Twin = LlavaForConditionalGeneration | LlavaNextForConditionalGeneration
@@ -73,6 +81,24 @@ def twin_of(
         )
     twin.train(False)
     return twin
+
+
+def views_of(row: Row, grid: Sequence[Sequence[int]], image: Image.Image) -> Tensor:
+    """(V, 3, S, S) by the processor that sees pictures as the row's model was trained to."""
+    edge, side = {"shortest_edge": row.image_px}, {"height": row.image_px, "width": row.image_px}
+    match row.aspect:
+        case "stretch":
+            processor = SiglipImageProcessorPil(size=side)
+        case "square":
+            processor = CLIPImageProcessorPil(size=edge, crop_size=side)
+        case "pad":
+            processor = LlavaImageProcessorPil(size=edge, crop_size=side, do_pad=True)
+        case "anyres":
+            processor = LlavaNextImageProcessorPil(
+                size=edge, crop_size=side, image_grid_pinpoints=[list(pair) for pair in grid]
+            )
+    pixels = processor(images=[image], return_tensors="pt")["pixel_values"]
+    return pixels[0] if row.anyres else pixels
 
 
 @torch.no_grad()
