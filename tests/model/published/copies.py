@@ -33,6 +33,10 @@ class Copy:
         return snapshot
 
 
+Ask = Callable[[str], Copy]
+"""Copies the row of a name."""
+
+
 @dataclass
 class Copies:
     """Each row is written once below `root`, and copied for whoever asks."""
@@ -86,3 +90,8 @@ def file_with(folder: Path, weight: str) -> Path:
         if weight in held:
             return path
     raise LookupError(weight)
+
+
+def not_finite(name: str, value: float = float("nan")) -> Change:
+    """Put `value` into a weight, in edit_weights."""
+    return lambda weights: weights[name].view(-1).__setitem__(0, value)

@@ -151,7 +151,7 @@ def _write_original(written: Written) -> None:
     write_tower(written, parts.tower if not row.tower_inside else None)
 
 
-def write_tower(written: Written, tower: Weights | None) -> Path:
+def write_tower(written: Written, tower: Weights | None) -> None:
     """The repository of the tower; other weights than the model's own when `tower` is None."""
     row = written.row
     folder = in_cache(written.hub, row.tower)
@@ -185,7 +185,6 @@ def write_tower(written: Written, tower: Weights | None) -> Path:
             "size": row.image_px,
         },
     )
-    return folder
 
 
 def _whole_clip(vision: PreTrainedConfig) -> dict[str, Any]:

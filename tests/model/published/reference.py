@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
+    BaseImageProcessor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaNextConfig,
@@ -85,6 +86,7 @@ def twin_of(
 
 def views_of(row: Row, grid: Sequence[Sequence[int]], image: Image.Image) -> Tensor:
     """(V, 3, S, S) by the processor that sees pictures as the row's model was trained to."""
+    processor: BaseImageProcessor
     edge, side = {"shortest_edge": row.image_px}, {"height": row.image_px, "width": row.image_px}
     match row.aspect:
         case "stretch":
