@@ -50,12 +50,14 @@ def write_base(written: Written, repository: str, words: Weights) -> Path:
     return folder
 
 
-def write_lora(root: Path, kind: str = "bin", *, own_projector: bool = True) -> Written:
+def write_lora(
+    root: Path, kind: str = "bin", *, row: Row = V1_5[0], own_projector: bool = True
+) -> Written:
     """As the authors' training script saves it (liuhaotian/llava-v1.5-7b-lora).
 
     With a projector of its own the base is a plain Vicuna, without it a whole LLaVA-1.5.
     """
-    base = write(V1_5[0], root / "base", root / "hub")
+    base = write(row, root / "base", root / "hub")
     folder = root / "llava-v1.5-7b-lora"
     folder.mkdir()
     config = json.loads((base.folder / "config.json").read_text())
@@ -64,7 +66,7 @@ def write_lora(root: Path, kind: str = "bin", *, own_projector: bool = True) -> 
         base_name = VICUNA
         write_base(base, VICUNA, base.parts.words)
         write_tower(base, base.parts.tower)
-        projector = random_projector("mlp2x_gelu", 48, 32, torch.float16)
+        projector = random_projector(row.projector, 48, 32, torch.float16)
         others = prefixed("base_model.model.model.mm_projector.", projector)
         save_halves(others, folder / "non_lora_trainables.bin")
     else:
@@ -225,6 +227,8 @@ _LANGUAGE = r".*language_model.*\.(q|v|o|up|down)_proj"
 WRITERS = {
     "lora-bin": lambda root: write_lora(root, "bin"),
     "lora-safetensors": lambda root: write_lora(root, "safetensors"),
+    # liuhaotian/llava-v1-0719-336px-lora-vicuna-13b-v1.3
+    "lora-v1": lambda root: write_lora(root, row=V1[1]),
     "lora-on-a-whole-llava": lambda root: write_lora(root, own_projector=False),
     "peft-5": lambda root: write_peft(
         root, V1_5[3], names="5", trained={"target_modules": _LANGUAGE}

@@ -223,15 +223,14 @@ def _plain(config: PreTrainedConfig) -> dict[str, Any]:
 
 def _write_hf(written: Written) -> None:
     row, folder = written.row, written.folder
-    tokenizer = written.tokenizer
     content = dict(row.fields) | {
-        "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
+        "image_token_index": written.tokenizer.convert_tokens_to_ids("<image>"),
         "text_config": {"model_type": row.family, "torch_dtype": "float16"}
         | _text_fields(row, written.text.vocab_size),
         "vision_config": _plain(written.vision),
     }
     if "<pad>" in row.added:
-        content["pad_token_id"] = tokenizer.pad_token_id
+        content["pad_token_id"] = written.tokenizer.pad_token_id
         content["vocab_size"] = written.text.vocab_size
     write_json(folder / "config.json", content)
     named = hf4_names(written.parts)
