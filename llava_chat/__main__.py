@@ -25,6 +25,7 @@ COMMANDS = (
     ("templates", "llava_chat.commands.templates", "the names of the conversation templates"),
     ("models", "llava_chat.commands.models", "known models, their needs, whether they are here"),
     ("inspect", "llava_chat.commands.inspect", "what a checkpoint holds, without loading it"),
+    ("convert", "llava_chat.commands.convert", "a checkpoint in another layout, or made whole"),
     ("train", "llava_chat.commands.train", "align, finetune, or the bundled model"),
     ("evaluate", "llava_chat.commands.evaluate", "how well a model answers"),
 )

@@ -42,7 +42,7 @@ def load_tokenizer(folder: Path, description: Description) -> PreTrainedTokenize
     rows = config.text.vocab_size
     beyond = [
         token
-        for token, number in tokenizer.get_vocab().items()
+        for token, number in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
         if number >= rows and number != config.image_token_id
     ]
     if beyond:

@@ -147,7 +147,7 @@ def test_settings_that_change_nothing_here(saved: Path) -> None:
 
 def test_an_adapter_is_not_a_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert f"{tmp_path} does not say which model it was trained on" in refusal(tmp_path)
+    assert f"{tmp_path} does not say which base model it was trained on" in refusal(tmp_path)
     named = {"base_model_name_or_path": "nobody-here/no-such-model"}
     (tmp_path / "adapter_config.json").write_text(json.dumps(named))
     sentence = refusal(tmp_path)
