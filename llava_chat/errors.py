@@ -13,6 +13,7 @@ This module imports nothing, so any other may raise from it.
     +-- CheckpointError            a model cannot be loaded: missing, incomplete, misshapen, unsafe
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
+    |   +-- EngineOpeningError     the model is still being opened
     |   +-- EngineClosedError      the engine is shutting down
     +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
@@ -71,6 +72,10 @@ class EngineError(LlavaChatError):
 
 class EngineBusyError(EngineError):
     """Too many people are waiting for this engine."""
+
+
+class EngineOpeningError(EngineError):
+    """The model is still being opened: what needs it at once has to wait."""
 
 
 class EngineClosedError(EngineError):

@@ -1,13 +1,18 @@
 """How far a long piece of work has come: told by whoever does it, shown by whoever asked for it.
 
-Imports nothing, so that a download, a load and a page can share it.
+Imports nothing of this project, so that a download, a load, a page and a terminal can share it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self, TextIO
+
+REDRAW_S = 0.1  # of a line on a terminal: no eye follows more
+LOG_EVERY_S = 10.0  # where lines pile up, in a file or a service's log
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,59 @@ class Progress:
         """
         return min(self.done / self.total, 1.0) if self.total else None
 
+    @property
+    def words(self) -> str:
+        """The step and how far it is, as part of a sentence.
+
+        >>> Progress("reading the weights", 6_200_000_000, 14_126_854_144, "bytes").words
+        'reading the weights: 6.2 of 14.1 GB'
+        >>> Progress("downloading", 3, 12, "files").words, Progress("building", 0, 0, "files").words
+        ('downloading: 3 of 12 files', 'building')
+        """
+        if not self.total:
+            return self.step
+        if self.unit == "files":
+            return f"{self.step}: {self.done} of {self.total} files"
+        scale, unit = (1e9, "GB") if self.total >= 1e9 else (1e6, "MB")
+        return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}"
+
 
 Report = Callable[[Progress], None]
 """Takes each step as it is made. It is called from the thread that does the work, and often."""
+
+
+class ProgressLine:
+    """A line of a terminal that is written over, or now and then a line where no terminal is.
+
+    A Report that ends with the `with` block, which leaves nothing on a terminal. title: whose
+    progress it is. What takes less than LOG_EVERY_S leaves no line in a log.
+    """
+
+    def __init__(self, title: str, stream: TextIO) -> None:
+        self._title = title
+        self._stream = stream
+        self._redrawn = stream.isatty()
+        self._due_s = 0.0 if self._redrawn else time.monotonic() + LOG_EVERY_S
+
+    def __call__(self, progress: Progress) -> None:
+        """Show it, unless the line is newer than anybody needs."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        self._due_s = now_s + (REDRAW_S if self._redrawn else LOG_EVERY_S)
+        line = f"{self._title}: {progress.words}"
+        self._stream.write(f"\r\x1b[K{line}" if self._redrawn else f"{line}\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._redrawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()

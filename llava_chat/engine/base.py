@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from llava_chat.conversation import Conversation
 from llava_chat.errors import EngineError, LlavaChatError, SettingError
+from llava_chat.progress import Progress
 
 FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 
@@ -85,6 +86,19 @@ def _check_number(
 
 
 @dataclass(frozen=True)
+class Opening:
+    """Waiting for the model `name`, which is being opened.
+
+    progress: how far it is, once that is known. waiting_for: so many replies of the model before it
+    are still being written.
+    """
+
+    name: str
+    progress: Progress | None = None
+    waiting_for: int = 0
+
+
+@dataclass(frozen=True)
 class Queued:
     """Waiting for the engine. `place` 1 is next."""
 
@@ -109,36 +123,6 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Done:
-    """The reply is complete, or was cut for the reason in `finish`.
-
-    token_ids are the generated ids without the end token; text decoded again may not give them.
-    dropped_turns counts the oldest turns that did not fit the context. Times in seconds from
-    arrival; first_token_s is None when not a single token came.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish: FinishReason
-    prompt_tokens: int
-    reused_tokens: int
-    dropped_turns: int
-    seed: int | None
-    first_token_s: float | None
-    total_s: float
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The reply failed; `error` carries the sentence for the user. The engine goes on."""
-
-    error: LlavaChatError
-
-
-Event = Queued | Looking | Token | Done | Failed
-
-
-@dataclass(frozen=True)
 class ModelInfo:
     """What a user and a record need to know of the model that answers.
 
@@ -154,6 +138,38 @@ class ModelInfo:
     device: str
     dtype: str
     padded_boxes: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """The reply is complete, or was cut for the reason in `finish`.
+
+    token_ids are the generated ids without the end token; text decoded again may not give them.
+    dropped_turns counts the oldest turns that did not fit the context. Times in seconds from
+    arrival; first_token_s is None when not a single token came. model: who wrote it, from an engine
+    whose model may be another one by now.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish: FinishReason
+    prompt_tokens: int
+    reused_tokens: int
+    dropped_turns: int
+    seed: int | None
+    first_token_s: float | None
+    total_s: float
+    model: ModelInfo | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The reply failed; `error` carries the sentence for the user. The engine goes on."""
+
+    error: LlavaChatError
+
+
+Event = Opening | Queued | Looking | Token | Done | Failed
 
 
 @dataclass(frozen=True)
@@ -199,10 +215,10 @@ class ChatEngine(Protocol):
 
     @property
     def model(self) -> ModelInfo:
-        """The model that answers."""
+        """The model that answers. Raises EngineOpeningError while there is none yet."""
 
     def stream(self, conversation: Conversation, settings: GenerationSettings) -> Stream:
-        """Yield Queued*, Looking, Token*, then one Done or Failed.
+        """Yield Opening*, Queued*, Looking, Token*, then one Done or Failed.
 
         The conversation's last turn is the user's. Cancelling or closing frees the engine within
         one token. Raises EngineBusyError or EngineClosedError before the first event, never later.
@@ -215,7 +231,8 @@ class ChatEngine(Protocol):
 
         max_new_tokens: of the reply that it leaves room for; None is what the settings have when
         nobody changed them. Raises ContextFullError when the newest message does not fit alone,
-        UsageError when the conversation has no template or cannot be told in it.
+        UsageError when the conversation has no template or cannot be told in it,
+        EngineOpeningError while there is no model to count for.
         """
 
     def close(self, grace_s: float = 10.0) -> None:

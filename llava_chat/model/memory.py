@@ -5,6 +5,7 @@ Imports torch and errors.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -118,3 +119,12 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+def free_unused_memory() -> None:
+    """Give back what models that nobody holds any more took: PyTorch keeps it for the next ones."""
+    gc.collect()  # a model may be part of a cycle
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -15,14 +15,15 @@ from llava_chat.conversation import Conversation
 from llava_chat.engine.base import ContextUse, Done, Failed, GenerationSettings, ModelInfo
 from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.job import Job
-from llava_chat.engine.local.line import Line
+from llava_chat.engine.local.line import Line, closed
 from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
 from llava_chat.errors import EngineError, LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import parameter_count
-from llava_chat.model.memory import out_of_memory
+from llava_chat.model.memory import free_unused_memory, out_of_memory
 from llava_chat.model.quantization import bits_of
+from llava_chat.progress import Report
 
 DEFAULT_CACHE_BYTES = 512 * 2**20
 DEFAULT_MAX_WAITING = 32
@@ -56,9 +57,10 @@ class LocalEngine:
         longest = int(checkpoint.model.config.text.max_position_embeddings)
         context_tokens = min(context_tokens or longest, longest)
         self._model = _describe(checkpoint, context_tokens)
-        self._asker = Asker(checkpoint, context_tokens)
         self._line = Line(max_waiting)
-        self._writer = Writer(
+        # Both hold the model; closing takes them away.
+        self._asker: Asker | None = Asker(checkpoint, context_tokens)
+        self._writer: Writer | None = Writer(
             checkpoint,
             context_tokens=context_tokens,
             cache_bytes=cache_bytes,
@@ -80,8 +82,9 @@ class LocalEngine:
         """
         arrival_s = time.monotonic()
         self._line.check_open()
+        asker = self._open_asker()
         try:
-            request = self._asker.request(conversation, settings)
+            request = asker.request(conversation, settings)
         except LlavaChatError as error:
             mailbox = Mailbox()
             mailbox.put(_failed(error))
@@ -93,10 +96,13 @@ class LocalEngine:
     def context_use(
         self, conversation: Conversation, max_new_tokens: int | None = None
     ) -> ContextUse:
-        """Count the prompt without running the model. Raises ContextFullError, UsageError."""
+        """Count the prompt without running the model.
+
+        Raises ContextFullError, UsageError, EngineClosedError.
+        """
         if max_new_tokens is None:
             max_new_tokens = GenerationSettings().max_new_tokens
-        fitted, prompt = self._asker.fitted_prompt(conversation, max_new_tokens)
+        fitted, prompt = self._open_asker().fitted_prompt(conversation, max_new_tokens)
         return ContextUse(
             len(prompt.ids),
             self._model.context_tokens,
@@ -105,9 +111,21 @@ class LocalEngine:
         )
 
     def close(self, grace_s: float = 10.0) -> None:
-        """Take no new work; let replies end for `grace_s` seconds, then cancel them."""
+        """Take no new work; let replies end for `grace_s` seconds, then cancel them.
+
+        After that the engine holds nothing of the model, and the device's memory is free for
+        another one.
+        """
         self._line.close(grace_s)
         self._thread.join()
+        self._asker = self._writer = None
+        free_unused_memory()
+
+    def _open_asker(self) -> Asker:
+        asker = self._asker
+        if asker is None:
+            raise closed()
+        return asker
 
     def _serve(self) -> None:
         while (job := self._line.next()) is not None:
@@ -117,14 +135,16 @@ class LocalEngine:
             job.ends(last)
 
     def _answer(self, job: Job) -> Done | Failed:
+        writer = self._writer
+        assert writer is not None  # it goes after this thread
         try:
-            return self._writer.write(job)
+            return writer.write(job)
         except LlavaChatError as error:
             return _failed(error)
         except Exception as error:
             if out_of_memory(error):
                 _log.warning("out of memory, so the caches are emptied: %s", error)
-                self._writer.forget()
+                writer.forget()
                 return Failed(EngineError(_NO_MEMORY))
             _log.exception("a reply failed")
             return Failed(EngineError(_MODEL_FAILED.format(type(error).__name__)))
@@ -136,16 +156,27 @@ def open_engine(
     device: str = "auto",
     dtype: str | torch.dtype = "auto",
     template: str | None = None,
+    adapter: str | None = None,
+    vision_tower: str | None = None,
     quantize: str = "none",
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     max_waiting: int = DEFAULT_MAX_WAITING,
+    report: Report | None = None,
 ) -> LocalEngine:
-    """Load a model by name, folder or Hub id and start an engine; template None is the model's own.
+    """Load a model by name, folder or Hub id and start an engine.
 
-    Raises CheckpointError, SettingError, UsageError for an unknown template.
+    Everything up to `quantize`, and `report`, as for load_checkpoint. Raises CheckpointError,
+    SettingError, UsageError for an unknown template.
     """
     checkpoint = load_checkpoint(
-        name, device=device, dtype=dtype, template=template, quantize=quantize
+        name,
+        device=device,
+        dtype=dtype,
+        template=template,
+        adapter=adapter,
+        vision_tower=vision_tower,
+        quantize=quantize,
+        report=report,
     )
     return LocalEngine(checkpoint, cache_bytes=cache_bytes, max_waiting=max_waiting)
 

@@ -76,7 +76,7 @@ class Line:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting and not self._served, grace_s)
             for job in self._waiting:
-                job.ends(Failed(_closed()))
+                job.ends(Failed(closed()))
             self._waiting.clear()
             if self._served is not None:
                 self._served.mailbox.cancelled = True
@@ -84,7 +84,7 @@ class Line:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise _closed()
+            raise closed()
         free = 1 if self._served is None else 0
         if len(self._waiting) >= self._max_waiting + free:
             raise EngineBusyError(
@@ -97,5 +97,6 @@ class Line:
             job.waits(place)
 
 
-def _closed() -> EngineClosedError:
+def closed() -> EngineClosedError:
+    """What whoever comes too late is told."""
     return EngineClosedError("The server is shutting down; send your message again in a minute.")
