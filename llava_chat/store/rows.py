@@ -95,6 +95,7 @@ def _record(row: ReplyRecordRow) -> ReplyRecord:
         first_token_s=row.first_token_s,
         total_s=row.total_s,
         app_version=row.app_version,
+        padded_boxes=row.padded_boxes,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     Dialect,
@@ -131,6 +132,7 @@ class ReplyRecordRow(Base):
     first_token_s: Mapped[float | None] = mapped_column(Float)
     total_s: Mapped[float] = mapped_column(Float)
     app_version: Mapped[str] = mapped_column(String(64))
+    padded_boxes: Mapped[bool | None] = mapped_column(Boolean)
 
 
 class PictureRow(Base):

@@ -19,7 +19,8 @@ class ReplyRecord:
 
     system, template: as they were used, after the defaults. settings: the generation settings by
     name. seed: the one used, or drawn. picture_ids: of the whole prompt. Times in
-    seconds from the request's arrival; first_token_s is None when no token came.
+    seconds from the request's arrival; first_token_s is None when no token came. padded_boxes: the
+    model counts boxes on the picture padded to a square; None where nobody wrote it down.
     """
 
     model_id: str
@@ -35,6 +36,7 @@ class ReplyRecord:
     adapter: str | None = None
     seed: int | None = None
     picture_ids: tuple[str, ...] = ()
+    padded_boxes: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -67,4 +67,5 @@ def record(red: Picture) -> ReplyRecord:
         first_token_s=0.25,
         total_s=0.5,
         app_version="0.1.0",
+        padded_boxes=True,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -50,6 +51,22 @@ def test_the_migrations_make_the_tables_that_the_code_expects(
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_heads() == [CURRENT_REVISION]
+
+
+def test_the_tables_of_an_earlier_version_are_brought_up_to_date(
+    open_store: OpenStore, database_file: Path
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    database_file.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(f"sqlite:///{database_file}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    store = open_store()
+    chat = store.create("ann")
+    assert [found.id for found in store.list("ann")] == [chat.id]
 
 
 def test_sqlite_is_set_up_to_lose_nothing(store: ConversationStore, database_file: Path) -> None:

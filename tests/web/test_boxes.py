@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from llava_chat.image import picture_from_image
-from llava_chat.store.stored import Message
+from llava_chat.store.stored import Message, ReplyRecord
 from llava_chat.web.chat import thread
 from llava_chat.web.chat.boxes import MAX_BOXES, boxed_picture, boxes_in, unpadded
 from tests.web.test_page_views import HOSTILE, conversation, message
@@ -83,6 +84,23 @@ def test_boxes_of_the_padded_square_are_shown_on_the_picture() -> None:
     padded = thread.thread(path, PICTURES, replying=False, padded_boxes=True)
     assert 'y="0.2500" width="0.5000" height="0.5000"' in plain
     assert 'y="0.0000" width="0.5000" height="1.0000"' in padded
+
+
+def test_a_reply_keeps_the_boxes_of_the_model_that_wrote_it() -> None:
+    record = ReplyRecord("a", "1", "vicuna_v1", None, {}, 9, 3, None, 0.1, "0")
+    for padded in (False, True):
+        written = replace(record, padded_boxes=padded)
+        reply = message("assistant", "[0.00, 0.25, 0.50, 0.75]", record=written)
+        path = conversation(asked(PICTURE.id), reply)
+        shown = [
+            thread.thread(path, PICTURES, replying=False, padded_boxes=now)
+            for now in (False, True, None)
+        ]
+        assert shown[0] == shown[1] == shown[2]
+        assert ('height="1.0000"' in shown[0]) is padded
+    unknown = message("assistant", "[0.00, 0.25, 0.50, 0.75]", record=record)
+    path = conversation(asked(PICTURE.id), unknown)
+    assert "<rect" not in thread.thread(path, PICTURES, replying=False, padded_boxes=None)
 
 
 def test_without_a_picture_or_a_box_nothing_is_drawn() -> None:

@@ -29,12 +29,13 @@ def thread(
     pictures: Mapping[str, Picture],
     *,
     replying: bool,
-    padded_boxes: bool = False,
+    padded_boxes: bool | None = False,
 ) -> str:
     """All messages on the conversation's active path.
 
     pictures: those of the path, by id. replying: a reply to the last message is being written.
-    padded_boxes: the model counts boxes on the picture padded to a square.
+    padded_boxes: how the model that is there counts boxes, for a reply whose record does not say:
+    on the picture padded to a square, or None where there is no model.
     """
     path = conversation.path
     messages, seen = "", None
@@ -43,7 +44,9 @@ def thread(
             messages += _user(message, pictures)
             seen = pictures.get(message.picture_ids[-1], seen) if message.picture_ids else seen
         else:
-            pointed = _pointed_at(message.text, seen, padded_boxes)
+            known = message.record.padded_boxes if message.record else None
+            padded = padded_boxes if known is None else known
+            pointed = "" if padded is None else _pointed_at(message.text, seen, padded)
             messages += _reply(message, pointed, is_last=message is path[-1])
     if path and path[-1].role == "user" and not replying:
         messages += _unanswered()
