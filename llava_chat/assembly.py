@@ -1,14 +1,22 @@
 """From settings to parts: the one place where the options become dataclasses and an engine.
 
-The page and the commands share it. It imports settings, templates, image, errors and engine; the
-engine's own packages are loaded when one is opened, so that a wrong option is told at once.
+The page and the commands share it. It imports settings, templates, image, errors, progress and
+engine; the packages of a model are loaded when one is looked at, so that a wrong option is told at
+once.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
 from llava_chat.engine.base import ChatEngine, GenerationSettings
-from llava_chat.errors import SettingError
+from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.image import PictureLimits
+from llava_chat.progress import Report
 from llava_chat.settings import GENERATION_FIELDS, Settings, flag
 from llava_chat.templates import template_named
 
@@ -27,8 +35,28 @@ def picture_limits(settings: Settings) -> PictureLimits:
     )
 
 
-def open_engine(settings: Settings) -> ChatEngine:
-    """Load the model and start the engine that answers with it.
+def check_model(settings: Settings) -> None:
+    """Raise what is known to be wrong with the model before any of its weights is read.
+
+    A Hub id that was not downloaded yet is not looked at. Raises as `open_engine` does.
+    """
+    if settings.template is not None:
+        template_named(settings.template)
+    from llava_chat.model.device import choose_device, choose_dtype
+    from llava_chat.model.inspection import inspect_checkpoint
+    from llava_chat.model.location import is_hub_id
+
+    with _flags_named():
+        choose_dtype(settings.dtype, choose_device(settings.device))
+    if is_hub_id(settings.model):
+        return
+    problems = inspect_checkpoint(settings.model, template=settings.template)["problems"]
+    if problems:
+        raise CheckpointError(f"{settings.model} cannot be loaded: {problems[0]}")
+
+
+def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
+    """Load the model and start the engine that answers with it. report: is told how far it is.
 
     Raises CheckpointError when the model cannot be loaded, UsageError for an unknown template,
     SettingError for a device or a quantisation that is not there.
@@ -37,7 +65,7 @@ def open_engine(settings: Settings) -> ChatEngine:
         template_named(settings.template)
     from llava_chat.engine import local
 
-    try:
+    with _flags_named():
         return local.open_engine(
             settings.model,
             device=settings.device,
@@ -46,6 +74,82 @@ def open_engine(settings: Settings) -> ChatEngine:
             quantize=settings.quantize,
             cache_bytes=settings.cache_bytes,
             max_waiting=settings.max_waiting,
+            report=report,
         )
-    except SettingError as error:  # the engine knows a setting by its name, a person by its flag
+
+
+def for_model(settings: Settings, name: str) -> Settings:
+    """The settings to open another model with: a template and an adapter are of one model only."""
+    if name == settings.model:
+        return settings
+    return settings.model_copy(update={"model": name, "template": None, "adapter": None})
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A model that the page has or may switch to. name: what opens it. label: what people read.
+
+    needs: its size in words, "" where it is not known.
+    """
+
+    name: str
+    label: str
+    needs: str
+
+
+def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
+    """The started model, then those listed; without a list, for this machine alone, those here.
+
+    A public page offers what its host listed: one visitor switches for all of them. Raises
+    CheckpointError for a folder that is not there.
+    """
+    from llava_chat.model.inspection import known_model, known_models
+
+    if settings.models is not None:
+        names = settings.models
+    elif settings.public:
+        names = ()
+    else:
+        names = tuple(model.name for model in known_models() if model.present)
+    found = [known_model(name) for name in dict.fromkeys((settings.model, *names))]
+    labels = labelled([model.name for model in found])
+    return tuple(
+        OfferedModel(model.name, label, needs(model.memory_bytes, model.present))
+        for model, label in zip(found, labels, strict=True)
+    )
+
+
+def labelled(names: list[str]) -> list[str]:
+    """Names without the folders around them, which are nobody's business; no two are alike.
+
+    >>> labelled(["scenes", "llava-hf/llava-1.5-7b-hf", "/usr/", "/usr/."])
+    ['scenes', 'llava-hf/llava-1.5-7b-hf', 'usr', 'usr (2)']
+    """
+    labels: list[str] = []
+    seen = Counter[str]()
+    for name in names:
+        label = Path(name).resolve().name if Path(name).is_dir() else name
+        seen[label] += 1
+        labels.append(f"{label} ({seen[label]})" if seen[label] > 1 else label)
+    return labels
+
+
+def needs(memory_bytes: int, present: bool) -> str:
+    """What a model takes, in words.
+
+    >>> needs(14_126_854_144, True), needs(45_000_000, True), needs(14_126_854_144, False)
+    ('14.1 GB in bfloat16', '45 MB in bfloat16', '14.1 GB in bfloat16, to be downloaded')
+    """
+    if not memory_bytes:
+        return "" if present else "to be downloaded"
+    size = f"{memory_bytes / 1e9:.1f} GB" if memory_bytes >= 1e9 else f"{memory_bytes / 1e6:.0f} MB"
+    return f"{size} in bfloat16" + ("" if present else ", to be downloaded")
+
+
+@contextmanager
+def _flags_named() -> Iterator[None]:
+    """The parts know a setting by its name, a person by its flag."""
+    try:
+        yield
+    except SettingError as error:
         raise SettingError(flag(error.field), error.problem) from error

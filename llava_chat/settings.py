@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from llava_chat.errors import SettingError
 
@@ -42,7 +42,7 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url")
+SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "models")
 LIMIT_FIELDS = (*PICTURE_FIELDS, "max_message_chars", "max_waiting", "cache_bytes")
 
 # Fields whose feature does not exist yet, with the one value they take until it does.
@@ -124,6 +124,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy address; by default a SQLite file in the data folder"
     )
+    models: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="models that the page lets everybody choose from, separated by commas; "
+        "by default those that are here when only this machine is listened to, else none",
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=MIN_KEY_CHARS,
@@ -157,6 +162,18 @@ class Settings(BaseSettings):
             way_out = "leave it out" if only is None else f"leave it at {only}"
             raise ValueError(f"{value} is not available in this version; {way_out}")
         return value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _parted(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @property
+    def public(self) -> bool:
+        """Whether others than this machine's users may reach the page."""
+        return on_space() or self.host not in ("127.0.0.1", "localhost", "::1")
 
     @property
     def uploads(self) -> Path:

@@ -82,6 +82,13 @@ def test_a_flag_wins_over_a_variable_and_a_variable_over_the_default(
     assert parse().top_p == 0.7
 
 
+def test_models_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse().models is None
+    assert parse("--models", "scenes, a/b,").models == ("scenes", "a/b")
+    monkeypatch.setenv("LLAVA_CHAT_MODELS", "/models/c")
+    assert parse().models == ("/models/c",)
+
+
 def test_the_port_is_ours_then_gradios_then_7860(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse().port == 7860
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7001")

@@ -16,6 +16,7 @@ from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import ChatEngine, Done, GenerationSettings, ModelInfo, whole_reply
 from llava_chat.errors import PictureError
 from llava_chat.image import Picture, read_picture
+from llava_chat.progress import ProgressLine
 from llava_chat.settings import (
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
@@ -61,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     generation = generation_settings(settings)
     messages = checked(args.message, len(args.image), settings)
     pictures = read_pictures(args.image, settings)
-    engine = open_engine(settings)
+    with ProgressLine(settings.model, sys.stderr) as line:
+        engine = open_engine(settings, line)
     try:
         conversation = Conversation(system=settings.system, template=settings.template)
         replies = converse(engine, conversation, pictures, messages, generation, show=not args.json)

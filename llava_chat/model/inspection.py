@@ -16,7 +16,7 @@ from llava_chat.model.adapters import check_adapter
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.reading import read_processor_settings
-from llava_chat.model.location import BUNDLED_NAME
+from llava_chat.model.location import BUNDLED_NAME, is_hub_id
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.published import PUBLISHED, Published
 from llava_chat.model.sources import Headers, Search, Sources, find_sources
@@ -94,10 +94,34 @@ def _bundled() -> KnownModel:
     )
 
 
+def known_model(name: str) -> KnownModel:
+    """What is known of any model without loading it; sizes are 0 where they cannot be told.
+
+    Raises CheckpointError for one that is neither here nor to be had from the Hub.
+    """
+    for known in known_models():
+        if known.name == name:
+            return known
+    if is_hub_id(name) and not _present(name):
+        return KnownModel(name, "", 0, 0, "", False)
+    sources = find_sources(name, Search(download=False))
+    try:
+        parameters = sum(header.count for header in sources.headers().values())
+    except CheckpointError:  # whoever opens it is told
+        parameters = 0
+    return KnownModel(name, "", parameters, 2 * parameters, "", True)
+
+
 def inspect_checkpoint(
-    name: str, *, adapter: str | None = None, vision_tower: str | None = None
+    name: str,
+    *,
+    adapter: str | None = None,
+    vision_tower: str | None = None,
+    template: str | None = None,
 ) -> dict[str, Any]:
     """What `name` holds, ready for JSON. Hub ids are looked up among what was downloaded.
+
+    template: the one to use whatever the checkpoint names.
 
     `problems` lists what would keep it from loading, in words; it is empty for a good one. Raises
     CheckpointError when there is no such folder, or no model is of its configuration.
@@ -114,16 +138,17 @@ def inspect_checkpoint(
             check_adapter(sources.lora, model)
     with _listed(problems):
         Preprocessing.read(read_processor_settings(sources.folder), description.config)
-    template: str | None = None
+    spoken: str | None = None
     with _listed(problems):
         tokenizer = load_tokenizer(sources.folder, description)
-        template = choose_template(description, tokenizer, sources.located.id)
+        named = sources.located.id
+        spoken = choose_template(description, tokenizer, named, asked=template)
     return {
         **_origin(sources),
         "family": description.family,
         "layout": description.layout,
         **_architecture(description),
-        "template": template,
+        "template": spoken,
         "template_named_by_checkpoint": description.template is not None,
         "description": str(description.own.get("description", "")),
         "parameters": sum(header.count for header in headers.values()),

@@ -63,6 +63,15 @@ def locate(name: str, *, download: bool = True, report: Report | None = None) ->
         ) from error
 
 
+def is_hub_id(name: str) -> bool:
+    """Whether the name is one of the Hub's, and of nothing that is here under it.
+
+    >>> is_hub_id("llava-hf/llava-1.5-7b-hf"), is_hub_id("scenes"), is_hub_id("/models/mine")
+    (True, False, False)
+    """
+    return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
+
+
 def _located(name: str, download: bool, report: Report | None) -> Located:
     if name == BUNDLED_NAME:
         if not BUNDLED_FOLDER.is_dir():
