@@ -13,7 +13,19 @@ const SEARCH_AFTER_MS = 200; // of no more typing
 function remove(button) {
   const item = button.closest("[data-conversation]");
   const { conversation, title } = item.dataset;
-  confirmFirst(`Delete “${title}” for good?`, "Delete", () => act(item, { action: "delete", conversation }));
+  const choices = { verb: "Delete", keep: "Keep it", danger: true };
+  confirmFirst(`Delete “${title}” for good?`, choices, () => act(item, { action: "delete", conversation }));
+}
+
+/** Another model answers everybody: not by a slip. */
+function switchModel(button) {
+  const { value } = button.dataset;
+  if (button.ariaCurrent) return;
+  const question = `Switch to ${value}? It will answer everybody who uses this server; replies that are being written end first.`;
+  confirmFirst(question, { verb: "Switch", keep: "Stay" }, () => {
+    act($("#model .model"), { action: "switch", value }); // the button may be gone by now
+    composerText()?.focus();
+  });
 }
 
 function actOnServer(button) {
@@ -35,6 +47,7 @@ const clicks = {
   enlarge,
   latest: toLatest,
   rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
+  switch: switchModel,
   theme: switchTheme,
   toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
 };
@@ -53,6 +66,11 @@ document.addEventListener("click", (event) => {
   }
   if (!closest(event, "details.menu") || closest(event, "a")) closeMenus();
   if (phone.matches && event.target.id === "scrim") { setDrawer("sidebar", false); setDrawer("panel", false); }
+});
+
+// A page that was out of sight may show a model that is gone: somebody else chose another one.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && $("details.models")) act($("#model .model"), { action: "look" });
 });
 
 let searchTimer;

@@ -25,11 +25,11 @@ export function enlarge(thumb) {
   box.showModal();
 }
 
-/** Ask before `then` is done; the way out has the focus. */
-export function confirmFirst(question, verb, then) {
+/** Ask before `then` is done; the way out, `keep`, has the focus. */
+export function confirmFirst(question, { verb, keep, danger = false }, then) {
   const box = dialog("confirm", question);
-  const no = element("button", { className: "button", textContent: "Keep it" });
-  const yes = element("button", { className: "button danger", textContent: verb });
+  const no = element("button", { className: "button", textContent: keep });
+  const yes = element("button", { className: `button ${danger ? "danger" : "primary"}`, textContent: verb });
   no.addEventListener("click", () => box.close());
   yes.addEventListener("click", () => { box.close(); then(); });
   box.append(

@@ -26,6 +26,7 @@ _PATHS = {
     "left": '<path d="m14.5 6-6 6 6 6"/>',
     "right": '<path d="m9.5 6 6 6-6 6"/>',
     "down": '<path d="M12 5v14M6 13l6 6 6-6"/>',
+    "chevron": '<path d="m6.5 9.5 5.5 5.5 5.5-5.5"/>',
     "close": '<path d="M6 6l12 12M18 6 6 18"/>',
     "search": '<circle cx="11" cy="11" r="6.5"/><path d="m16 16 4 4"/>',
     "note": '<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5M12 8v.01"/>',

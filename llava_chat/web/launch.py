@@ -1,4 +1,4 @@
-"""Starting and ending the server: model, database, page, and an orderly way out.
+"""Starting and ending the server: database, page, the model behind it, and an orderly way out.
 
 Gradio's own `launch` serves the page, with our routes and middleware handed to it, because a page
 mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
@@ -12,15 +12,26 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
 
-from llava_chat.assembly import open_engine
-from llava_chat.engine.base import ChatEngine
-from llava_chat.errors import LlavaChatError
+from llava_chat.assembly import (
+    OfferedModel,
+    check_model,
+    for_model,
+    offered_models,
+    open_engine,
+)
+from llava_chat.engine.base import ChatEngine, Opening
+from llava_chat.engine.states import Ready
+from llava_chat.engine.switching import OpenEngine, SwitchingEngine
+from llava_chat.errors import EngineClosedError, LlavaChatError
 from llava_chat.image import close_decoders, warm_up
+from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
@@ -45,35 +56,68 @@ JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outs
 CALL_OVERHEAD_BYTES = 256 * 1024
 
 
-def serve(settings: Settings) -> None:
-    """Serve the page until Ctrl-C or SIGTERM. Raises LlavaChatError when it cannot start."""
-    os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
-    check_port(settings.host, settings.port)  # told before the model has loaded
-    warm_up()  # the same of a machine that cannot decode pictures
-    engine = open_engine(settings)
-    try:
-        run(engine, settings)
-    finally:
-        engine.close(ENGINE_GRACE_S)
+def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
+    """Serve the page until Ctrl-C or SIGTERM, the model being loaded behind it.
 
-
-def run(engine: ChatEngine, settings: Settings) -> None:
-    """Serve `engine` until Ctrl-C or SIGTERM; then replies end or are kept as stopped.
-
-    Raises LlavaChatError when the port, the signing key or the database cannot be used.
+    open_model: opens a model by its label, by default as the settings say. Raises LlavaChatError
+    when the server cannot start, or the model cannot be loaded.
     """
     told_to_stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: told_to_stop.set())
+    os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
+    check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
+    warm_up()  # the same of a machine that cannot decode pictures
+    check_model(settings)
+    offered = offered_models(settings)
+    if told_to_stop.is_set():
+        return
+    # Everybody reads which model is being opened, and nobody in which folder it lies.
+    names = {model.label: model.name for model in offered}
+    open_model = open_model or partial(_opened, settings, names)
+    engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
+    try:
+        run(engine, settings, offered, told_to_stop)
+    finally:
+        engine.close(ENGINE_GRACE_S)
+    if engine.still_opening:  # deep in a library: Python would end under its feet, with an abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def _opened(settings: Settings, names: Mapping[str, str], label: str, report: Report) -> ChatEngine:
+    """Load the model of that label, and show how far it is in the terminal too."""
+    with ProgressLine(label, sys.stderr) as line:
+
+        def both(progress: Progress) -> None:
+            report(progress)
+            line(progress)
+
+        return open_engine(for_model(settings, names[label]), both)
+
+
+def run(
+    engine: SwitchingEngine,
+    settings: Settings,
+    offered: Sequence[OfferedModel],
+    told_to_stop: threading.Event,
+) -> None:
+    """Serve `engine` until told to stop; then replies end or are kept as stopped.
+
+    Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
+    kept the first model from being loaded.
+    """
     store = ConversationStore.open(settings.database, settings.data_dir)
     replies = Replies()
     try:
-        blocks = launch(engine, store, replies, settings)
+        blocks = launch(engine, store, replies, settings, offered)
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
-        print(f"{engine.model.id} answers at {address} (Ctrl-C stops it)", flush=True)
+        first = _Announced(engine, address, told_to_stop)
         told_to_stop.wait()
-        print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
-        replies.close(REPLIES_GRACE_S)
+        if first.problem is None:
+            print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
+        replies.close(REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0)
         close_decoders()  # or a question whose picture takes long would hold the exit up
         if blocks.server is not None:
             blocks.server.force_exit = True  # open pages hold connections that never end
@@ -82,10 +126,45 @@ def run(engine: ChatEngine, settings: Settings) -> None:
         blocks.close(verbose=False)
     finally:
         store.close()
+    if first.problem is not None:
+        raise first.problem
+
+
+class _Announced:
+    """Says in the terminal where the page is, and then that the model answers.
+
+    problem: why the first model does not; then there is nothing to serve.
+    """
+
+    def __init__(
+        self, engine: SwitchingEngine, address: str, told_to_stop: threading.Event
+    ) -> None:
+        self.problem: Exception | None = None
+        self._engine = engine
+        self._address = address
+        self._told_to_stop = told_to_stop
+        if isinstance(engine.state, Opening):
+            print(f"The page is at {address}; {engine.state.name} is loading", flush=True)
+        threading.Thread(target=self._first, name="announcing", daemon=True).start()
+
+    def _first(self) -> None:
+        try:
+            model = self._engine.wait()
+        except EngineClosedError:
+            return
+        except Exception as error:
+            self.problem = error
+            self._told_to_stop.set()
+        else:
+            print(f"{model.id} answers at {self._address} (Ctrl-C stops it)", flush=True)
 
 
 def launch(
-    engine: ChatEngine, store: ConversationStore, replies: Replies, settings: Settings
+    engine: SwitchingEngine,
+    store: ConversationStore,
+    replies: Replies,
+    settings: Settings,
+    offered: Sequence[OfferedModel] = (),
 ) -> gr.Blocks:
     """Start the server in threads of its own and return. Raises LlavaChatError as `run` does."""
     prepare_libraries(settings)  # for what Blocks and launch read
@@ -93,7 +172,7 @@ def launch(
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
-    blocks = page.build(engine, store, replies, thumbnails, settings, sessions.owner_of)
+    blocks = page.build(engine, store, replies, thumbnails, settings, offered, sessions.owner_of)
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,

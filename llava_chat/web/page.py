@@ -5,20 +5,21 @@ Imports the tabs; `launch` imports this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
 from llava_chat import ASSETS
-from llava_chat.assembly import generation_settings, picture_limits
+from llava_chat.assembly import OfferedModel, generation_settings, picture_limits
 from llava_chat.conversation import TEMPLATES
-from llava_chat.engine.base import ChatEngine
+from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.api import ChatApi
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.examples import load_examples
 from llava_chat.web.chat.handlers import ChatHandlers
+from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Options, Turns
@@ -38,11 +39,12 @@ CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"
 
 
 def build(
-    engine: ChatEngine,
+    engine: SwitchingEngine,
     store: ConversationStore,
     replies: Replies,
     thumbnails: Thumbnails,
     settings: Settings,
+    offered: Sequence[OfferedModel],
     owner_of: Callable[[gr.Request], str],
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch. owner_of: who sends a request."""
@@ -57,7 +59,7 @@ def build(
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            _add_chat(page, engine, store, replies, thumbnails, settings, owner_of)
+            _add_chat(page, engine, store, replies, thumbnails, settings, offered, owner_of)
     return page
 
 
@@ -75,15 +77,18 @@ def theme() -> gr.themes.Base:
 
 def _add_chat(
     page: gr.Blocks,
-    engine: ChatEngine,
+    engine: SwitchingEngine,
     store: ConversationStore,
     replies: Replies,
     thumbnails: Thumbnails,
     settings: Settings,
+    offered: Sequence[OfferedModel],
     owner_of: Callable[[gr.Request], str],
 ) -> None:
     examples = load_examples()
-    defaults = Options(settings.system, settings.template, generation_settings(settings))
+    # The template of the settings is the own one of the model that was opened with it, and no
+    # choice for the others.
+    defaults = Options(settings.system, None, generation_settings(settings))
     limits = Limits(
         picture_limits(settings),
         settings.max_pictures,
@@ -91,9 +96,7 @@ def _add_chat(
         settings.deadline_s,
     )
     turns = Turns(engine, store, replies, limits, thumbnails)
-    parts = layout.build(
-        engine.model, defaults, tuple(TEMPLATES), examples, settings.max_message_chars
-    )
-    showing = Showing(parts, turns, defaults, examples)
+    parts = layout.build(defaults, tuple(TEMPLATES), examples, settings.max_message_chars)
+    showing = Showing(parts, turns, Models(engine, offered), defaults, examples)
     ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
     ChatApi(turns, defaults, owner_of).register()

@@ -54,6 +54,7 @@ class Server:
     model: Path
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[str] | None = field(default=None, init=False)
 
     @property
@@ -78,7 +79,8 @@ class Server:
     def run(self, *options: str) -> subprocess.Popen[str]:
         """Run the command with these options besides its own."""
         command = [sys.executable, "-m", "llava_chat", "serve", "--model", str(self.model)]
-        command += ["--port", str(self.port), "--data-dir", str(self.folder / "data"), *options]
+        command += ["--port", str(self.port), "--data-dir", str(self.folder / "data")]
+        command += [*self.options, *options]
         variables = {
             **os.environ,
             "LLAVA_CHAT_SECRET": "a key that only these tests know",

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from PIL import Image
 
-from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.local import LocalEngine
+from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
@@ -41,9 +41,10 @@ def owner_of() -> OwnerOf:
 
 
 @pytest.fixture(scope="session")
-def engine(random_checkpoint: Callable[..., Checkpoint]) -> Iterator[ChatEngine]:
+def engine(random_checkpoint: Callable[..., Checkpoint]) -> Iterator[SwitchingEngine]:
     """The real engine around random weights, context 1024 tokens."""
-    engine = LocalEngine(random_checkpoint())
+    engine = SwitchingEngine(lambda name, report: LocalEngine(random_checkpoint()), "tiny")
+    engine.wait()
     yield engine
     engine.close(grace_s=0)
 
@@ -63,7 +64,7 @@ def store(data_dir: Path) -> Iterator[ConversationStore]:
 
 
 @pytest.fixture(scope="module")
-def server(engine: ChatEngine, store: ConversationStore, data_dir: Path) -> Iterator[str]:
+def server(engine: SwitchingEngine, store: ConversationStore, data_dir: Path) -> Iterator[str]:
     """The address of a running server, with a slash at its end."""
     with pytest.MonkeyPatch.context() as environment, socket.socket() as free:
         environment.setenv("GRADIO_TEMP_DIR", "")  # the server sets it; this takes it back

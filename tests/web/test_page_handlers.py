@@ -13,11 +13,13 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, ChatEngine, GenerationSettings
+from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, GenerationSettings
+from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.handlers import ChatHandlers
+from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import Showing, View
 from llava_chat.web.chat.turns import Limits, Options, Turns
@@ -71,13 +73,16 @@ class Tab:
 
 
 @pytest.fixture
-def new_tab(engine: ChatEngine, store: ConversationStore, tmp_path: Path) -> Callable[..., Tab]:
+def new_tab(
+    engine: SwitchingEngine, store: ConversationStore, tmp_path: Path
+) -> Callable[..., Tab]:
     limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
     turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
     with gr.Blocks():
-        parts = layout.build(engine.model, OPTIONS, ("vicuna_v1",), (), 5000)
+        parts = layout.build(OPTIONS, ("vicuna_v1",), (), 5000)
     who: Any = lambda request: request.owner  # noqa: E731
-    handlers = ChatHandlers(parts, turns, Showing(parts, turns, OPTIONS, ()), (), who)
+    showing = Showing(parts, turns, Models(engine, ()), OPTIONS, ())
+    handlers = ChatHandlers(parts, turns, showing, (), who)
 
     def new_tab(owner: str = ME, **query: str) -> Tab:
         return Tab(handlers, owner, View(), query)
@@ -277,12 +282,41 @@ def test_half_a_character_is_searched_for_and_not_found(new_tab: Callable[..., T
         GenerationSettings(temperature=0, top_p=1, max_new_tokens=MAX_NEW_TOKENS_LIMIT),
     ],
 )
-def test_gradio_refuses_no_setting_that_may_be_the_default(
-    engine: ChatEngine, chosen: GenerationSettings
-) -> None:
+def test_gradio_refuses_no_setting_that_may_be_the_default(chosen: GenerationSettings) -> None:
     options = Options(None, None, chosen)
     with gr.Blocks():
-        parts = layout.build(engine.model, options, (), (), 5000)
+        parts = layout.build(options, (), (), 5000)
     values = {field: field.preprocess(field.value) for field in parts.settings.fields}
     read = parts.settings.options(values, chosen.deadline_s)
     assert read.generation == chosen
+
+
+def test_a_page_is_told_which_model_there_is_when_it_shows_another(
+    new_tab: Callable[..., Tab],
+) -> None:
+    tab = new_tab()
+    model = tab.handlers.parts.model
+    first, second = (run(rest(tab.act("search", text="x"))) for _ in range(2))
+    assert "tiny" in first[0][model]
+    assert model not in second[0]
+    (looked,) = run(rest(tab.act("look")))
+    assert "tiny" in looked[model]
+
+
+def test_a_model_that_is_not_offered_is_refused(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    steps = run(rest(tab.act("switch", value="/models/of/the/host")))
+    assert "not offered" in tab.sentence(steps)
+    assert tab.turns.engine.model.id == "tiny"
+
+
+def test_the_watch_ends_when_the_model_is_there(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    asked_id = asked(tab, "Hello")
+    tab.view.conversation_id = asked_id
+    tab.view.known = True
+    parts = tab.handlers.parts
+    shown = run(tab.handlers.watch({tab.handlers.view: tab.view}, tab.request()))
+    assert shown[parts.watch].active is False
+    assert "% of context" in shown[parts.meter]
+    assert "vicuna_v1" in shown[parts.settings.own_template]

@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 import pytest
 from PIL import Image
 
-from llava_chat.engine.base import ContextUse
+from llava_chat.engine.base import ContextUse, Opening
 from llava_chat.image import picture_from_image
+from llava_chat.progress import Progress as Step
 from llava_chat.store.stored import ConversationSummary, Message, StoredConversation
 from llava_chat.web.chat import sidebar, status, thread
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.prose import prose
 
 NOW = datetime(2026, 8, 2, tzinfo=UTC)
+HALF = Opening("tiny", Step("reading", 1, 2, "files"))
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
 
 
@@ -78,6 +80,12 @@ def test_the_last_message_without_a_reply_can_be_tried_again() -> None:
 @pytest.mark.parametrize(
     ("progress", "words"),
     [
+        (
+            Progress("opening", opening=HALF),
+            "Waiting for tiny",
+        ),
+        (Progress("opening", opening=HALF), "50 %"),
+        (Progress("opening", opening=Opening("tiny", waiting_for=1)), "after 1 reply"),
         (Progress("waiting", place=2), "Waiting: place 2"),
         (Progress("looking", pictures=1), "Looking"),
         (Progress("looking", pictures=0), "Reading"),

@@ -34,6 +34,7 @@ class Actions:
             "choose": self._choose,
             "rename": self._rename,
             "search": self._search,
+            "switch": self._switch,
         }
 
     def _regenerate(self, owner: str, view: View, detail: Detail, options: Options) -> LiveReply:
@@ -71,6 +72,10 @@ class Actions:
 
     def _search(self, owner: str, view: View, detail: Detail) -> Updates:
         return self._showing.listed(owner, view)
+
+    def _switch(self, owner: str, view: View, detail: Detail) -> Updates:
+        self._showing.models.switch(detail.get("value", ""))
+        return self._showing.model(view)
 
 
 def _open_one(view: View) -> str:

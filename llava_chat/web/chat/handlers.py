@@ -17,6 +17,7 @@ from typing import Any
 
 import gradio as gr
 
+from llava_chat.engine.base import Opening
 from llava_chat.errors import InputError, LlavaChatError, NotFoundError, StoreError
 from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
@@ -74,25 +75,26 @@ class ChatHandlers:
         page.load(self.open_page, **common)
         sending = {"inputs": {self.view, parts.composer, *fields}, "trigger_mode": "once"}
         parts.composer.submit(self.send, **{**common, **sending})
-        for source in (parts.sidebar, parts.conversations, parts.thread):
+        for source in (parts.model, parts.sidebar, parts.conversations, parts.thread):
             source.act(self.act, **common)
         # Without the settings: Gradio refuses an event before its handler sees a value that is
         # out of a field's range, and stopping has nothing to do with that.
         apart = {**common, "inputs": {self.view}}
         parts.composer.stop(self.stop, **apart)
+        parts.watch.tick(self.watch, **{**apart, "trigger_mode": "once"})
         parts.settings.reset.click(self.reset, **apart)
 
     # ---- events ------------------------------------------------------------------------------
 
     async def open_page(self, values: Values, request: gr.Request) -> Steps:
         """Show the conversation that the address names, and what is being written in it."""
-        async with aclosing(self._guarded(self._open_page(values, request))) as steps:
+        async with aclosing(self._guarded(values, self._open_page(values, request))) as steps:
             async for step in steps:
                 yield step
 
     async def send(self, values: Values, request: gr.Request) -> Steps:
         """Take the composer's words and pictures to the model."""
-        async with aclosing(self._guarded(self._send(values, request))) as steps:
+        async with aclosing(self._guarded(values, self._send(values, request))) as steps:
             async for step in steps:
                 yield step
 
@@ -101,7 +103,7 @@ class ChatHandlers:
         detail = {
             key: printable(str(value)) for key, value in event._data.items() if value is not None
         }
-        async with aclosing(self._guarded(self._act(values, request, detail))) as steps:
+        async with aclosing(self._guarded(values, self._act(values, request, detail))) as steps:
             async for step in steps:
                 yield step
 
@@ -116,19 +118,40 @@ class ChatHandlers:
             return self.showing.sentence(str(error))
         return self.showing.told("")
 
+    async def watch(self, values: Values, request: gr.Request) -> Updates:
+        """Show how far the model is; once it is there, what it makes of the conversation."""
+        view: View = values[self.view]
+        updates = self.showing.model(view)
+        if isinstance(view.models, Opening):
+            return updates
+        problem = self.showing.models.problem(view.models)
+        try:
+            view, owner = await self._page(values, request)
+            updates |= await asyncio.to_thread(self.showing.meter, owner, replace(view))
+        except LlavaChatError as error:
+            problem = problem or str(error)
+        told = self.showing.sentence(problem) if problem else self.showing.told("")
+        return updates | told
+
     def reset(self, values: Values) -> Updates:
         """Put the settings panel back to the server's defaults."""
         return self.showing.default_fields()
 
     # ---- the steps of each -------------------------------------------------------------------
 
-    async def _guarded(self, steps: Steps) -> Steps:
-        """Pass the steps on; what cannot be done becomes one sentence above the composer."""
+    async def _guarded(self, values: Values, steps: Steps) -> Steps:
+        """Pass the steps on; what cannot be done becomes one sentence above the composer.
+
+        The first one brings the model that is there now to a page that shows another.
+        """
+        view: View = values[self.view]
+        model = self.showing.model(view) if view.models != self.showing.models.state else {}
         try:
             async for step in steps:
-                yield step
+                yield {**model, **step}
+                model = {}
         except LlavaChatError as error:
-            yield self.showing.sentence(str(error))
+            yield {**model, **self.showing.sentence(str(error))}
 
     async def _page(self, values: Values, request: gr.Request) -> tuple[View, str]:
         """What the page shows, and who asks.
@@ -211,6 +234,9 @@ class ChatHandlers:
             )
         elif action == "delete":
             steps = self._delete(owner, view, detail.get("conversation", ""))
+        elif action == "look":
+            yield self.showing.model(view)
+            return
         elif action in self.actions.replying:
             start, options = self.actions.replying[action], self._options(values)
             shown = replace(view)

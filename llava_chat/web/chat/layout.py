@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
 
-from llava_chat.engine.base import ModelInfo
 from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.panel import SettingsParts
@@ -23,6 +21,7 @@ from llava_chat.web.elements import icon_button
 from llava_chat.web.icons import icon
 
 PICTURE_FILES = [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif"]
+WATCH_S = 0.5  # between two questions how far a model is
 _HAND_ON = "element.addEventListener('llava-act', event => trigger('act', event.detail));"
 
 
@@ -30,6 +29,8 @@ _HAND_ON = "element.addEventListener('llava-act', event => trigger('act', event.
 class ChatParts:
     """The components that handlers read and write."""
 
+    model: gr.HTML
+    watch: gr.Timer
     sidebar: gr.HTML
     conversations: gr.HTML
     thread: gr.HTML
@@ -44,13 +45,12 @@ class ChatParts:
     def shown(self) -> list[Any]:
         """What handlers change, but for the settings."""
         return [
-            self.conversations, self.thread, self.live, self.notice, self.composer,
-            self.meter, self.export,
+            self.model, self.watch, self.settings.own_template, self.conversations, self.thread,
+            self.live, self.notice, self.composer, self.meter, self.export,
         ]  # fmt: skip
 
 
 def build(
-    model: ModelInfo,
     defaults: Options,
     templates: Sequence[str],
     examples: Sequence[Example],
@@ -58,7 +58,10 @@ def build(
 ) -> ChatParts:
     """Lay the tab out within the surrounding gr.Blocks."""
     with gr.Row(elem_id="topbar"):
-        gr.HTML(_brand(model), elem_id="brand", apply_default_css=False)
+        gr.HTML(_brand(), elem_id="brand", apply_default_css=False)
+        model = gr.HTML("", js_on_load=_HAND_ON, elem_id="model", apply_default_css=False)
+        # Only while a model is being opened: a page that shows what is there asks nothing.
+        watch = gr.Timer(WATCH_S, active=False)
         export = gr.HTML("", elem_id="export", apply_default_css=False)
         gr.HTML(_controls(), elem_id="controls", apply_default_css=False)
     with gr.Row(elem_id="shell"):
@@ -87,8 +90,10 @@ def build(
                 with gr.Row(elem_id="footer"):
                     meter = gr.HTML(status.meter(None), elem_id="meter", apply_default_css=False)
                     gr.HTML(_hint(), elem_id="hint", apply_default_css=False)
-        settings = panel.build(model, defaults, templates)
-    return ChatParts(side, conversations, shown, live, notice, composer, meter, export, settings)
+        settings = panel.build(defaults, templates)
+    return ChatParts(
+        model, watch, side, conversations, shown, live, notice, composer, meter, export, settings
+    )
 
 
 def export_links(conversation_id: str) -> str:
@@ -102,14 +107,9 @@ def export_links(conversation_id: str) -> str:
     )
 
 
-def _brand(model: ModelInfo) -> str:
+def _brand() -> str:
     toggle = icon_button("sidebar", "Conversations", "toggle", toggle="sidebar")
-    return (
-        f'<div class="brand">{toggle}<span class="mark">{icon("mark")}</span>'
-        f'<p title="{escape(model.description)}"><strong>{escape(model.id)}</strong>'
-        '<span class="purpose">'
-        f"{escape(model.description)}</span></p></div>"
-    )
+    return f'<div class="brand">{toggle}<span class="mark">{icon("mark")}</span></div>'
 
 
 def _controls() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ class SettingsParts:
 
     system: gr.Textbox
     template: gr.Dropdown
+    own_template: gr.HTML
     temperature: gr.Slider
     top_p: gr.Slider
     repetition_penalty: gr.Slider
@@ -60,7 +62,7 @@ class SettingsParts:
         }
 
 
-def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> SettingsParts:
+def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
     """Lay the panel out within the surrounding gr.Blocks."""
     generation = defaults.generation
     with gr.Column(elem_id="panel", scale=0, min_width=0):
@@ -79,16 +81,24 @@ def build(model: ModelInfo, defaults: Options, templates: Sequence[str]) -> Sett
         template = gr.Dropdown(
             label="Conversation template",
             info="How the chat is written down for the model.",
-            choices=[(f"The model's own ({model.template})", ""), *((n, n) for n in templates)],
+            choices=[("The model's own", ""), *((n, n) for n in templates)],
             value=defaults.template or "",
         )
+        own_template = gr.HTML("", elem_id="own-template", apply_default_css=False)
         sliders = _sliders(generation)
         seed = gr.Number(
             label="Seed", value=generation.seed, precision=0,
             info="Makes a varied reply repeatable. Empty: a new one each time.",
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")
-    return SettingsParts(system, template, *sliders, seed, reset)
+    return SettingsParts(system, template, own_template, *sliders, seed, reset)
+
+
+def own_template(model: ModelInfo | None) -> str:
+    """Which template the model names, None while there is no model."""
+    return (
+        "" if model is None else f"<p>The model's own is <code>{escape(model.template)}</code>.</p>"
+    )
 
 
 def _sliders(generation: GenerationSettings) -> tuple[gr.Slider, gr.Slider, gr.Slider, gr.Slider]:

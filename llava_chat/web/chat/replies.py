@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llava_chat.engine.base import Done, Failed, Looking, Queued, Stream, Token
+from llava_chat.engine.base import Done, Failed, Looking, Opening, Queued, Stream, Token
 from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, StoreError
 
-Phase = Literal["waiting", "looking", "writing", "ended"]
+Phase = Literal["opening", "waiting", "looking", "writing", "ended"]
 _SPEED_AFTER_TOKENS = 4  # a speed from fewer is mostly the first token's delay
 _STILL_WRITING = "A reply is still being written. Stop it first, or wait for its end."
 _STOPPING = "The server is stopping. Ask again in a minute."
@@ -28,10 +28,12 @@ _TOO_LATE = "The time for this reply ran out before its first word. Ask again in
 class Progress:
     """A reply as it stands. `version` grows with every change; `error` is a sentence.
 
-    unsaved: the reply was written to its end, and the store could not keep it.
+    opening: the model that it waits for. unsaved: the reply was written to its end, and the store
+    could not keep it.
     """
 
     phase: Phase = "waiting"
+    opening: Opening | None = None
     place: int = 1
     pictures: int = 0
     text: str = ""
@@ -110,6 +112,8 @@ class LiveReply:
             except StopIteration:
                 return Failed(EngineClosedError(_STOPPING))
             match event:
+                case Opening() as opening:
+                    self._change(phase="opening", opening=opening)
                 case Queued(place):
                     self._change(phase="waiting", place=place)
                 case Looking(pictures):

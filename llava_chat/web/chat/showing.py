@@ -16,12 +16,15 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from llava_chat.engine.base import Opening
+from llava_chat.engine.states import Ready, State
 from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture, png_bytes
 from llava_chat.store import StoredConversation
-from llava_chat.web.chat import sidebar, status, thread
+from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts, export_links
+from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.chat.turns import Options, Turns, options_of
 from llava_chat.web.elements import notice
@@ -36,7 +39,8 @@ class View:
     The id proves nothing: the store gives a conversation to its owner alone. visit: grows whenever
     the page goes on to show something else; who waited for anything compares it again before
     showing the outcome. known: False until the first event, after a restart of the server too.
-    stop_wanted: Stop was pressed since the last question, perhaps before its reply began.
+    stop_wanted: Stop was pressed since the last question, perhaps before its reply began. models:
+    the state that the header shows.
     """
 
     conversation_id: str | None = None
@@ -44,6 +48,7 @@ class View:
     visit: int = 0
     known: bool = False
     stop_wanted: bool = False
+    models: State | None = None
 
     def leave(self) -> int:
         """Count a visit that begins, and return its number."""
@@ -55,10 +60,16 @@ class Showing:
     """Knows which component shows what."""
 
     def __init__(
-        self, parts: ChatParts, turns: Turns, defaults: Options, examples: Sequence[Example]
+        self,
+        parts: ChatParts,
+        turns: Turns,
+        models: Models,
+        defaults: Options,
+        examples: Sequence[Example],
     ) -> None:
         self._parts = parts
         self._turns = turns
+        self.models = models
         self._defaults = defaults
         self._examples = examples
 
@@ -80,18 +91,38 @@ class Showing:
             }
         stored = self._turns.store.load(owner, view.conversation_id)
         own = options_of(stored, self._defaults)
-        use = self._turns.context(stored, options or own)
-        updates |= {
+        model = self.models.answering
+        updates |= self._meter(stored, options or own) | {
             parts.thread: thread.thread(
                 stored,
                 self._pictures(stored),
                 replying=self._turns.replies.running(stored.id) is not None,
-                padded_boxes=self._turns.engine.model.padded_boxes,
+                padded_boxes=None if model is None else model.padded_boxes,
             ),
-            parts.meter: status.meter(use),
             parts.export: export_links(stored.id),
         }
         return updates | (parts.settings.show(own) if fields else {})
+
+    def model(self, view: View) -> Updates:
+        """Which model there is, or how far it is, and what hangs on that in any conversation."""
+        view.models = state = self.models.state
+        opening = isinstance(state, Opening)
+        model = state.model if isinstance(state, Ready) else None
+        return {
+            self._parts.model: self.models.header(state),
+            self._parts.watch: gr.Timer(active=opening),
+            self._parts.settings.own_template: panel.own_template(model),
+        }
+
+    def meter(self, owner: str, view: View) -> Updates:
+        """How full the context of the model that is there now is."""
+        if view.conversation_id is None:
+            return {}
+        stored = self._turns.store.load(owner, view.conversation_id)
+        return self._meter(stored, options_of(stored, self._defaults))
+
+    def _meter(self, stored: StoredConversation, options: Options) -> Updates:
+        return {self._parts.meter: status.meter(self._turns.context(stored, options))}
 
     def listed(self, owner: str, view: View) -> Updates:
         """The sidebar's list."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from llava_chat.engine.base import ContextUse
+from llava_chat.web.chat.models import far
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.elements import plural
 from llava_chat.web.prose import prose
@@ -34,6 +35,8 @@ def unsaved_reply(text: str) -> str:
 
 
 def _state(progress: Progress) -> tuple[str, str]:
+    if progress.phase == "opening" and progress.opening is not None:
+        return f"Waiting for {progress.opening.name}", far(progress.opening)
     if progress.phase == "waiting":
         return f"Waiting: place {progress.place}", ""
     if progress.phase == "looking":

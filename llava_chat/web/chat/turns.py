@@ -11,6 +11,7 @@ import filecmp
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,13 @@ from typing import TypeVar
 from llava_chat import __version__
 from llava_chat.conversation import Conversation, Turn, check_message, fit, template_of
 from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings, Stream
-from llava_chat.errors import LlavaChatError, MessageError, NotFoundError, PictureError
+from llava_chat.errors import (
+    EngineOpeningError,
+    LlavaChatError,
+    MessageError,
+    NotFoundError,
+    PictureError,
+)
 from llava_chat.image import Picture, PictureLimits, read_picture
 from llava_chat.store import (
     ChatOptions,
@@ -216,7 +223,7 @@ class Turns:
     def _record(
         self, conversation: Conversation, generation: GenerationSettings, done: Done
     ) -> ReplyRecord:
-        model = self.engine.model
+        model = done.model or self.engine.model
         template = template_of(conversation, model.template)
         system = template.system if conversation.system is None else conversation.system
         read = _without_oldest(conversation, done.dropped_turns)
@@ -233,11 +240,13 @@ class Turns:
             app_version=__version__,
             seed=done.seed,
             picture_ids=tuple(p.id for turn in read.turns for p in turn.images),
+            padded_boxes=model.padded_boxes,
         )
 
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
-        # Raises what would only come as Failed, too late.
-        self.engine.context_use(conversation, generation.max_new_tokens)
+        # Raises what would only come as Failed, too late; but for a model that is not there yet.
+        with suppress(EngineOpeningError):
+            self.engine.context_use(conversation, generation.max_new_tokens)
         return self.engine.stream(conversation, generation)
 
     def _conversation(
