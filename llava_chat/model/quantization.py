@@ -112,19 +112,18 @@ def put(model: nn.Module, name: str, weight: Tensor) -> bool:
     What was read is free afterwards, so that a device never holds more than one of them in full.
     """
     path, _, kind = name.rpartition(".")
-    if kind != "weight" or path not in quantised_layers(model):
+    layer: Any = quantised_layers(model).get(path)
+    bits = _LAYERS.get(type(layer).__name__)
+    if bits is None or kind != "weight":
         return False
     import bitsandbytes as bnb
 
-    layer: Any = model.get_submodule(path)
-    if isinstance(layer, bnb.nn.Linear4bit):
+    if bits == 4:
         quantised = bnb.nn.Params4bit(weight, requires_grad=False, module=layer, **_NF4)
         layer.weight = quantised.to(weight.device)
-    elif isinstance(layer, bnb.nn.Linear8bitLt):
+    else:
         rounded, scales, _ = bnb.functional.int8_vectorwise_quant(weight.to(torch.float16))
         layer.weight = bnb.nn.Int8Params(rounded, requires_grad=False, CB=rounded, SCB=scales)
-    else:
-        return False
     return True
 
 

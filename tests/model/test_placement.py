@@ -5,6 +5,7 @@ is a real one where there is no GPU.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import CLIPVisionConfig, LlamaConfig
 from llava_chat.engine.local.kv_cache import ReservedCache
 from llava_chat.engine.local.prefix_cache import PrefixCache
 from llava_chat.errors import CheckpointError
+from llava_chat.model.checkpoint import load_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.placement import (
     Devices,
@@ -29,6 +31,8 @@ GB = 10**9
 WORDS = "language_model.model.embed_tokens"
 ROTARY = "language_model.model.rotary_emb"
 HEAD = "language_model.lm_head"
+LAYERS = tuple(f"language_model.model.layers.{number}" for number in range(3))
+PARTS = (WORDS, ROTARY, *LAYERS, "language_model.model.norm", HEAD)
 
 
 def without_memory(
@@ -172,15 +176,8 @@ def test_one_gpu_is_asked_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def spread(model: LlavaModel, second: torch.device) -> LlavaModel:
     """The last two of the three layers, and what follows them, on a second device."""
-    parts = [
-        "tower",
-        "projector",
-        WORDS,
-        ROTARY,
-        *(f"language_model.model.layers.{n}" for n in range(3)),
-    ]
-    devices = dict.fromkeys([*parts, "language_model.model.norm", HEAD], CPU)
-    for name in [*parts[-2:], "language_model.model.norm", HEAD]:
+    devices = dict.fromkeys(["tower", "projector", *PARTS], CPU)
+    for name in PARTS[-4:]:
         devices[name] = second
         model.get_submodule(name).to(second)
     connect(model, devices)
@@ -223,6 +220,29 @@ def test_the_hooks_change_no_logits(make_llava: Callable[..., LlavaModel]) -> No
         )
     assert torch.equal(wanted, found)
     assert hasattr(hooked, "_hf_hook") and not hasattr(plain, "_hf_hook")
+
+
+def test_a_checkpoint_is_loaded_onto_two_devices(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_checkpoint(str(saved), device="cpu", dtype="float32").model
+    placed: list[tuple[str, torch.device]] = []
+
+    def device_of_noted(name: str, devices: Devices) -> torch.device:
+        placed.append((name, device_of(name, devices)))
+        return placed[-1][1]
+
+    second = torch.device("cpu", 0)
+    cut = dict.fromkeys(["tower", "projector", *PARTS], CPU) | dict.fromkeys(PARTS[-3:], second)
+    monkeypatch.setattr("llava_chat.model.weights.place", lambda *_: cut)
+    monkeypatch.setattr("llava_chat.model.weights.device_of", device_of_noted)
+    model = load_checkpoint(str(saved), device="cpu", dtype="float32").model
+    assert model.state_dict().keys() <= {name for name, _ in placed}
+    assert {name.startswith(PARTS[-3:]) for name, device in placed if device == second} == {True}
+    embeds = torch.randn(1, 7, 48)
+    with torch.inference_mode():
+        assert torch.equal(model(embeds), whole(embeds))
+    assert hasattr(model, "_hf_hook")
 
 
 def test_on_one_device_there_are_no_hooks(tiny: LlavaModel) -> None:
