@@ -1,5 +1,6 @@
 """What only a GPU can show: the same replies there, and every part of training runs there."""
 
+import gc
 import random
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine, open_engine
 from llava_chat.image import picture_from_image
-from llava_chat.model.checkpoint import load_checkpoint
+from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
+from llava_chat.model.llava import LlavaModel
+from llava_chat.model.placement import Devices
+from llava_chat.model.quantization import quantised_layers
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.recipe import train_scenes
 from llava_chat.training.scenes.world import random_scene
@@ -54,6 +58,57 @@ def test_auto_takes_the_gpu_in_a_format_that_it_multiplies() -> None:
     try:
         assert engine.model.device.startswith("cuda")
         assert engine.model.dtype in ("bfloat16", "float16")
+        assert all(ids for ids in replies(engine, 7))
+    finally:
+        engine.close(grace_s=0)
+
+
+def cut_in_two(model: LlavaModel, *_: object) -> Devices:
+    """The decoder's second half on the CPU, which to the hooks is a device like any other."""
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    decoder = "language_model.model"
+    count = len(model.language_model.model.layers)
+    return {
+        "tower": gpu,
+        "projector": gpu,
+        f"{decoder}.embed_tokens": gpu,
+        f"{decoder}.rotary_emb": gpu,
+        **{f"{decoder}.layers.{n}": gpu if n < count // 2 else cpu for n in range(count)},
+        f"{decoder}.norm": cpu,
+        "language_model.lm_head": gpu,  # where the words are read, should they be one table
+    }
+
+
+def test_a_model_on_two_devices_replies_as_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = open_engine("scenes", device="cpu", dtype="float32")
+    monkeypatch.setattr("llava_chat.model.weights.place", cut_in_two)
+    cut = open_engine("scenes", device="cuda", dtype="float32")
+    try:
+        assert cut.model.device == "cuda:0, cpu"
+        for seed in range(3):
+            assert replies(cut, seed) == replies(whole, seed)
+    finally:
+        whole.close(grace_s=0)
+        cut.close(grace_s=0)
+
+
+@pytest.mark.parametrize(("quantize", "saved_share"), [("8bit", 0.4), ("4bit", 0.65)])
+def test_fewer_bits_save_memory_and_still_answer(quantize: str, saved_share: float) -> None:
+    pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
+
+    def taken(**options: str) -> tuple[Checkpoint, int]:
+        gc.collect()
+        before = torch.cuda.memory_allocated()
+        checkpoint = load_checkpoint("scenes", device="cuda", dtype="float16", **options)
+        return checkpoint, torch.cuda.memory_allocated() - before
+
+    whole, full_bytes = taken()
+    layers = quantised_layers(whole.model).values()
+    layer_bytes = sum(layer.weight.nbytes for layer in layers)
+    fewer, fewer_bytes = taken(quantize=quantize)
+    assert full_bytes - fewer_bytes > saved_share * layer_bytes
+    engine = LocalEngine(fewer)
+    try:
         assert all(ids for ids in replies(engine, 7))
     finally:
         engine.close(grace_s=0)
