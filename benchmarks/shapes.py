@@ -58,6 +58,38 @@ SHAPES = {
 
 def random_checkpoint(shape: Shape, device: torch.device, dtype: torch.dtype) -> Checkpoint:
     """A model whose greedy replies never end by themselves."""
+    torch.manual_seed(0)
+    checkpoint = _around(shape, lambda config: _made(lambda: LlavaModel(config), device, dtype))
+    # The end token's logit is then always 0, and some other word is likelier.
+    with torch.no_grad():
+        checkpoint.model.language_model.lm_head.weight[2] = 0
+    return checkpoint
+
+
+def weightless_checkpoint(shape: Shape, dtype: torch.dtype) -> Checkpoint:
+    """A model to be saved: each matrix is random and takes memory only while it is copied.
+
+    Its rows are windows on one row of numbers, each shifted by one.
+    """
+    torch.manual_seed(0)
+
+    def windows(expected: torch.Tensor) -> torch.Tensor:
+        if expected.dim() != 2:
+            return torch.empty(expected.shape, dtype=dtype).normal_(0, 0.02)
+        numbers = torch.empty(sum(expected.shape), dtype=dtype).normal_(0, 0.02)
+        return numbers.as_strided(expected.shape, (1, 1))
+
+    def make(config: LlavaConfig) -> LlavaModel:
+        with torch.device("meta"):
+            model = LlavaModel(config)
+        weights = {name: windows(weight) for name, weight in model.state_dict().items()}
+        model.load_state_dict(weights, assign=True)
+        return model
+
+    return _around(shape, make)
+
+
+def _around(shape: Shape, make: Callable[[LlavaConfig], LlavaModel]) -> Checkpoint:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(_TOKENIZER)
     vision = CLIPVisionConfig(
         hidden_size=shape.vision_width,
@@ -77,12 +109,14 @@ def random_checkpoint(shape: Shape, device: torch.device, dtype: torch.dtype) ->
         pad_token_id=0,
     )
     config = LlavaConfig(vision, text, image_token_id=tokenizer.convert_tokens_to_ids("<image>"))
-    torch.manual_seed(0)
-    model = _made(lambda: LlavaModel(config), device, dtype)
-    # The end token's logit is then always 0, and some other word is likelier.
-    model.language_model.lm_head.weight[2] = 0
     return Checkpoint(
-        model, tokenizer, "random", "0", "vicuna_v1", "random weights", Preprocessing.of(config)
+        make(config),
+        tokenizer,
+        "random",
+        "0",
+        "vicuna_v1",
+        "random weights",
+        Preprocessing.of(config),
     )
 
 
