@@ -96,16 +96,16 @@ def test_a_model_on_two_devices_replies_as_on_one(monkeypatch: pytest.MonkeyPatc
 def test_fewer_bits_save_memory_and_still_answer(quantize: str, saved_share: float) -> None:
     pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
 
-    def taken(**options: str) -> tuple[Checkpoint, int]:
+    def taken(quantize: str) -> tuple[Checkpoint, int]:
         gc.collect()
         before = torch.cuda.memory_allocated()
-        checkpoint = load_checkpoint("scenes", device="cuda", dtype="float16", **options)
+        checkpoint = load_checkpoint("scenes", device="cuda", dtype="float16", quantize=quantize)
         return checkpoint, torch.cuda.memory_allocated() - before
 
-    whole, full_bytes = taken()
+    whole, full_bytes = taken("none")
     layers = quantised_layers(whole.model).values()
     layer_bytes = sum(layer.weight.nbytes for layer in layers)
-    fewer, fewer_bytes = taken(quantize=quantize)
+    fewer, fewer_bytes = taken(quantize)
     assert full_bytes - fewer_bytes > saved_share * layer_bytes
     engine = LocalEngine(fewer)
     try:

@@ -2,7 +2,8 @@
 
 What a file calls the layers depends on what it was trained on: the authors' model, or
 transformers' of version 4 or 5. All are read by the one map of names. Imports the modules beside
-it, torch, peft and errors.
+it, torch and errors; peft only when there is an adapter, because it takes over a second and imports
+bitsandbytes where that is installed, which on some CPUs asks the Hub for more of itself.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from torch import Tensor, nn
 
 from llava_chat.errors import CheckpointError
@@ -30,6 +30,9 @@ from llava_chat.model.weight_files import (
     read_json,
     read_weights,
 )
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # base_model.model.MODULE.lora_A.weight, with an adapter's name before `weight` in some.
@@ -97,6 +100,8 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def _read_config(path: Path) -> LoraConfig:
+    from peft import LoraConfig
+
     content = read_json(path)
     if "auto_map" in content:
         raise CheckpointError(f"{path} asks to run code of its own (auto_map); that is never done.")
@@ -157,6 +162,8 @@ def apply_adapter(model: LlavaModel, adapter: Adapter) -> None:
 
     Raises CheckpointError when it does not fit.
     """
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
     check_adapter(adapter, model)
     layers = model.tower.config.num_hidden_layers
     changed = [module for module in adapter.modules if not is_unread_layer(module, layers)]
