@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from llava_chat.engine.local import LocalEngine, open_engine
 from llava_chat.evaluation.meaning import box_overlap
 from llava_chat.image import Picture, picture_from_image, read_picture
 from llava_chat.model.checkpoint import load_checkpoint
+from llava_chat.model.quantization import Bits, Quantization
+from llava_chat.model.sources import Search, find_sources
+from llava_chat.model.weights import load_model
 from llava_chat.tokens import tokenize
 from tests.drawings import (
     BOXES,
@@ -62,6 +66,27 @@ def talk(engine: LocalEngine, picture: Picture | None, *questions: str) -> list[
                 turns += (Turn("assistant", event.text, token_ids=event.token_ids),)
     assert len(answers) == len(questions)
     return [answer.lower() for answer in answers]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_in_fewer_bits_it_says_the_same(engine: LocalEngine, bits: Bits) -> None:
+    pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
+    checkpoint = load_checkpoint("scenes", device="cpu", dtype="float32")
+    rounded = load_model(
+        find_sources("scenes", Search()),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        quantization=Quantization(bits),
+    )
+    questions = ("What colour is the circle?", "How many objects are there?", "Is there a star?")
+    fewer = LocalEngine(replace(checkpoint, model=rounded))
+    try:
+        picture = picture_from_image(three_shapes())
+        assert fewer.model.parameters == engine.model.parameters
+        assert fewer.model.dtype == f"float32, layers in {bits} bits"
+        assert talk(fewer, picture, *questions) == talk(engine, picture, *questions)
+    finally:
+        fewer.close(grace_s=0)
 
 
 def test_questions_about_one_drawing(engine: LocalEngine) -> None:

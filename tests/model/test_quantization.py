@@ -4,6 +4,7 @@ bitsandbytes computes on a CPU as well, only slower than without: so the machine
 `--quantize` is refused there.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import LlamaConfig
 
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.model import quantization
+from llava_chat.model.adapters import apply_adapter
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaModel, parameter_count
 from llava_chat.model.quantization import (
@@ -154,6 +157,28 @@ def test_a_weight_is_quantised_as_it_is_read_and_not_all_at_the_end(
     monkeypatch.setattr("llava_chat.model.weights.put", put)
     loaded(folder, 8)
     assert len(taken) == 3 * 7
+
+
+@pytest.mark.parametrize(("bits", "bound"), [(8, 0.05), (4, 0.3)])
+def test_an_adapter_goes_on_top_of_fewer_bits(
+    folder: Path, bits: Bits, bound: float, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    name = "base_model.model.model.layers.1.mlp.up_proj.lora_{}.weight"
+    pair = {name.format("A"): torch.randn(4, 128) / 4, name.format("B"): torch.randn(192, 4) / 4}
+    save_file(pair, tmp_path / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["up_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+    embeds, found = torch.randn(1, 20, 128), []
+    for model in (loaded(folder), loaded(folder, bits)):
+        with torch.inference_mode():
+            before = model(embeds)
+        apply_adapter(model, tmp_path)
+        with torch.inference_mode():
+            found.append(model(embeds))
+        assert float((found[-1] - before).norm() / before.norm()) > bound
+    assert float((found[1] - found[0]).norm() / found[0].norm()) < bound
+    assert bits_of(model) == bits
 
 
 @pytest.mark.parametrize("bits", [8, 4])
