@@ -42,15 +42,23 @@ def check_model(settings: Settings) -> None:
     """
     if settings.template is not None:
         template_named(settings.template)
-    from llava_chat.model.device import choose_device, choose_dtype
+    from llava_chat.model.device import choose_device, named_dtype
     from llava_chat.model.inspection import inspect_checkpoint
     from llava_chat.model.location import is_hub_id
+    from llava_chat.model.quantization import quantize_kind
 
     with _flags_named():
-        choose_dtype(settings.dtype, choose_device(settings.device))
-    if is_hub_id(settings.model):
+        named_dtype(settings.dtype)
+        quantize_kind(settings.quantize, choose_device(settings.device))
+    parts = (settings.model, settings.adapter, settings.vision_tower)
+    if any(is_hub_id(part) for part in parts if part is not None):
         return
-    problems = inspect_checkpoint(settings.model, template=settings.template)["problems"]
+    problems = inspect_checkpoint(
+        settings.model,
+        adapter=settings.adapter,
+        vision_tower=settings.vision_tower,
+        template=settings.template,
+    )["problems"]
     if problems:
         raise CheckpointError(f"{settings.model} cannot be loaded: {problems[0]}")
 
@@ -71,6 +79,8 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
             device=settings.device,
             dtype=settings.dtype,
             template=settings.template,
+            adapter=settings.adapter,
+            vision_tower=settings.vision_tower,
             quantize=settings.quantize,
             cache_bytes=settings.cache_bytes,
             max_waiting=settings.max_waiting,
@@ -79,10 +89,11 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
 
 
 def for_model(settings: Settings, name: str) -> Settings:
-    """The settings to open another model with: a template and an adapter are of one model only."""
+    """The settings to open another model with: what belongs to one model only is left out."""
     if name == settings.model:
         return settings
-    return settings.model_copy(update={"model": name, "template": None, "adapter": None})
+    of_one = {"template": None, "adapter": None, "vision_tower": None}
+    return settings.model_copy(update={"model": name, **of_one})
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,16 @@ from llava_chat.errors import SettingError
 
 PREFIX = "LLAVA_CHAT_"
 
-MODEL_FIELDS = ("model", "adapter", "quantize", "device", "dtype", "engine", "engine_url")
+MODEL_FIELDS = (
+    "model",
+    "adapter",
+    "vision_tower",
+    "quantize",
+    "device",
+    "dtype",
+    "engine",
+    "engine_url",
+)
 CONVERSATION_FIELDS = ("template", "system")
 GENERATION_FIELDS = (
     "temperature",
@@ -47,7 +56,6 @@ LIMIT_FIELDS = (*PICTURE_FIELDS, "max_message_chars", "max_waiting", "cache_byte
 
 # Fields whose feature does not exist yet, with the one value they take until it does.
 NOT_BUILT: Mapping[str, object] = {
-    "adapter": None,
     "engine": "local",
     "engine_url": None,
 }
@@ -69,7 +77,12 @@ class Settings(BaseSettings):
     )
 
     model: str = Field("scenes", description="a folder, a Hub id, or `scenes`, the bundled model")
-    adapter: str | None = Field(None, description="LoRA adapter to load (not available yet)")
+    adapter: str | None = Field(
+        None, description="a LoRA adapter, or a projector alone, to put on the model"
+    )
+    vision_tower: str | None = Field(
+        None, description="vision tower of a model that holds none, instead of the one it names"
+    )
     quantize: Literal["none", "8bit", "4bit"] = Field(
         "none", description="bits of the language model's weights, on a CUDA GPU, by bitsandbytes"
     )

@@ -8,6 +8,7 @@ number format, so that converting there and back gives the same bits.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from llava_chat.model.conversion import convert
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say where the result is."""
-    with ProgressLine() as report:
+    with ProgressLine(args.source, sys.stderr) as report:
         convert(
             args.source,
             args.target,
