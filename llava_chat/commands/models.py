@@ -25,8 +25,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         width = max(len(model.name) for model in models)
         for model in models:
-            print(f"{model.name:{width}}  {needs(model)}  {model.description}")
+            print(f"{model.name:{width}}  {needs(model)}  {model.description}{also(model)}")
     return 0
+
+
+def also(model: KnownModel) -> str:
+    """What has to be there or done besides, '' for most."""
+    if model.convert_first:
+        return f"; first: python -m llava_chat {model.convert_first}"
+    return f"; with {', '.join(model.needs)}" if model.needs else ""
 
 
 def needs(model: KnownModel) -> str:

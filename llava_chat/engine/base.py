@@ -126,7 +126,8 @@ class Token:
 class ModelInfo:
     """What a user and a record need to know of the model that answers.
 
-    padded_boxes: it counts boxes on the picture padded to a square.
+    padded_boxes: it counts boxes on the picture padded to a square. adapter: what was put on it,
+    with its revision, None for nothing.
     """
 
     id: str
@@ -138,6 +139,7 @@ class ModelInfo:
     device: str
     dtype: str
     padded_boxes: bool = False
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)

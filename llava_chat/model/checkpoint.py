@@ -46,7 +46,8 @@ class Checkpoint:
     id: `scenes`, the Hub id or the folder's name. revision: the Hub's commit, or a fingerprint of
     the files. template: the conversation template it was trained with, unless somebody asked for
     another. pixels: call it with a picture for the encoder's (V, 3, H, W). padded_boxes: it counts
-    the boxes that it names on the picture padded to a square.
+    the boxes that it names on the picture padded to a square. adapter: what was put on it, as
+    `id@revision`.
     """
 
     model: LlavaModel
@@ -57,6 +58,7 @@ class Checkpoint:
     description: str
     pixels: Preprocessing
     padded_boxes: bool = False
+    adapter: str | None = None
 
     def own_fields(self) -> dict[str, str | bool]:
         """What its files say in fields of our own."""
@@ -115,12 +117,13 @@ def load_checkpoint(
         model,
         tokenizer,
         sources.located.id,
-        sources.located.revision,
+        sources.revision,
         spoken,
         str(own.get("description", "")),
         pixels,
         # As LLaVA-1.5's training data do (https://github.com/haotian-liu/LLaVA/issues/606).
         padded_boxes=bool(own.get("padded_boxes", pixels.aspect == "pad")),
+        adapter=sources.added,
     )
 
 

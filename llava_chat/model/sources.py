@@ -102,6 +102,18 @@ class Sources:
         return self.base.folder
 
     @property
+    def revision(self) -> str:
+        """What tells versions of the model apart; of one that names its base, both."""
+        return "+".join(dict.fromkeys((self.located.revision, self.base.revision)))
+
+    @property
+    def added(self) -> str | None:
+        """What was put on the model that was asked for, as `id@revision`."""
+        if self.on_top is None or self.on_top is self.located:
+            return None
+        return f"{self.on_top.id}@{self.on_top.revision}"
+
+    @property
     def adapter(self) -> Located | None:
         """The part that is a LoRA adapter, None when there is none."""
         is_lora = self.on_top and (self.on_top.folder / ADAPTER_CONFIG_NAME).is_file()

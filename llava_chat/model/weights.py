@@ -58,8 +58,10 @@ def load_model(
     dtype = dtype or auto_dtype(device, parameter_count(model))
     if quantization is not None:
         prepare(model, quantization, dtype)
-    devices = place(model, device, dtype)
-    with _memory_told(sources, weight_bytes(model, dtype), device, dtype):
+    devices, needed_bytes = place(model, device, dtype), weight_bytes(model, dtype)
+    if len(devices) == 1:  # over several, `place` has looked
+        check_memory(needed_bytes, devices[""], what=f"The model in {sources.located.folder}")
+    with _memory_told(sources, needed_bytes, device, dtype):
         weights: dict[str, Tensor] = {}
         for name, weight in read_weights(
             wanted, device=lambda name: device_of(name, devices), dtype=dtype, report=report

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from llava_chat.conversation import Conversation
+from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaModel
 from llava_chat.training.batch import (
@@ -66,6 +67,11 @@ def run_stage(
     LlavaChatError when the state is damaged or another run's, or the loss is no number.
     """
     model = checkpoint.model
+    if model.image_newline is not None:
+        raise LlavaChatError(
+            f"{checkpoint.id} sees pictures in tiles, which cannot be trained yet; train a model "
+            "that pads them, such as llava-hf/llava-1.5-7b-hf."
+        )
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
     make = _sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
     model.language_model.requires_grad_(stage == "finetune")

@@ -196,6 +196,7 @@ def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
         device=", ".join(devices),
         dtype=f"{number_format}, layers in {bits} bits" if bits else number_format,
         padded_boxes=checkpoint.padded_boxes,
+        adapter=checkpoint.adapter,
     )
 
 

@@ -241,6 +241,7 @@ class Turns:
             seed=done.seed,
             picture_ids=tuple(p.id for turn in read.turns for p in turn.images),
             padded_boxes=model.padded_boxes,
+            adapter=model.adapter,
         )
 
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
