@@ -18,7 +18,7 @@ from llava_chat.errors import CheckpointError
 from llava_chat.model.device import auto_dtype
 from llava_chat.model.layouts.names import Layout, file_name, is_unread_layer
 from llava_chat.model.llava import LlavaConfig, LlavaModel, parameter_count
-from llava_chat.model.memory import out_of_memory
+from llava_chat.model.memory import check_memory, out_of_memory
 from llava_chat.model.placement import Devices, connect, device_of, place, weight_bytes
 from llava_chat.model.quantization import Quantization, bits_of, prepare, put
 from llava_chat.model.sources import Headers, Sources
