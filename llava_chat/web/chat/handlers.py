@@ -130,8 +130,7 @@ class ChatHandlers:
             updates |= await asyncio.to_thread(self.showing.meter, owner, replace(view))
         except LlavaChatError as error:
             problem = problem or str(error)
-        told = self.showing.sentence(problem) if problem else self.showing.told("")
-        return updates | told
+        return updates | (self.showing.sentence(problem) if problem else {})
 
     def reset(self, values: Values) -> Updates:
         """Put the settings panel back to the server's defaults."""

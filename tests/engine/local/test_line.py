@@ -238,3 +238,12 @@ def test_after_the_grace_the_running_reply_is_cut_and_the_waiting_ones_fail(
     assert done.text
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, EngineClosedError)
+
+
+def test_a_closed_engine_has_let_go_of_its_model(make_engine: Callable[..., LocalEngine]) -> None:
+    engine = make_engine()
+    engine.close(grace_s=0)
+    assert engine._asker is None and engine._writer is None
+    for refused in (lambda: engine.context_use(HELLO), lambda: engine.stream(HELLO, GREEDY)):
+        with pytest.raises(EngineClosedError):
+            refused()
