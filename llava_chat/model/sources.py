@@ -71,9 +71,10 @@ class Search:
             if not of.from_hub and Path(name).is_absolute() and Path(name).is_dir():
                 return locate(name)
         if HUB_ID.fullmatch(name) and len(name) < _LONGEST_SHOWN:
-            allowed = replace(self, download=self.download and of.from_hub)
+            if self.download and of.from_hub:
+                return self.find(name)
             with suppress(CheckpointError):
-                return allowed.find(name)
+                return replace(self, download=False).find(name)
             way_out = f"download it with `hf download {name}`, or {way_out}"
         shown = name if name.isprintable() and len(name) < _LONGEST_SHOWN else repr(name[:40])
         raise CheckpointError(f"{of.id} needs the {what} {shown}, which is not here; {way_out}.")
@@ -84,12 +85,14 @@ class Sources:
     """All that a model is loaded from.
 
     located: what was asked for; its id and revision are the model's. base: where the language
-    model is, the same folder for most. on_top: a LoRA adapter or a projector on it.
+    model is, the same folder for most. on_top: a LoRA adapter or a projector on it. described:
+    which of them the description is of.
     """
 
     located: Located
     base: Located
     on_top: Located | None
+    described: Located
     description: Description
     search: Search
 
@@ -131,8 +134,7 @@ class Sources:
         """
         headers = named_headers(weight_files(self.base.folder))
         if self.description.tower and not any(name.startswith("tower.") for name in headers):
-            described = self.on_top or self.base
-            tower = _tower_folder(self.search, described, self.description.tower)
+            tower = _tower_folder(self.search, self.described, self.description.tower)
             found = named_headers(weight_files(tower))
             headers |= {name: each for name, each in found.items() if name.startswith("tower.")}
         if self.on_top is not None:
@@ -168,7 +170,7 @@ def find_sources(
         )
     described = on_top if on_top is not None and _describes(on_top.folder) else base
     description = read_description(described.folder, partial(_tower_folder, search, described))
-    return Sources(located, base, on_top, description, search)
+    return Sources(located, base, on_top, described, description, search)
 
 
 def is_model(folder: Path) -> bool:
