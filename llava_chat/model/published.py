@@ -39,7 +39,7 @@ def _delta(size: str, version: str, name: str, parameters: int, template: str) -
         parameters,
         template,
         (_CLIP_224,),
-        f"convert liuhaotian/{name} TARGET --base LLAMA",
+        f"convert liuhaotian/{name} TARGET --layout hf --base LLAMA",
     )
 
 
@@ -187,6 +187,20 @@ PUBLISHED: tuple[Published, ...] = (
         13_324_292_096,
         "llava_llama_2",
         (_CLIP_224,),
+    ),
+    Published(
+        "liuhaotian/llava-v1.5-mlp2x-336px-pretrain-vicuna-7b-v1.5",
+        "what stage 1 of LLaVA-1.5 7B leaves: a projector alone, to go on training from",
+        7_062_902_784,
+        "vicuna_v1",
+        (_VICUNA_7B, _CLIP_336),
+    ),
+    Published(
+        "liuhaotian/llava-v1.5-mlp2x-336px-pretrain-vicuna-13b-v1.5",
+        "the same of LLaVA-1.5 13B",
+        13_350_839_296,
+        "vicuna_v1",
+        (_VICUNA_13B, _CLIP_336),
     ),
     _delta("7B", "v0", "LLaVA-7b-delta-v0", 7_045_818_368, "llava_v0"),
     _delta("13B", "v0", "LLaVA-13b-delta-v0", 13_324_322_816, "llava_v0"),

@@ -248,7 +248,10 @@ def write_weights(
     total = 0
     for number, shard in enumerate(_shards(weights, max_shard_bytes)):
         path = folder / f"shard-{number}"
+        path.touch()
+        mode = path.stat().st_mode  # safetensors would make it one that only its owner can read
         save_file(shard, path, metadata={"format": "pt"})
+        path.chmod(mode)
         shards.append(path)
         weight_map |= dict.fromkeys(shard, path)
         total += sum(weight.nbytes for weight in shard.values())
