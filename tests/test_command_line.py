@@ -99,7 +99,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("chat", "--message", "Hi", "--template", "vicuna"),
         ("serve", "--port", "high"),
         ("serve", "--engine", "remote"),
-        ("serve", "--adapter", "mine"),
+        ("serve", "--engine-url", "mine"),
         ("prompt", "--template", "vicuna", "x.json"),
         ("templates", "extra"),
         ("train",),

@@ -118,7 +118,7 @@ def test_a_space_tells_the_host_through_gradios_variable(monkeypatch: pytest.Mon
         ("device", "tpu", "must be auto (CUDA, then MPS, then CPU), cpu, mps, cuda or cuda:N"),
         ("cache_bytes", "5 XB", "must be a number of bytes, like 20000000 or 20MiB, not '5 XB'"),
         ("max_picture_bytes", "x" * 200, "not '" + "x" * 56 + "..."),
-        ("adapter", "mine", "mine is not available in this version; leave it out"),
+        ("engine_url", "mine", "mine is not available in this version; leave it out"),
     ],
 )
 def test_a_wrong_value_names_its_flag_or_its_variable(

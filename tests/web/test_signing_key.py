@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,8 +71,10 @@ def _key_of(folder: str) -> str:
 
 
 def test_processes_that_start_together_agree_on_the_signing_key(tmp_path: Path) -> None:
-    with multiprocessing.get_context("fork").Pool(4) as pool:
-        assert len(set(pool.map(_key_of, [str(tmp_path)] * 16, chunksize=1))) == 1
+    # New processes: a fork has the locks and signal handlers of whatever ran here before.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(4, mp_context=fresh) as processes:
+        assert len(set(processes.map(_key_of, [str(tmp_path)] * 16))) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
