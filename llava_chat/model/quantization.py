@@ -102,8 +102,8 @@ def prepare(model: nn.Module, quantization: Quantization, dtype: torch.dtype) ->
                 *sizes, bias, compute_dtype=dtype, device="meta", **_NF4
             )
         model.set_submodule(name, replacement.requires_grad_(False))
-    # What peft and transformers look at before they put an adapter on such layers.
-    setattr(model.get_submodule("language_model"), f"is_loaded_in_{quantization.bits}bit", True)
+    # What peft looks at before it puts an adapter on such layers.
+    setattr(model, f"is_loaded_in_{quantization.bits}bit", True)
 
 
 def put(model: nn.Module, name: str, weight: Tensor) -> bool:

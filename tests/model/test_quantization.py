@@ -17,7 +17,7 @@ from transformers import LlamaConfig
 
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.model import quantization
-from llava_chat.model.adapters import apply_adapter
+from llava_chat.model.adapters import apply_adapter, read_adapter
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaModel, parameter_count
 from llava_chat.model.quantization import (
@@ -173,12 +173,14 @@ def test_an_adapter_goes_on_top_of_fewer_bits(
     for model in (loaded(folder), loaded(folder, bits)):
         with torch.inference_mode():
             before = model(embeds)
-        apply_adapter(model, tmp_path)
+        apply_adapter(model, read_adapter(tmp_path))
         with torch.inference_mode():
             found.append(model(embeds))
         assert float((found[-1] - before).norm() / before.norm()) > bound
     assert float((found[1] - found[0]).norm() / found[0].norm()) < bound
     assert bits_of(model) == bits
+    changed = model.get_submodule("language_model.model.layers.1.mlp.up_proj")
+    assert type(changed).__module__ == "peft.tuners.lora.bnb"
 
 
 @pytest.mark.parametrize("bits", [8, 4])
