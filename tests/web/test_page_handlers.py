@@ -208,7 +208,7 @@ def test_the_end_of_a_reply_does_not_bring_back_what_was_left(
     new_tab: Callable[..., Tab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tab = new_tab()
-    ended = tab.handlers._ended
+    ended = tab.handlers.following.ended
 
     def ended_late(*arguments: Any) -> Any:
         updates = ended(*arguments)
@@ -216,7 +216,7 @@ def test_the_end_of_a_reply_does_not_bring_back_what_was_left(
         tab.view.conversation_id = None
         return updates
 
-    monkeypatch.setattr(tab.handlers, "_ended", ended_late)
+    monkeypatch.setattr(tab.handlers.following, "ended", ended_late)
     steps = run(rest(tab.send("A question", max_new_tokens=4)))
     assert steps[-1] == {tab.handlers.parts.live: ""}
 

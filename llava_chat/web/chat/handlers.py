@@ -8,7 +8,7 @@ only shows their progress, and stops showing it when the page goes on to another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,9 +18,10 @@ from typing import Any
 import gradio as gr
 
 from llava_chat.engine.base import Opening
-from llava_chat.errors import InputError, LlavaChatError, NotFoundError, StoreError
+from llava_chat.errors import InputError, LlavaChatError, NotFoundError
 from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
+from llava_chat.web.chat.following import Following, Steps
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
@@ -29,13 +30,11 @@ from llava_chat.web.markdown import printable
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.uploads import forget
 
-FRAME_S = 1 / 12  # a person sees no gain from more, and each frame costs every browser a redraw
 SECOND_PICTURE = (
     "This model reads a chat's first picture best. For another picture, a new chat answers better."
 )
 
 Values = Mapping[Any, Any]
-Steps = AsyncGenerator[Updates, None]
 
 
 class ChatHandlers:
@@ -53,6 +52,7 @@ class ChatHandlers:
         self.turns = turns
         self.showing = showing
         self.actions = Actions(turns, showing, examples)
+        self.following = Following(turns, showing)
         self.owner_of = owner_of
         # What shows one conversation: stale once the page has gone on to another.
         self._thread = {parts.thread, parts.live, parts.meter, parts.export}
@@ -186,13 +186,13 @@ class ChatHandlers:
             updates = await self._shown(owner, view, visit, None)
         if view.visit != visit:
             return
-        live = self._running(view)
+        live = self.following.running(view)
         updates |= self.showing.composer(running=live is not None)
         yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem
         if live is not None:
-            async for step in self._follow(owner, view, visit, live, None):
+            async for step in self.following.follow(owner, view, visit, live, None):
                 yield step
 
     async def _shown(self, owner: str, view: View, visit: int, wanted: str | None) -> Updates:
@@ -283,7 +283,7 @@ class ChatHandlers:
         try:
             live, warning = await self.turns.begun(asking)
         except Exception:
-            running = self._running(view) is not None
+            running = self.following.running(view) is not None
             if sent is not None:
                 yield self.showing.given_back(*sent, running=running)
             else:
@@ -298,50 +298,9 @@ class ChatHandlers:
         updates = await asyncio.to_thread(self.showing.conversation, owner, replace(view))
         if view.visit == visit:
             updates |= self.showing.composer(running=True)
-            yield {**updates, **await self._written(live), **self.showing.told(warning)}
-        async for step in self._follow(owner, view, visit, live, options):
+            yield {**updates, **await self.following.written(live), **self.showing.told(warning)}
+        async for step in self.following.follow(owner, view, visit, live, options):
             yield step
-
-    async def _follow(
-        self, owner: str, view: View, visit: int, live: LiveReply, options: Options | None
-    ) -> Steps:
-        """Show a reply until it ends, or until the page goes on to show something else."""
-        seen = -1
-        with live.followed():
-            while not live.ended and view.visit == visit:
-                if live.progress.version != seen:
-                    seen = live.progress.version
-                    yield await self._written(live)
-                await asyncio.sleep(FRAME_S)
-        if view.visit == visit:
-            updates = await asyncio.to_thread(self._ended, owner, replace(view), live, options)
-            if view.visit == visit:
-                yield updates
-                return
-        # A piece that was on its way may have arrived after what the page went on to.
-        yield await self._written(self._running(view))
-
-    async def _written(self, live: LiveReply | None) -> Updates:
-        """The words so far; a long reply's Markdown would hold up the loop that serves everyone."""
-        progress = None if live is None else live.progress
-        return await asyncio.to_thread(self.showing.progress, progress)
-
-    def _ended(self, owner: str, view: View, live: LiveReply, options: Options | None) -> Updates:
-        """The conversation after a reply. Words that could not be kept stay for this page alone."""
-        updates, problem = {}, live.progress.error
-        if live.progress.unsaved:
-            updates = self.showing.unsaved(live.progress)
-        else:
-            try:
-                updates = self.showing.conversation(owner, view, options)
-            except StoreError as error:
-                problem = problem or str(error)
-        updates |= self.showing.composer(running=False)
-        return updates | (self.showing.sentence(problem) if problem else {})
-
-    def _running(self, view: View) -> LiveReply | None:
-        """The reply in the making to what is shown, which the store gave to whoever sees it."""
-        return self.turns.replies.running(view.conversation_id)
 
     def _options(self, values: Values) -> Options:
         return self.parts.settings.options(values, self.turns.limits.deadline_s)
