@@ -1,6 +1,6 @@
 """A LLaVA of a few thousand random weights, and transformers' own class holding the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,15 @@ from llava_chat.model.preprocessing import Preprocessing
 
 VOCABULARY = 70
 IMAGE_TOKEN = 64
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A second thread would only wait: the matrices here are tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def tiny_config(**changes: Any) -> LlavaConfig:
