@@ -1,28 +1,31 @@
 """From a Hub id to a folder of huggingface_hub's cache that holds the whole model.
 
-huggingface_hub downloads, checks sizes and keeps the cache. Here is decided which files of a
-repository are wanted and whether they can be had, before the long work; and what is in the cache
-counts only when it is whole. huggingface_hub is imported only when a Hub id is given. Imports
-`file_names`, `weight_files`, progress and errors.
+huggingface_hub downloads and keeps the cache, and `resumable` gets the large files into it. Here is
+decided which files of a repository are wanted and whether they can be had, before the long work;
+and what is in the cache counts only when it is whole. huggingface_hub is imported only when a Hub
+id is given. Imports `file_names`, `download_progress`, `resumable`, `weight_files`, progress and
+errors.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llava_chat.errors import CheckpointError
+from llava_chat.model.download_progress import byte_counter, silent_bar
 from llava_chat.model.file_names import (
     ADAPTER_CONFIG_NAME,
     CONFIG_NAME,
     chosen_files,
     chosen_weights,
 )
+from llava_chat.model.resumable import LARGE_BYTES, LargeFile, download
 from llava_chat.model.weight_files import one_line, weight_files
-from llava_chat.progress import Progress, Report
+from llava_chat.progress import Report
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -81,15 +84,16 @@ def _current_snapshot(model: HubModel, cached: Path | None, report: Report | Non
         return cached
     files = _wanted_files(model, info)
     missing = [file for file in files if not _is_cached(model, info, file)]
-    _check_space(model, sum(file.size or 0 for file in missing))
     try:
         return _downloaded(model, str(info.sha), files, missing, report)
+    except CheckpointError:
+        raise
     # Each of its transports has exceptions of its own (a ReadTimeout, a ProxyError, Xet's), which
     # share no base below Exception; and whatever failed, the model is not here.
     except Exception as error:
         raise CheckpointError(
-            f"The download of {model} stopped ({_reason(error)}); start it again: the files that "
-            "came whole are kept."
+            f"The download of {model} stopped ({_reason(error)}); start it again: what came is "
+            "kept."
         ) from error
 
 
@@ -175,70 +179,66 @@ def _downloaded(
     missing: Iterable[RepoSibling],
     report: Report | None,
 ) -> Path:
-    """Get what is missing, one file after the other: what stops it loses at most one file.
+    """Get what is missing, one file after the other.
 
     Only then snapshot_download, which downloads all at once, finds every file there and notes which
     belong together. Until then the cache's `main` is whatever was whole before.
     """
     from huggingface_hub import hf_hub_download, snapshot_download
 
+    large = {
+        file.rfilename: _large_file(model, commit, file) for file in missing if _is_large(file)
+    }
+    held = {name: file.held for name, file in large.items()}
+    lacking = sum(file.size or 0 for file in missing) - sum(held.values())
+    _check_space(model, lacking)
     total = sum(file.size or 0 for file in files)
-    done = total - sum(file.size or 0 for file in missing)
-    bars: Any = _bars(model, done, total, report)
+    tell = byte_counter(f"downloading {model}", total - lacking, total, report)
+    bars: Any = silent_bar(tell)
     for file in files:
+        if file.rfilename in large:
+            download(large[file.rfilename], held[file.rfilename], tell)
         hf_hub_download(model.id, file.rfilename, revision=commit, tqdm_class=bars)
     names = [file.rfilename for file in files]
     snapshot_download(model.id, revision=model.revision, allow_patterns=names, tqdm_class=bars)
     return _cache_folder(model) / "snapshots" / commit
 
 
-def _bars(model: HubModel, done: int, total: int, report: Report | None) -> type:
-    """A class for huggingface_hub to use in tqdm's place: all its bars count into one report."""
+def _is_large(file: RepoSibling) -> bool:
+    from huggingface_hub import constants
 
-    def tell(more: int) -> None:
-        nonlocal done
-        done += more
-        if report is not None:
-            report(Progress(f"downloading {model}", min(done, total), total, "bytes"))
-
-    tell(0)
-    return type("_Bar", (_SilentBar,), {"tell": staticmethod(tell)})
+    size = file.size or 0
+    return bool(file.lfs) and LARGE_BYTES <= size <= constants.MAX_HTTP_DOWNLOAD_SIZE
 
 
-class _SilentBar:
-    """As much of tqdm as huggingface_hub calls: only bytes are told, and nothing is printed."""
+def _large_file(model: HubModel, commit: str, file: RepoSibling) -> LargeFile:
+    """Where a large file comes from and goes to, in the layout of huggingface_hub's cache."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import are_symlinks_supported
 
-    tell: Callable[[int], None]
-    total: int | None = None
-    n = 0
-    format_dict: dict[str, Any] = {}  # noqa: RUF012 (it stays empty)
-
-    def __init__(self, *_: object, unit: str = "", **__: object) -> None:
-        self._counts_bytes = unit == "B"
-
-    def __enter__(self) -> _SilentBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self, n: float | None = 1) -> None:
-        """Bytes that are written; fewer than none when a server made it begin again."""
-        if self._counts_bytes:
-            self.tell(int(n or 0))
-
-    def _ignore(self, *_: object, **__: object) -> None:
-        pass
-
-    update_transfer = set_transfer_postfix_str = set_postfix_str = _ignore
-    set_description = set_description_str = refresh = close = _ignore
+    assert file.lfs is not None and file.size is not None
+    folder = _cache_folder(model)
+    content = file.lfs.sha256
+    blob = folder / "blobs" / content
+    # Without links it would make a second copy of a blob, instead of moving one of its own.
+    linked = are_symlinks_supported(folder.parent)
+    return LargeFile(
+        name=f"{file.rfilename} of {model}",
+        url=hf_hub_url(model.id, file.rfilename, revision=commit),
+        size=file.size,
+        sha256=content,
+        target=blob if linked else folder / "snapshots" / commit / file.rfilename,
+        # `hf cache prune` knows the ending; a name of its own: huggingface_hub's parts have holes.
+        part=blob.with_name(f"{content}.resumable.incomplete"),
+        lock=folder.parent / ".locks" / folder.name / f"{content}.lock",
+    )
 
 
 def cached_snapshot(model: HubModel) -> Path | None:
     """The folder of a download that is whole, None when there is none.
 
-    The list of the repository's files is in the cache too, from huggingface_hub 1.0 on; of an older
-    download it is asked whether its configuration and weights are there.
+    The list of the repository's files is in the cache too, from huggingface_hub 1.23 on; of an
+    older download it is asked whether its configuration and weights are there.
     """
     from huggingface_hub import get_cached_repo_tree, snapshot_download
     from huggingface_hub.errors import CachedRepoTreeNotFoundError

@@ -24,9 +24,9 @@ from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
 from llava_chat.model.weights import compare_weights, empty_model
 
-# Quantised weights keep a scale for every block of 64 (QLoRA, arXiv 2305.14314, section 3), or one
-# a row (LLM.int8, arXiv 2208.07339), which is next to nothing.
-_INT4_BYTES = 0.5 + 4 / 64
+# Quantised weights keep a scale of 8 bits for every block of 64, and one of 32 bits for 256 of those
+# (QLoRA, arXiv 2305.14314, section 3), or one a row (LLM.int8, arXiv 2208.07339), next to nothing.
+_INT4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 _INT8_BYTES = 1.0
 
 

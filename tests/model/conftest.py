@@ -1,4 +1,7 @@
-"""A LLaVA of a few thousand random weights, and transformers' own class holding the same."""
+"""A LLaVA of a few thousand random weights, and transformers' own class holding the same.
+
+And a Hub on this machine that has nothing yet.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import close_session, constants
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -17,6 +21,7 @@ from transformers import (
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
+from tests.model.hub_server import Hub, served
 
 VOCABULARY = 70
 IMAGE_TOKEN = 64
@@ -141,3 +146,16 @@ def saved(make_checkpoint: Callable[..., Checkpoint], tmp_path: Path) -> Path:
     """A folder with a tiny checkpoint in several shards."""
     save_checkpoint(make_checkpoint(), tmp_path / "tiny", max_shard_bytes=200_000)
     return tmp_path / "tiny"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub without repositories, the only one that huggingface_hub knows, and an empty cache."""
+    with served() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        yield hub
+        close_session()

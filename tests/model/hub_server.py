@@ -6,6 +6,8 @@ ones by their SHA-256), and every request is noted.
 
 import hashlib
 import json
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +41,11 @@ class Repository:
 class Hub:
     """What is served and what was asked. broken: files that are answered with a server's error.
 
-    drops: after how many bytes the connection is cut, for each time that a file is asked for.
+    drops: after how many bytes the connection is cut, for each time that a file is asked for. gate:
+    what a cut waits for. resets: files whose connection is not closed then, but reset. rangeless:
+    files that are given whole, whatever range is asked for. content: what is sent in place of a
+    file's own. cdn: a server that large files are fetched from, by a redirect. tokens: what came as
+    Authorization with the requests for files.
     """
 
     url: str = ""
@@ -49,6 +55,15 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
+    gate: threading.Event = field(default_factory=threading.Event)
+    resets: set[str] = field(default_factory=set)
+    rangeless: set[str] = field(default_factory=set)
+    content: dict[str, bytes] = field(default_factory=dict)
+    cdn: str = ""
+    tokens: set[str | None] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     def forget(self) -> None:
         """Forget what was asked so far."""
@@ -83,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.hub.requests.append(f"{self.command} {path}")
         parts = path.strip("/").split("/")
+        if len(parts) < 3:  # not about a repository
+            return self._refuse(404, "")
         api = parts[:2] == ["api", "models"]
         owner, name, kind, *rest = parts[2:] if api else parts
         repository = self.hub.repositories.get(f"{owner}/{name}")
@@ -131,27 +148,55 @@ class Handler(BaseHTTPRequestHandler):
         ]
 
     def _send_file(self, name: str, repository: Repository) -> None:
-        content = repository.files[name]
+        own = repository.files[name]
+        self.hub.tokens.add(self.headers.get("Authorization"))
         if self.command == "GET" and name in self.hub.broken:
             return self._refuse(500, "")
+        if self.hub.cdn and len(own) > LARGE_BYTES:
+            return self._redirect(own, repository)
+        content = self.hub.content.get(name, own)
         asked = self.headers.get("Range", "")
-        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
         if asked:
             self.hub.ranges.append(f"{name} {asked}")
-        self.send_response(206 if asked else 200)
-        if asked:
+        ranged = bool(asked) and name not in self.hub.rangeless
+        start = int(asked.removeprefix("bytes=").split("-")[0]) if ranged else 0
+        self.send_response(206 if ranged else 200)
+        if ranged:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("ETag", f'"{digest(content)}"')
+        self.send_header("ETag", f'"{digest(own)}"')
         self.send_header("X-Repo-Commit", repository.commit)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if self.command == "GET":
-            drops = self.hub.drops.get(name)
-            end = start + drops.pop(0) if drops else len(content)
-            self.wfile.write(content[start:end])
-            self.hub.sent[name] = self.hub.sent.get(name, 0) + len(content[start:end])
-            self.close_connection = end < len(content)
+            self._send_content(name, content, start)
         return None
+
+    def _redirect(self, content: bytes, repository: Repository) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.hub.cdn + self.path)
+        self.send_header("X-Linked-Etag", f'"{digest(content)}"')
+        self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("X-Repo-Commit", repository.commit)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send_content(self, name: str, content: bytes, start: int) -> None:
+        drops = self.hub.drops.get(name)
+        end = start + drops.pop(0) if drops else len(content)
+        self.wfile.write(content[start:end])
+        self.hub.sent[name] = self.hub.sent.get(name, 0) + len(content[start:end])
+        if end < len(content):
+            self.hub.gate.wait()
+            self.close_connection = True
+            if name in self.hub.resets:
+                self._reset()
+
+    def _reset(self) -> None:
+        on, seconds = 1, 0
+        linger = struct.pack("ii", on, seconds)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.rfile.close()  # as long as this is open, so is the connection
+        self.connection.close()
 
 
 @contextmanager

@@ -4,19 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-from huggingface_hub import close_session, constants
+from huggingface_hub import constants
 from huggingface_hub.errors import XetDownloadError
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import load_checkpoint
 from llava_chat.model.location import locate
 from llava_chat.progress import Progress
-from tests.model.hub_server import Hub, Repository, served
+from tests.model.hub_server import Hub, Repository
 
 NAME = "somebody/tiny"
 NOT_WANTED = {
@@ -28,19 +27,6 @@ NOT_WANTED = {
     "consolidated.safetensors": b"and again",
     "original/model.safetensors": b"and again",
 }
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub without repositories, the only one that huggingface_hub knows, and an empty cache."""
-    with served() as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        yield hub
-        close_session()
 
 
 @pytest.fixture
@@ -111,7 +97,7 @@ def test_a_download_that_stops_is_not_whole_and_goes_on_with_what_is_missing(
     first, second, *rest = shards_of(tiny)
     hub.broken = {second}
     sentence = refusal(NAME)
-    assert "The download of somebody/tiny stopped (" in sentence and "are kept" in sentence
+    assert "The download of somebody/tiny stopped (" in sentence and "is kept" in sentence
     assert "or only in part" in refusal(NAME, download=False)
 
     hub.broken = set()
