@@ -238,7 +238,6 @@ def test_the_check_sees_a_reader_of_the_environment(line: str) -> None:
 
 # Imported here, installed because a requirement needs them, and part of what it promises.
 COME_ALONG = {
-    "huggingface_hub": "transformers",
     "numpy": "transformers",
     "pydantic": "pydantic-settings",
     "pydantic_core": "pydantic-settings",
