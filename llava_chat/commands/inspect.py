@@ -1,6 +1,7 @@
 """What a checkpoint holds, from its configuration and the headers of its files.
 
-No weight is read and nothing is downloaded. The exit code is 1 when it could not be loaded.
+No weight is read or downloaded; of a Hub id that is not here the small files are. The exit code is
+1 when it could not be loaded.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from llava_chat.model.inspection import inspect_checkpoint
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which one, and how to write it."""
-    parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="a folder, `scenes`, or a downloaded Hub id"
-    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, `scenes`, or a Hub id")
     parser.add_argument(
         "--adapter", metavar="CHECKPOINT", help="a LoRA adapter or a projector to put on it"
     )

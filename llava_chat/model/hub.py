@@ -10,18 +10,21 @@ errors.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_chat.errors import CheckpointError
+from llava_chat.errors import CheckpointError, LlavaChatError
 from llava_chat.model.download_progress import byte_counter, silent_bar
 from llava_chat.model.file_names import (
     ADAPTER_CONFIG_NAME,
+    COMPANIONS,
     CONFIG_NAME,
     chosen_files,
     chosen_weights,
+    is_one_of,
 )
 from llava_chat.model.resumable import LARGE_BYTES, LargeFile, download
 from llava_chat.model.weight_files import one_line, weight_files
@@ -78,18 +81,46 @@ def hub_snapshot(model: HubModel, *, download: bool, report: Report | None = Non
         return cached
 
 
+def hub_outline(model: HubModel) -> tuple[Path, int]:
+    """The folder with the small files of a model, and how many bytes its weights would take.
+
+    Only what is beside the weights is downloaded. Raises CheckpointError as `hub_snapshot` does.
+    """
+    from huggingface_hub import hf_hub_download
+
+    info = _look_up(model)
+    files = _wanted_files(model, info)
+    small = [file.rfilename for file in files if is_one_of(file.rfilename, COMPANIONS)]
+    with _stop_told(model):
+        for name in small:
+            hf_hub_download(
+                model.id, name, revision=info.sha, tqdm_class=silent_bar(lambda _: None)
+            )
+    weights = (file.size or 0 for file in files if file.rfilename not in small)
+    return _cache_folder(model) / "snapshots" / str(info.sha), sum(weights)
+
+
 def _current_snapshot(model: HubModel, cached: Path | None, report: Report | None) -> Path:
     info = _look_up(model)
     if cached is not None and cached.name == info.sha:
         return cached
     files = _wanted_files(model, info)
     missing = [file for file in files if not _is_cached(model, info, file)]
-    try:
+    with _stop_told(model):
         return _downloaded(model, str(info.sha), files, missing, report)
-    except CheckpointError:
+
+
+@contextmanager
+def _stop_told(model: HubModel) -> Iterator[None]:
+    """One sentence for whatever stops a download.
+
+    Each of the client's transports has exceptions of its own (a ReadTimeout, a ProxyError, Xet's),
+    which share no base below Exception; and whatever failed, the model is not here.
+    """
+    try:
+        yield
+    except LlavaChatError:  # a sentence already, or the one who asked wants it no more
         raise
-    # Each of its transports has exceptions of its own (a ReadTimeout, a ProxyError, Xet's), which
-    # share no base below Exception; and whatever failed, the model is not here.
     except Exception as error:
         raise CheckpointError(
             f"The download of {model} stopped ({_reason(error)}); start it again: what came is "

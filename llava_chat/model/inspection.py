@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llava_chat.errors import CheckpointError
@@ -22,10 +22,11 @@ from llava_chat.model.published import PUBLISHED, Published
 from llava_chat.model.sources import Headers, Search, Sources, find_sources
 from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
-from llava_chat.model.weights import compare_weights, empty_model
+from llava_chat.model.weight_files import WeightHeader
+from llava_chat.model.weights import compare_weights, empty_model, model_of_shapes
 
-# Quantised weights keep a scale of 8 bits for every block of 64, and one of 32 bits for 256 of those
-# (QLoRA, arXiv 2305.14314, section 3), or one a row (LLM.int8, arXiv 2208.07339), next to nothing.
+# Quantised weights keep a scale of 8 bits for a block of 64 and one of 32 bits for 256 of those
+# (QLoRA, arXiv 2305.14314, section 3), or one a row (LLM.int8, arXiv 2208.07339): next to nothing.
 _INT4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 _INT8_BYTES = 1.0
 
@@ -119,23 +120,20 @@ def inspect_checkpoint(
     vision_tower: str | None = None,
     template: str | None = None,
 ) -> dict[str, Any]:
-    """What `name` holds, ready for JSON. Hub ids are looked up among what was downloaded.
+    """What `name` holds, ready for JSON. No weights are read or downloaded.
 
-    template: the one to use whatever the checkpoint names.
-
-    `problems` lists what would keep it from loading, in words; it is empty for a good one. Raises
-    CheckpointError when there is no such folder, or no model is of its configuration.
+    Of a Hub id that was not downloaded the small files are, and `download_bytes` says how large its
+    weights are. template: the one to use whatever the checkpoint names. `problems` lists what would
+    keep it from loading, in words; it is empty for a good one. Raises CheckpointError when there is
+    no such checkpoint, or no model is of its configuration.
     """
-    sources = find_sources(name, Search(vision_tower, download=False), adapter=adapter)
+    search = Search(vision_tower, download=False, outline=True)
+    sources = find_sources(name, search, adapter=adapter)
     description = sources.description
     problems: list[str] = []
     headers: Headers = {}
     with _listed(problems):
-        headers = sources.headers()
-        model = empty_model(description.config, headers)
-        problems += compare_weights(model, headers, description.layout)
-        if sources.lora is not None:
-            check_adapter(sources.lora, model)
+        headers = _outlined(sources) if sources.lacking_bytes else _checked(sources, problems)
     with _listed(problems):
         Preprocessing.read(read_processor_settings(sources.folder), description.config)
     spoken: str | None = None
@@ -152,10 +150,38 @@ def inspect_checkpoint(
         "template_named_by_checkpoint": description.template is not None,
         "description": str(description.own.get("description", "")),
         "parameters": sum(header.count for header in headers.values()),
-        "stored_as": dict(Counter(header.number_format for header in headers.values())),
-        "stored_bytes": sum(header.stored_bytes for header in headers.values()),
+        **_storage(sources, headers),
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
+    }
+
+
+def _checked(sources: Sources, problems: list[str]) -> Headers:
+    """What the files say of the weights; what does not fit is added to `problems`."""
+    headers = sources.headers()
+    model = empty_model(sources.description.config, headers)
+    problems += compare_weights(model, headers, sources.description.layout)
+    if sources.lora is not None:
+        check_adapter(sources.lora, model)
+    return headers
+
+
+def _outlined(sources: Sources) -> Headers:
+    """What the configuration says of weights that are not here, the tower whole."""
+    model = model_of_shapes(replace(sources.description.config, select_layer=-1))
+    return {
+        name: WeightHeader(sources.base.folder, name, tuple(weight.shape), "BF16")
+        for name, weight in model.state_dict().items()
+    }
+
+
+def _storage(sources: Sources, headers: Headers) -> dict[str, Any]:
+    if sources.lacking_bytes:
+        return {"download_bytes": sources.lacking_bytes, "stored_as": {}, "stored_bytes": 0}
+    return {
+        "download_bytes": 0,
+        "stored_as": dict(Counter(header.number_format for header in headers.values())),
+        "stored_bytes": sum(header.stored_bytes for header in headers.values()),
     }
 
 

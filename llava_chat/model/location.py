@@ -17,7 +17,7 @@ from typing import BinaryIO
 from llava_chat import ASSETS
 from llava_chat.errors import CheckpointError
 from llava_chat.model.file_names import COMPANIONS, WEIGHTS, is_one_of
-from llava_chat.model.hub import HubModel, hub_snapshot
+from llava_chat.model.hub import HubModel, cached_snapshot, hub_outline, hub_snapshot
 from llava_chat.progress import Report
 
 BUNDLED_NAME = "scenes"
@@ -40,23 +40,28 @@ _MAX_HEADER_BYTES = 100_000_000  # the safetensors library refuses longer ones
 class Located:
     """A checkpoint's folder, the name to show for it, and what tells its versions apart.
 
-    from_hub: it was found by its Hub id.
+    from_hub: it was found by its Hub id. lacking_bytes: of its weights, when only what is beside
+    them was asked for.
     """
 
     folder: Path
     id: str
     revision: str
     from_hub: bool = False
+    lacking_bytes: int = 0
 
 
-def locate(name: str, *, download: bool = True, report: Report | None = None) -> Located:
+def locate(
+    name: str, *, download: bool = True, outline: bool = False, report: Report | None = None
+) -> Located:
     """Find `scenes`, a folder, or a Hub id, which is downloaded when `download` allows it.
 
-    A Hub id is `owner/name` or `owner/name@revision`. report: is told how much of a download is
-    here. Raises CheckpointError when there is no such model, or it may not be read.
+    A Hub id is `owner/name` or `owner/name@revision`. outline: of one that is not here, what is
+    beside the weights will do. report: is told how much of a download is here. Raises
+    CheckpointError when there is no such model, or it may not be read.
     """
     try:
-        return _located(name, download, report)
+        return _located(name, download, outline, report)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename or name} cannot be read: {error.strerror or error}."
@@ -72,7 +77,7 @@ def is_hub_id(name: str) -> bool:
     return bool(HUB_ID.fullmatch(name)) and not Path(name).exists()
 
 
-def _located(name: str, download: bool, report: Report | None) -> Located:
+def _located(name: str, download: bool, outline: bool, report: Report | None) -> Located:
     if name == BUNDLED_NAME:
         if not BUNDLED_FOLDER.is_dir():
             raise CheckpointError(
@@ -91,6 +96,9 @@ def _located(name: str, download: bool, report: Report | None) -> Located:
             "llava-hf/llava-1.5-7b-hf."
         )
     model = HubModel.named(name)
+    if outline and cached_snapshot(model) is None:
+        folder, lacking = hub_outline(model)
+        return Located(folder, model.id, folder.name, from_hub=True, lacking_bytes=lacking)
     snapshot = hub_snapshot(model, download=download, report=report)
     return Located(snapshot, model.id, snapshot.name, from_hub=True)
 

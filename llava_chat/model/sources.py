@@ -47,16 +47,18 @@ class Search:
     """How parts that a checkpoint only names are looked for.
 
     vision_tower: a folder or Hub id to take instead of the named tower. download: whether Hub ids
-    may be fetched. report: told how far a download is.
+    may be fetched. outline: of those that are not here, what is beside their weights is. report:
+    told how far a download is.
     """
 
     vision_tower: str | None = None
     download: bool = True
+    outline: bool = False
     report: Report | None = None
 
     def find(self, name: str) -> Located:
         """What a person named."""
-        return locate(name, download=self.download, report=self.report)
+        return locate(name, download=self.download, outline=self.outline, report=self.report)
 
     def find_part(self, name: str, of: Located, what: str, way_out: str) -> Located:
         """What the checkpoint `of` names. Raises CheckpointError naming it and the `way_out`.
@@ -71,10 +73,10 @@ class Search:
             if not of.from_hub and Path(name).is_absolute() and Path(name).is_dir():
                 return locate(name)
         if HUB_ID.fullmatch(name) and len(name) < _LONGEST_SHOWN:
-            if self.download and of.from_hub:
+            if of.from_hub and (self.download or self.outline):
                 return self.find(name)
             with suppress(CheckpointError):
-                return replace(self, download=False).find(name)
+                return replace(self, download=False, outline=False).find(name)
             way_out = f"download it with `hf download {name}`, or {way_out}"
         shown = name if name.isprintable() and len(name) < _LONGEST_SHOWN else repr(name[:40])
         raise CheckpointError(f"{of.id} needs the {what} {shown}, which is not here; {way_out}.")
@@ -103,6 +105,12 @@ class Sources:
         if self.on_top and any((self.on_top.folder / name).is_file() for name in names):
             return self.on_top.folder
         return self.base.folder
+
+    @property
+    def lacking_bytes(self) -> int:
+        """Of weights that are not here, because an outline was asked for."""
+        parts = {part.folder: part.lacking_bytes for part in (self.located, self.base)}
+        return sum(parts.values()) + (self.on_top.lacking_bytes if self.on_top else 0)
 
     @property
     def revision(self) -> str:

@@ -31,6 +31,7 @@ from llava_chat.model.weight_files import (
 )
 from llava_chat.progress import Report
 
+_MOST_LAYERS = 1000
 _WORDS = "language_model.model.embed_tokens.weight"
 _HEAD = "language_model.lm_head.weight"
 
@@ -132,6 +133,17 @@ def empty_model(config: LlavaConfig, headers: Headers) -> LlavaModel:
         raise CheckpointError(
             f"config.json speaks of {layers} layers, but the files hold {len(headers)} weights."
         )
+    return model_of_shapes(config)
+
+
+def model_of_shapes(config: LlavaConfig) -> LlavaModel:
+    """As `empty_model`, where there are no files to hold a configuration to.
+
+    Raises CheckpointError when nobody could build it.
+    """
+    layers = max(config.text.num_hidden_layers, config.vision.num_hidden_layers)
+    if layers > _MOST_LAYERS:
+        raise CheckpointError(f"config.json speaks of {layers} layers, more than any model has.")
     try:
         with torch.device("meta"):
             return LlavaModel(config)

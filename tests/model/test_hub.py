@@ -13,6 +13,7 @@ from huggingface_hub.errors import XetDownloadError
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import load_checkpoint
+from llava_chat.model.inspection import inspect_checkpoint
 from llava_chat.model.location import locate
 from llava_chat.progress import Progress
 from tests.model.hub_server import Hub, Repository
@@ -255,3 +256,16 @@ def test_whatever_the_client_raises_is_told_in_one_sentence(
     assert f"stopped ({reason});" in refusal(NAME)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", fail)
     assert refusal(NAME).endswith(f"of that name: {reason}")
+
+
+def test_a_model_is_inspected_without_its_weights(hub: Hub, tiny: Repository, saved: Path) -> None:
+    found = inspect_checkpoint(NAME)
+    whole = inspect_checkpoint(str(saved))
+    shards = [*shards_of(tiny), "model.safetensors.index.json"]
+    assert found["download_bytes"] == sum(len(tiny.files[name]) for name in shards)
+    assert not set(shards) & set(hub.sent)
+    told = ("family", "layout", "tower", "projector", "language_model", "template", "parameters")
+    assert {name: found[name] for name in told} == {name: whole[name] for name in told}
+    assert (found["problems"], found["revision"]) == ([], tiny.commit)
+    with pytest.raises(CheckpointError, match="was not downloaded yet"):
+        locate(NAME, download=False)  # nor does it count as here
