@@ -38,29 +38,27 @@ def picture_limits(settings: Settings) -> PictureLimits:
 def check_model(settings: Settings) -> None:
     """Raise what is known to be wrong with the model before any of its weights is read.
 
-    A Hub id that was not downloaded yet is not looked at. Raises as `open_engine` does.
+    Of a Hub id that was not downloaded yet the small files are, so that one that cannot be had, or
+    would not fit into the memory, is not waited for. Raises as `open_engine` does.
     """
     if settings.template is not None:
         template_named(settings.template)
     from llava_chat.model.device import choose_device, named_dtype
-    from llava_chat.model.inspection import inspect_checkpoint
-    from llava_chat.model.location import is_hub_id
+    from llava_chat.model.inspection import check_room, inspect_checkpoint
     from llava_chat.model.quantization import quantize_kind
 
     with _flags_named():
-        named_dtype(settings.dtype)
-        quantize_kind(settings.quantize, choose_device(settings.device))
-    parts = (settings.model, settings.adapter, settings.vision_tower)
-    if any(is_hub_id(part) for part in parts if part is not None):
-        return
-    problems = inspect_checkpoint(
+        device, dtype = choose_device(settings.device), named_dtype(settings.dtype)
+        quantization = quantize_kind(settings.quantize, device)
+    found = inspect_checkpoint(
         settings.model,
         adapter=settings.adapter,
         vision_tower=settings.vision_tower,
         template=settings.template,
-    )["problems"]
-    if problems:
-        raise CheckpointError(f"{settings.model} cannot be loaded: {problems[0]}")
+    )
+    if found["problems"]:
+        raise CheckpointError(f"{settings.model} cannot be loaded: {found['problems'][0]}")
+    check_room(found, device, dtype, quantization)
 
 
 def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from llava_chat.assembly import generation_settings, open_engine, picture_limits
+from llava_chat.assembly import check_model, generation_settings, open_engine, picture_limits
 from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import ChatEngine, Done, GenerationSettings, ModelInfo, whole_reply
 from llava_chat.errors import PictureError
@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     messages = checked(args.message, len(args.image), settings)
     pictures = read_pictures(args.image, settings)
     with ProgressLine(settings.model, sys.stderr) as line:
+        check_model(settings)
         engine = open_engine(settings, line)
     try:
         conversation = Conversation(system=settings.system, template=settings.template)

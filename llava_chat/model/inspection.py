@@ -6,19 +6,24 @@ Loads no weights and downloads nothing. Imports the modules beside it and errors
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from llava_chat.errors import CheckpointError
 from llava_chat.model.adapters import check_adapter
+from llava_chat.model.device import auto_dtype
 from llava_chat.model.encoder import tokens_per_picture
 from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.reading import read_processor_settings
 from llava_chat.model.location import BUNDLED_NAME, is_hub_id
+from llava_chat.model.memory import check_memory
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.published import PUBLISHED, Published
+from llava_chat.model.quantization import Quantization
 from llava_chat.model.sources import Headers, Search, Sources, find_sources
 from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
@@ -154,6 +159,26 @@ def inspect_checkpoint(
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
     }
+
+
+def check_room(
+    found: Mapping[str, Any],
+    device: torch.device,
+    dtype: torch.dtype | None,
+    quantization: Quantization | None,
+) -> None:
+    """Raise CheckpointError when the weights of an inspected checkpoint do not fit the free memory.
+
+    dtype: None is what fits device and model. Of several GPUs it is seen when they are filled.
+    """
+    if device == torch.device("cuda") and torch.cuda.device_count() > 1:
+        return
+    if quantization is not None:
+        kept = f"int{quantization.bits}"
+    else:
+        dtype = dtype or auto_dtype(device, found["parameters"])
+        kept = "float32" if dtype == torch.float32 else "bfloat16"
+    check_memory(found["memory_bytes"][kept], device, what=found["id"])
 
 
 def _checked(sources: Sources, problems: list[str]) -> Headers:

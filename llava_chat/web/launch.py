@@ -94,7 +94,10 @@ def _opened(settings: Settings, names: Mapping[str, str], label: str, report: Re
             report(progress)
             line(progress)
 
-        return open_engine(for_model(settings, names[label]), both)
+        wanted = for_model(settings, names[label])
+        if wanted is not settings:  # what the server was started with has been looked at
+            check_model(wanted)
+        return open_engine(wanted, both)
 
 
 def run(

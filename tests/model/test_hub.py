@@ -11,11 +11,13 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import XetDownloadError
 
+from llava_chat.assembly import check_model
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import load_checkpoint
 from llava_chat.model.inspection import inspect_checkpoint
 from llava_chat.model.location import locate
 from llava_chat.progress import Progress
+from llava_chat.settings import Settings
 from tests.model.hub_server import Hub, Repository
 
 NAME = "somebody/tiny"
@@ -269,3 +271,17 @@ def test_a_model_is_inspected_without_its_weights(hub: Hub, tiny: Repository, sa
     assert (found["problems"], found["revision"]) == ([], tiny.commit)
     with pytest.raises(CheckpointError, match="was not downloaded yet"):
         locate(NAME, download=False)  # nor does it count as here
+
+
+def test_a_model_that_is_too_large_is_known_before_it_is_downloaded(
+    hub: Hub, tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava_chat.model.memory.free_bytes", lambda device: 10_000)
+    with pytest.raises(CheckpointError, match=rf"{NAME} needs about .* where 0\.0 GB are free"):
+        check_model(Settings(model=NAME, device="cpu"))
+    assert not set(shards_of(tiny)) & set(hub.sent)
+
+
+def test_a_model_that_cannot_be_had_is_known_before_anything_else(hub: Hub) -> None:
+    with pytest.raises(CheckpointError, match="no model of that name on the Hugging Face Hub"):
+        check_model(Settings(model="somebody/else", device="cpu"))
