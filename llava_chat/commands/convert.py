@@ -8,7 +8,10 @@ number format, so that converting there and back gives the same bits.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llava_chat.model.conversion import convert
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say where the result is."""
-    with ProgressLine(args.source, sys.stderr) as report:
+    with _cleaned_up(), ProgressLine(args.source, sys.stderr) as report:
         convert(
             args.source,
             args.target,
@@ -48,3 +51,13 @@ def run(args: argparse.Namespace) -> int:
         )
     print(args.target)
     return 0
+
+
+@contextmanager
+def _cleaned_up() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, so that gigabytes of half a model do not stay."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

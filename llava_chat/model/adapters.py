@@ -39,7 +39,22 @@ _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _LORA_NAME = re.compile(r"(?P<module>.+)\.(?P<kind>lora_[AB]|lora_magnitude_vector)\b.*")
 _READ_FIELDS = ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
 # What changes the mathematics or needs more than two matrices beside a layer.
-_UNREAD = ("trainable_token_indices", "megatron_config", "layer_replication", "lora_bias")
+_UNREAD = (
+    "trainable_token_indices",
+    "megatron_config",
+    "layer_replication",
+    "lora_bias",
+    "target_parameters",
+    "alora_invocation_tokens",
+    "use_qalora",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "ensure_weight_tying",
+)
+# Ways to begin training that take from the model's weights what they put into the adapter's.
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -91,9 +106,11 @@ def read_adapter(folder: Path) -> Adapter:
     whole: dict[str, WeightHeader] = {}
     for stored, header in read_headers(files[:1]).items():
         match = _LORA_NAME.fullmatch(stored)
-        name = model_name(match["module"] if match else stored)
+        # A layer's own bias, where it was trained too, stands below peft's wrapper of the layer.
+        plain = f"{match['module']}.weight" if match else stored.replace(".base_layer.", ".")
+        name = model_name(plain)
         if name is not None and match:
-            weights[name, match["kind"]] = header
+            weights[name.removesuffix(".weight"), match["kind"]] = header
         elif name is not None:
             whole[name] = header
     return Adapter(folder, config, weights, whole)
@@ -109,7 +126,10 @@ def _read_config(path: Path) -> LoraConfig:
         raise CheckpointError(
             f"peft_type in {path} is {content.get('peft_type')!r}; of adapters only LORA is read."
         )
-    if unread := [each for each in _UNREAD if content.get(each)]:
+    unread = [each for each in _UNREAD if content.get(each)]
+    if str(content.get("init_lora_weights")).startswith(_CHANGES_BASE):
+        unread.append(f"init_lora_weights {content['init_lora_weights']}")
+    if unread:
         raise CheckpointError(f"{path} uses {briefly(unread)}, which is not read; merge it first.")
     rank, alpha = content.get("r", 8), content.get("lora_alpha", 8)
     if type(rank) is not int or rank < 1:
@@ -188,9 +208,16 @@ def apply_adapter(model: LlavaModel, adapter: Adapter) -> None:
 def merged_weight(
     weight: Tensor, adapter: Adapter, module: str, read: Mapping[Any, Tensor]
 ) -> Tensor:
-    """A layer's weight (out, in) with its change added in float32: W + scaling B A."""
+    """A layer's weight (out, in) with its change added in float32: W + scaling B A.
+
+    With DoRA every row of the sum is brought to its trained length (arXiv 2402.09353).
+    """
     change = read[module, "lora_B"].float() @ read[module, "lora_A"].float()
-    return (weight.float() + adapter.scaling(module) * change).to(weight.dtype)
+    changed = weight.float() + adapter.scaling(module) * change
+    if adapter.config.use_dora:
+        lengths = read[module, "lora_magnitude_vector"].float().view(-1, 1)
+        changed *= lengths / changed.norm(dim=1, keepdim=True)
+    return changed.to(weight.dtype)
 
 
 def _of_pattern(pattern: Mapping[str, Any] | None, module: str, default: Any) -> Any:

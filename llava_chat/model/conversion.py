@@ -29,7 +29,7 @@ from llava_chat.model.adapters import (
 )
 from llava_chat.model.companions import write_companions
 from llava_chat.model.layouts.description import Description
-from llava_chat.model.layouts.names import Layout
+from llava_chat.model.layouts.names import HEAD, WORDS, Layout
 from llava_chat.model.layouts.reading import read_processor_settings
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.sources import (
@@ -57,8 +57,7 @@ ROWS_FIELD = "vocabulary_rows"
 """In the field of our own: rows of the table of words before llava-hf's were added."""
 
 _ROWS_MULTIPLE = 64  # llava-hf pads the table of words to it
-_WORDS = "language_model.model.embed_tokens.weight"
-_TABLES = (_WORDS, "language_model.lm_head.weight")
+_TABLES = (WORDS, HEAD)
 _CPU = torch.device("cpu")
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
@@ -157,15 +156,8 @@ def _check(sources: Sources, headers: Headers, change: _Change, target: Path) ->
     check_weights(model, headers, sources)
     if change.adapter is not None:
         check_adapter(change.adapter, model)
-    for name, header in change.under.items():
-        delta = headers.get(name)
-        same = delta is not None and delta.shape == header.shape
-        grown = delta is not None and name in _TABLES and delta.shape[1:] == header.shape[1:]
-        if not same and not grown:
-            raise CheckpointError(
-                f"{header.file.parent} is not what {sources.located.id} is a delta to: they differ "
-                f"in {header.name}."
-            )
+    if change.under:
+        _check_delta(headers, change.under, sources)
     needed = sum(header.stored_bytes for header in headers.values())
     free = shutil.disk_usage(_existing(target)).free
     if needed > free:
@@ -173,6 +165,23 @@ def _check(sources: Sources, headers: Headers, change: _Change, target: Path) ->
             f"{target} needs {needed / 1e9:.1f} GB and its disk has {free / 1e9:.1f} GB left; "
             "choose another disk."
         )
+
+
+def _check_delta(delta: Headers, under: Headers, sources: Sources) -> None:
+    """Raise CheckpointError unless every weight of the language model has what it is added to."""
+    words = {name: each for name, each in delta.items() if name.startswith("language_model.")}
+    for name, each in {**words, **under}.items():
+        if name in words and name in under and _addable(name, words[name].shape, under[name].shape):
+            continue
+        folder = next(iter(under.values())).file.parent
+        raise CheckpointError(
+            f"{folder} is not what {sources.located.id} is a delta to: they differ in {each.name}."
+        )
+
+
+def _addable(name: str, delta: tuple[int, ...], under: tuple[int, ...]) -> bool:
+    grown = name in _TABLES and delta[1:] == under[1:] and delta[0] > under[0]
+    return delta == under or grown
 
 
 def _existing(path: Path) -> Path:

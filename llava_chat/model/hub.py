@@ -55,6 +55,16 @@ class HubModel:
         hub_id, _, revision = name.partition("@")
         return cls(hub_id, revision or "main")
 
+    @property
+    def download_command(self) -> str:
+        """What a person may type to have it.
+
+        >>> HubModel("a/b", "v1").download_command
+        'hf download a/b --revision v1'
+        """
+        revision = "" if self.revision == "main" else f" --revision {self.revision}"
+        return f"hf download {self.id}{revision}"
+
     def __str__(self) -> str:
         return self.id if self.revision == "main" else f"{self.id}@{self.revision}"
 
@@ -70,7 +80,7 @@ def hub_snapshot(model: HubModel, *, download: bool, report: Report | None = Non
         if cached is None:
             raise CheckpointError(
                 f"There is no folder {model}, and the Hugging Face model of that name was not "
-                "downloaded yet, or only in part."
+                f"downloaded yet, or only in part; download it with `{model.download_command}`."
             )
         return cached
     try:

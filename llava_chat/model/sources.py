@@ -18,8 +18,9 @@ from pathlib import Path
 from llava_chat.errors import CheckpointError
 from llava_chat.model.adapters import Adapter, read_adapter
 from llava_chat.model.file_names import ADAPTER_CONFIG_NAME, NON_LORA_NAME, PROJECTOR_NAME
+from llava_chat.model.hub import HubModel
 from llava_chat.model.layouts.description import CONFIG_NAME, Description
-from llava_chat.model.layouts.names import model_name
+from llava_chat.model.layouts.names import HEAD, WORDS, model_name
 from llava_chat.model.layouts.original import is_original
 from llava_chat.model.layouts.reading import read_description
 from llava_chat.model.location import HUB_ID, Located, locate
@@ -77,7 +78,7 @@ class Search:
                 return self.find(name)
             with suppress(CheckpointError):
                 return replace(self, download=False, outline=False).find(name)
-            way_out = f"download it with `hf download {name}`, or {way_out}"
+            way_out = f"download it with `{HubModel.named(name).download_command}`, or {way_out}"
         shown = name if name.isprintable() and len(name) < _LONGEST_SHOWN else repr(name[:40])
         raise CheckpointError(f"{of.id} needs the {what} {shown}, which is not here; {way_out}.")
 
@@ -147,7 +148,8 @@ class Sources:
             headers |= {name: each for name, each in found.items() if name.startswith("tower.")}
         if self.on_top is not None:
             headers |= named_headers(_projector_files(self.on_top.folder))
-            headers |= self.lora.whole if self.lora else {}
+        if self.lora is not None:
+            headers = {**_untied(headers, self.lora), **self.lora.whole}
         return headers
 
 
@@ -211,6 +213,14 @@ def _describes(folder: Path) -> bool:
         return False
     content = read_json(path)
     return is_original(content) or "vision_config" in content
+
+
+def _untied(headers: dict[str, WeightHeader], lora: Adapter) -> dict[str, WeightHeader]:
+    """With the head's table where the words' is both and the adapter changes only one of them."""
+    changed = {*lora.whole, *(f"{module}.weight" for module in lora.modules)}
+    if HEAD in headers or len(changed & {WORDS, HEAD}) != 1 or WORDS not in headers:
+        return headers
+    return headers | {HEAD: headers[WORDS]}
 
 
 def _projector_files(folder: Path) -> list[Path]:

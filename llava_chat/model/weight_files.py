@@ -249,7 +249,7 @@ def write_weights(
     for number, shard in enumerate(_shards(weights, max_shard_bytes)):
         path = folder / f"shard-{number}"
         path.touch()
-        mode = path.stat().st_mode  # safetensors would make it one that only its owner can read
+        mode = path.stat().st_mode  # as the umask has it; safetensors lets nobody else read
         save_file(shard, path, metadata={"format": "pt"})
         path.chmod(mode)
         shards.append(path)

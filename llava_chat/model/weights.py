@@ -16,7 +16,7 @@ from torch import Tensor
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.device import auto_dtype
-from llava_chat.model.layouts.names import Layout, file_name, is_unread_layer
+from llava_chat.model.layouts.names import HEAD, WORDS, Layout, file_name, is_unread_layer
 from llava_chat.model.llava import LlavaConfig, LlavaModel, parameter_count
 from llava_chat.model.memory import check_memory, out_of_memory
 from llava_chat.model.placement import Devices, connect, device_of, place, weight_bytes
@@ -32,8 +32,6 @@ from llava_chat.model.weight_files import (
 from llava_chat.progress import Report
 
 _MOST_LAYERS = 1000
-_WORDS = "language_model.model.embed_tokens.weight"
-_HEAD = "language_model.lm_head.weight"
 
 
 def load_model(
@@ -106,9 +104,9 @@ def _take(model: LlavaModel, weights: dict[str, Tensor]) -> None:
     A configuration may tie two tables that differ in the files; they stay two, as in transformers.
     """
     if model.config.text.tie_word_embeddings:
-        head = weights.pop(_HEAD, None)
-        if head is not None and not torch.equal(weights.setdefault(_WORDS, head), head):
-            weights[_HEAD] = head
+        head = weights.pop(HEAD, None)
+        if head is not None and not torch.equal(weights.setdefault(WORDS, head), head):
+            weights[HEAD] = head
             _untie(model)
     model.load_state_dict(weights, strict=False, assign=True)
     if model.config.text.tie_word_embeddings:
@@ -188,10 +186,10 @@ def compare_weights(model: LlavaModel, headers: Headers, layout: Layout) -> list
 def _expected_shapes(model: LlavaModel, found: Headers) -> dict[str, torch.Size]:
     shapes = {name: weight.shape for name, weight in model.state_dict().items()}
     if model.config.text.tie_word_embeddings:  # one table does, under either name
-        if _HEAD not in found:
-            del shapes[_HEAD]
-        elif _WORDS not in found:
-            del shapes[_WORDS]
+        if HEAD not in found:
+            del shapes[HEAD]
+        elif WORDS not in found:
+            del shapes[WORDS]
     if model.config.projector == "linear" and "projector.0.weight" in found:
         text = shapes.pop("projector.bias")
         shapes["projector.0.weight"] = shapes.pop("projector.weight")
@@ -247,7 +245,7 @@ def weights_for_files(model: LlavaModel, dtype: torch.dtype) -> Iterator[tuple[s
         )
     linear = model.config.projector == "linear"
     for name, weight in model.state_dict().items():
-        if name == _HEAD and model.config.text.tie_word_embeddings:
+        if name == HEAD and model.config.text.tie_word_embeddings:
             continue
         stored = weight.detach().to("cpu", dtype).contiguous()
         check_finite(name, stored)

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +19,7 @@ from transformers import AutoModelForImageTextToText
 from llava_chat.__main__ import main
 from tests.model.published.layouts import Written, write
 from tests.model.published.reference import logits
-from tests.model.published.rows import ROWS, Row
+from tests.model.published.rows import OTHERS, ROWS, V1_5, Row
 from tests.model.test_published import (
     AFTER,
     BEFORE,
@@ -34,6 +41,14 @@ def written(
     made = write(request.param, tmp_path / "model", tmp_path / "hub")
     use_cache(monkeypatch, made.hub)
     return made
+
+
+@pytest.fixture
+def umask() -> Iterator[int]:
+    """One that lets a group read."""
+    before = os.umask(0o027)
+    yield 0o027
+    os.umask(before)
 
 
 def convert(written: Written, target: Path, layout: str) -> None:
@@ -64,10 +79,7 @@ def check_same(ours: Loaded, theirs: AutoModelForImageTextToText, size: tuple[in
     assert (found - expected).abs().max() <= ROUNDING
 
 
-# The authors' layout has no word for a stretched picture.
-@pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.aspect != "stretch"], ids=lambda row: row.label
-)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
 def test_the_authors_layout_is_read_again(
     row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,3 +90,42 @@ def test_the_authors_layout_is_read_again(
     again = made(replace(written, folder=tmp_path / "original"))
     check_logits(again, (37, 20))
     check_reply(again)
+
+
+def test_a_stretched_picture_is_called_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SigLIP's processor, which the authors' code then leaves alone, makes a square."""
+    written = write(OTHERS[1], tmp_path / "model", tmp_path / "hub")
+    convert(written, tmp_path / "original", "original")
+    content = json.loads((tmp_path / "original" / "config.json").read_text())
+    assert content["image_aspect_ratio"] == "square"
+    assert (
+        made(replace(written, folder=tmp_path / "original")).checkpoint.pixels.aspect == "stretch"
+    )
+
+
+def test_the_files_are_for_whom_the_umask_says(tmp_path: Path, umask: int) -> None:
+    convert(write(V1_5[2], tmp_path / "model", tmp_path / "hub"), tmp_path / "hf", "hf")
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "hf").iterdir()}
+    assert set(modes.values()) == {0o666 & ~umask}, modes
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: int) -> None:
+    written = write(V1_5[2], tmp_path / "model", tmp_path / "hub")
+    stopped = f"""
+import os, sys
+from llava_chat.model import conversion
+conversion.write_companions = lambda *_, **__: os.kill(os.getpid(), {int(number)})
+from llava_chat.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+    target = tmp_path / "made" / "hf"
+    arguments = ["convert", str(written.folder), str(target), "--layout", "hf"]
+    done = subprocess.run(
+        [sys.executable, "-c", stopped, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 128 + number
+    assert "Traceback" not in done.stderr
+    assert list(target.parent.iterdir()) == []

@@ -22,6 +22,11 @@ from typing import Literal
 
 Layout = Literal["hf", "original"]
 
+WORDS = "language_model.model.embed_tokens.weight"
+"""The table by which words are read, in LlavaModel."""
+HEAD = "language_model.lm_head.weight"
+"""The table by which words are written; one with WORDS where they are tied."""
+
 # Beside the tower in CLIP's and SigLIP's own repositories, and what is computed from a config.
 _NOT_WEIGHTS = re.compile(
     r"\.(position_ids|inv_freq)$|^(text_model|visual_projection|text_projection)\."

@@ -99,13 +99,17 @@ def test_a_projector_of_another_model(a_copy: Ask, refused: Callable[..., None])
     refused(copy, "mm_projector.0.bias")
 
 
+@pytest.mark.parametrize("damage", ["shape", "nothing to add to"])
 def test_deltas_of_another_model(
-    a_copy: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    a_copy: Ask, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     copy = a_copy("v0-delta")
-    edit_weights(
-        file_with(copy.folder, NORM), lambda weights: weights.update({NORM: torch.ones(9)})
-    )
+    assert copy.base is not None
+    if damage == "shape":
+        other = file_with(copy.folder, NORM)
+        edit_weights(other, lambda weights: weights.update({NORM: torch.ones(9)}))
+    else:
+        edit_weights(file_with(copy.base, NORM), lambda weights: weights.pop(NORM))
     target = tmp_path / "whole"
     arguments = [str(copy.folder), str(target), "--layout", "hf", "--base", str(copy.base)]
     assert main(["convert", *arguments, "--template", "llava_v0"]) == 1

@@ -146,7 +146,7 @@ def write_peft(root: Path, row: Row, *, names: str, trained: Mapping[str, Any]) 
         warnings.simplefilter("ignore", FutureWarning)
         model = get_peft_model(twin, wanted)
     for name, weight in model.named_parameters():
-        if "modules_to_save" in name:
+        if "modules_to_save" in name or "lora_magnitude_vector" in name:
             weight.data += torch.randn_like(weight) * 0.1
     folder = root / "adapter"
     model.save_pretrained(folder, save_embedding_layers=False)  # else it asks the Hub for the base
