@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from transformers import LlamaConfig, MistralConfig, Qwen2Config
+from transformers import LlamaConfig, MistralConfig, Qwen2Config, SiglipVisionConfig
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.anyres import pinpoints_from
@@ -46,14 +46,9 @@ _ARCHITECTURES: Mapping[str, tuple[type[TextConfig], str]] = {
     "Share4VLlamaForCausalLM": (LlamaConfig, "share4v"),
 }
 _MODEL_TYPES = {kind: config for config, kind in _ARCHITECTURES.values()} | {"llava": LlamaConfig}
-# What the authors' code calls how pictures are seen (llava/mm_utils.py, process_images). Absent
-# means that CLIP's processor is left as it is.
-_ASPECTS: Mapping[str | None, ImageAspect] = {
-    None: "square",
-    "square": "square",
-    "pad": "pad",
-    "anyres": "anyres",
-}
+# What the authors' code calls how pictures are seen (llava/mm_utils.py, process_images). Absent,
+# like `square`, means that the tower's processor is left as it is.
+_ASPECTS = (None, "square", "pad", "anyres")
 _OURS = ("mm_", "image_", "vision_", "tune_", "freeze_", "unfreeze_", "use_mm_", "tokenizer_")
 
 
@@ -81,7 +76,7 @@ def read_original(content: Mapping[str, Any], find_tower: FindTower) -> Descript
     if not isinstance(name, str) and _TOWER_FIELD not in own:
         raise UnusableConfig("it does not name its vision tower (mm_vision_tower).")
     vision = _tower(own, str(name), find_tower)
-    aspect = _aspect(content)
+    aspect = _aspect(content, vision)
     return Description(
         layout="original",
         own=own,
@@ -160,14 +155,24 @@ def _feature(content: Mapping[str, Any]) -> SelectFeature:
     return "patch" if feature == "patch" else "cls_patch"
 
 
-def _aspect(content: Mapping[str, Any]) -> ImageAspect:
+def _aspect(content: Mapping[str, Any], vision: VisionConfig) -> ImageAspect:
     given = content.get("image_aspect_ratio")
     if not (given is None or isinstance(given, str)) or given not in _ASPECTS:
         raise UnusableConfig(f"image_aspect_ratio must be square, pad or anyres, not {given!r}.")
     merge = content.get("mm_patch_merge_type", "flat")
     if given == "anyres" and merge != "spatial_unpad":
         raise UnusableConfig(f"mm_patch_merge_type must be spatial_unpad, not {merge!r}.")
-    return _ASPECTS[given]
+    match given:
+        case "pad":
+            return "pad"
+        case "anyres":
+            return "anyres"
+    return _untouched(vision)
+
+
+def _untouched(vision: VisionConfig) -> ImageAspect:
+    """How a tower's own processor makes a square: CLIP's crops, SigLIP's stretches."""
+    return "stretch" if isinstance(vision, SiglipVisionConfig) else "square"
 
 
 def _share4v(content: Mapping[str, Any]) -> bool:
@@ -186,11 +191,13 @@ def original_config(description: Description, dtype: str) -> str:
     architecture = "Share4VLlamaForCausalLM"
     if not description.made_by_share4v:
         architecture = kinds[type(config.text)]
-    aspects = {ours: theirs for theirs, ours in _ASPECTS.items() if theirs}
-    if config.image_aspect not in aspects:
+    aspect: str = config.image_aspect
+    if aspect == _untouched(config.vision):
+        aspect = "square"
+    elif aspect in ("square", "stretch"):
         raise CheckpointError(
-            f"The authors' layout has no word for pictures that are {config.image_aspect}ed; "
-            "keep the hf layout."
+            f"The authors' layout has no word for {config.vision.model_type} with the picture "
+            f"aspect {aspect}; keep the hf layout."
         )
     own = {name: value for name, value in description.own.items() if name not in _SAID}
     fields = config.text.to_dict() | {
@@ -206,7 +213,7 @@ def original_config(description: Description, dtype: str) -> str:
         "mm_use_im_patch_token": description.patch_token,
         # Has the authors' code take the tower in the checkpoint, not the one of that name.
         "unfreeze_mm_vision_tower": True,
-        "image_aspect_ratio": aspects[config.image_aspect],
+        "image_aspect_ratio": aspect,
         OWN_FIELD: own | {_TOWER_FIELD: config.vision.to_dict()},
     }
     if config.image_aspect == "anyres":

@@ -63,12 +63,18 @@ def known_tower(name: str) -> VisionConfig | None:
 
 
 def tower_name(config: VisionConfig) -> str | None:
-    """The first published tower of that architecture, None when there is none."""
+    """The first published tower of that architecture, None when there is none.
+
+    Of SigLIP the authors' code drops the last layer (LLaVA-VL/LLaVA-NeXT, siglip_encoder.py), which
+    a converted checkpoint may lack.
+    """
     for name, (kind, fields, image_size) in _KNOWN.items():
+        if not isinstance(config, kind):
+            continue
         wanted = dict(fields) | {"image_size": image_size}
-        if isinstance(config, kind) and all(
-            getattr(config, field) == value for field, value in wanted.items()
-        ):
+        found = {field: getattr(config, field) for field in wanted}
+        cut = wanted | {"num_hidden_layers": wanted["num_hidden_layers"] - 1}
+        if found == wanted or (kind is SiglipVisionConfig and found == cut):
             return name
     return None
 
