@@ -32,6 +32,8 @@ class Template:
     user_open, user_close; assistant_open, assistant_close: around the words of a turn. The cue for
     a reply is `assistant_open` without the space at its end, which the first word brings along.
     end: ends the assistant's words and is learned with them; `assistant_close` follows, unlearned.
+    also_ends: tokens at which a reply is over as well: how the texts ended that the language model
+    was first trained on.
     again: before every user turn but the first.
     picture_open, picture_close: around each picture, before the words of the turn that brought it.
     Special tokens may stand in them.
@@ -55,6 +57,7 @@ class Template:
     system_open: str = ""
     system_close: str = ""
     system_inside: bool = False
+    also_ends: tuple[str, ...] = ()
     again: str = ""
     picture_open: str = ""
     picture_close: str = "\n"
@@ -141,6 +144,7 @@ _MPT = Template(
     user_close="<|im_end|>",
     assistant_open="<|im_start|>assistant\n",
     end="<|im_end|>",
+    also_ends=("<|endoftext|>",),
     special=("<|im_start|>", "<|im_end|>"),
     bos=False,
 )
@@ -154,6 +158,7 @@ _LLAMA_3 = Template(
     user_close="<|eot_id|>",
     assistant_open="<|start_header_id|>assistant<|end_header_id|>\n\n",
     end="<|eot_id|>",
+    also_ends=("<|end_of_text|>",),
     trim=True,
     special=("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
 )

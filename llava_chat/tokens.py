@@ -132,12 +132,14 @@ def tokenize(
 
 
 def end_ids(tokenizer: Tokenizer, template: str) -> frozenset[int]:
-    """The ids at which a reply is over: the tokenizer's EOS, and the template's end if it is an id.
+    """The ids at which a reply is over: the tokenizer's EOS, and those of the template's ends.
 
     A template that ends turns with ordinary text (`###`) adds none: look for `end_text`.
     """
+    encoder, others = _encoder(tokenizer), template_named(template).also_ends
+    ends = (encoder.single(Segment("special", each)) for each in others)
     own = _end_id(tokenizer, template)
-    return frozenset(each for each in (tokenizer.eos_token_id, own) if each is not None)
+    return frozenset(each for each in (tokenizer.eos_token_id, own, *ends) if each is not None)
 
 
 def end_text(tokenizer: Tokenizer, template: str) -> str:

@@ -13,6 +13,7 @@ from llava_chat.conversation import TEMPLATES, Conversation, Turn, prompt
 from llava_chat.errors import CheckpointError
 from llava_chat.image import Picture
 from llava_chat.tokens import IGNORED, Prompt, end_ids, tokenize
+from tests.model.published.words import Words, tokenizer_of
 
 IMAGE_ID = 7
 BYTE_LEVEL = ("mpt", "chatml_direct", "qwen_1_5", "llava_llama_3")
@@ -184,6 +185,21 @@ def test_end_ids(llama_like: PreTrainedTokenizerFast, byte_level: PreTrainedToke
     assert end_ids(llama_like, "llava_v0") == {2}
     ends = {byte_level.eos_token_id, byte_level.convert_tokens_to_ids("<|im_end|>")}
     assert end_ids(byte_level, "qwen_1_5") == ends
+
+
+@pytest.mark.parametrize(
+    ("words", "template", "ends"),
+    [
+        ("llama_3", "llava_llama_3", ["<|eot_id|>", "<|end_of_text|>"]),
+        ("yi", "chatml_direct", ["<|im_end|>"]),
+        ("qwen", "qwen_1_5", ["<|im_end|>", "<|endoftext|>"]),
+        ("mistral", "mistral_instruct", ["</s>"]),
+    ],
+)
+def test_the_end_of_a_text_ends_a_reply_too(words: Words, template: str, ends: list[str]) -> None:
+    """Llama 3 and Qwen end a turn with one token and a text with another."""
+    tokenizer = tokenizer_of(words)
+    assert end_ids(tokenizer, template) == {tokenizer.get_vocab()[end] for end in ends}
 
 
 def test_eos_ends_a_reply_where_there_is_no_such_token(byte_level: PreTrainedTokenizerFast) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.inspection import inspect_checkpoint
+from llava_chat.templates import template_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vision-tower", metavar="CHECKPOINT", help="in place of the tower that it names"
     )
+    parser.add_argument("--template", metavar="NAME", help="in place of the one that it names")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; then raise CheckpointError with the first problem, if there is one."""
+    if args.template is not None:
+        template_named(args.template)
     found = inspect_checkpoint(
-        args.checkpoint, adapter=args.adapter, vision_tower=args.vision_tower
+        args.checkpoint,
+        adapter=args.adapter,
+        vision_tower=args.vision_tower,
+        template=args.template,
     )
     print(json.dumps(found, indent=2) if args.json else "\n".join(lines(found)))
     if found["problems"]:
