@@ -250,6 +250,15 @@ v1_mmtag_im_start_end, vicuna_v1_im_start_end.
     return TEMPLATES[name]
 
 
+def has_picture_marks(name: str) -> bool:
+    """Whether a template has `<im_start>` and `<im_end>` around every picture.
+
+    >>> has_picture_marks("llava_v0_im_start_end"), has_picture_marks("llava_v0")
+    (True, False)
+    """
+    return _IM_START in template_named(name).special
+
+
 def with_picture_marks(name: str) -> str:
     """That template with `<im_start>` and `<im_end>` around every picture, for a model that was so
     trained (`mm_use_im_start_end` in its config.json); one that has them stays as it is.
@@ -264,7 +273,7 @@ def with_picture_marks(name: str) -> str:
     llava_chat.errors.UsageError: The template 'plain' has no variant with <im_start> and <im_end> \
 around the pictures; llava_v0, v0_mmtag, llava_v1, v1_mmtag, vicuna_v1 have one.
     """
-    if _IM_START in template_named(name).special:
+    if has_picture_marks(name):
         return name
     marked = name + _MARKED
     if marked not in TEMPLATES:

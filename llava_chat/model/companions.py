@@ -1,8 +1,8 @@
 """Everything beside the weights of a folder: configuration, tokenizer, processor, template.
 
 transformers, and the servers built on it, read all of it in the llava-hf layout; the authors' code
-reads the configuration and the tokenizer. Imports the modules beside it, transformers and
-templates.
+reads the configuration and the tokenizer. Imports the modules beside it, transformers, templates
+and tokens.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from llava_chat.model.llava import LlavaConfig
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.weight_files import read_json
 from llava_chat.templates import PICTURE, template_named
+from llava_chat.tokens import end_ids
 
 
 def write_companions(
@@ -36,17 +37,18 @@ def write_companions(
     """Write them in the description's layout. Its own fields name a template. dtype: "bfloat16"."""
     write_config = original_config if description.layout == "original" else hf_config
     (folder / CONFIG_NAME).write_text(write_config(description, dtype), encoding="utf-8")
+    template = template_named(str(description.template))
     GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=sorted(end_ids(tokenizer, template.name)) or None,
         pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
     _write_json(folder / "preprocessor_config.json", pixels.settings())
     if description.layout == "hf":
         _write_json(folder / "processor_config.json", _processor(description.config))
-    template = jinja_chat_template(template_named(str(description.template)))
-    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    jinja = jinja_chat_template(template)
+    (folder / "chat_template.jinja").write_text(jinja, encoding="utf-8")
 
 
 def _processor(config: LlavaConfig) -> dict[str, Any]:

@@ -49,7 +49,7 @@ from llava_chat.model.weight_files import (
 )
 from llava_chat.model.weights import as_stored, check_weights, empty_model, fold_projector
 from llava_chat.progress import Report
-from llava_chat.templates import template_named
+from llava_chat.templates import has_picture_marks, template_named
 
 MAX_SHARD_BYTES = 5_000_000_000  # as the Hub's own tools write
 
@@ -146,8 +146,13 @@ def _described(
             rows = -(-(image_token_id + 1) // _ROWS_MULTIPLE) * _ROWS_MULTIPLE
     text = copy.deepcopy(config.text)
     text.vocab_size = rows
-    changed = replace(config, text=text, image_token_id=image_token_id)
-    return replace(description, layout=layout, config=changed, own=own)
+    return replace(
+        description,
+        layout=layout,
+        config=replace(config, text=text, image_token_id=image_token_id),
+        own=own,
+        picture_marks=description.picture_marks or has_picture_marks(template),
+    )
 
 
 def _check(sources: Sources, headers: Headers, change: _Change, target: Path) -> None:

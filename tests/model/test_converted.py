@@ -11,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
 from llava_chat.__main__ import main
+from llava_chat.model.sources import named_headers
+from llava_chat.model.weight_files import read_weights, weight_files
 from tests.model.published.layouts import Written, write
 from tests.model.published.reference import logits
 from tests.model.published.rows import OTHERS, ROWS, V1_5, Row
@@ -27,6 +30,7 @@ from tests.model.test_published import (
     Loaded,
     check_logits,
     check_reply,
+    load,
     made,
     noise,
     use_cache,
@@ -90,6 +94,74 @@ def test_the_authors_layout_is_read_again(
     again = made(replace(written, folder=tmp_path / "original"))
     check_logits(again, (37, 20))
     check_reply(again)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
+def test_there_and_back(row: Row, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits, and of config.json all that decides what the authors' code computes."""
+    written = write(row, tmp_path / "model", tmp_path / "hub")
+    use_cache(monkeypatch, written.hub)
+    there, back = ("hf", "original") if row.layout == "original" else ("original", "hf")
+    convert(written, tmp_path / there, there)
+    assert main(["convert", str(tmp_path / there), str(tmp_path / back), "--layout", back]) == 0
+    before, after = weights(written.folder), weights(tmp_path / back)
+    assert before.keys() <= after.keys()
+    assert all(name.startswith("tower.") for name in after.keys() - before.keys())
+    for name, weight in before.items():
+        assert (weight.dtype, weight.shape) == (after[name].dtype, after[name].shape), name
+        assert torch.equal(weight, after[name]), name
+    if row.layout == "original":
+        was, is_now = (
+            json.loads((folder / "config.json").read_text())
+            for folder in (written.folder, tmp_path / back)
+        )
+        for name, value in {**_TOLD, **was}.items():
+            if name in _TOLD and value is not None:
+                assert is_now[name] == value, name
+
+
+_TOLD: dict[str, Any] = {
+    "mm_use_im_start_end": False, "mm_projector_type": "linear", "mm_patch_merge_type": None,
+    "mm_vision_select_feature": "patch", "mm_vision_select_layer": -2, "image_aspect_ratio": None,
+    "image_grid_pinpoints": None, "rope_theta": 10_000.0, "rms_norm_eps": None,
+    "max_position_embeddings": None, "num_key_value_heads": None, "vocab_size": None,
+    "sliding_window": None, "tie_word_embeddings": None,
+}  # fmt: skip
+"""Fields that decide what is computed, with what the authors' code takes where they are absent."""
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Those of numbers with a point, by their names in LlavaModel."""
+    headers = named_headers(weight_files(folder))
+    found = dict(read_weights(headers, device=torch.device("cpu"), dtype=None))
+    return {name: weight for name, weight in found.items() if weight.is_floating_point()}
+
+
+@pytest.mark.parametrize("layout", ["hf", "original"])
+def test_transformers_4_reads_the_same_rotary_base(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its configurations know no rope_parameters, and would take another base."""
+    text = {"rope_scaling": {"type": "linear", "factor": 4.0}, "rope_theta": 500_000.0}
+    row = replace(V1_5[1], fields={**V1_5[1].fields, **text})
+    written = write(row, tmp_path / "model", tmp_path / "hub")
+    use_cache(monkeypatch, written.hub)
+    convert(written, tmp_path / layout, layout)
+    content = json.loads((tmp_path / layout / "config.json").read_text())
+    told = content["text_config"] if layout == "hf" else content
+    assert told["rope_theta"] == 500_000.0
+    assert told["rope_scaling"] == text["rope_scaling"] | {"rope_type": "linear"}
+    again = load(replace(written, folder=tmp_path / layout), None).model.config.text
+    assert again.rope_parameters == told["rope_scaling"] | {"rope_theta": 500_000.0}
+
+
+def test_generation_ends_where_the_engine_ends(tmp_path: Path) -> None:
+    row = next(row for row in ROWS if row.words == "llama_3" and row.layout == "hf4")
+    written = write(row, tmp_path / "model", tmp_path / "hub")
+    convert(written, tmp_path / "hf", "hf")
+    ends = written.tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
+    told = json.loads((tmp_path / "hf" / "generation_config.json").read_text())
+    assert told["eos_token_id"] == ends
 
 
 def test_a_stretched_picture_is_called_square(

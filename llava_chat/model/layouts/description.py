@@ -16,7 +16,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from llava_chat.model.encoder import image_size_px, patches_per_side, used_layers
 from llava_chat.model.layouts.names import Layout
-from llava_chat.model.llava import ImageAspect, LlavaConfig
+from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
 from llava_chat.templates import TEMPLATES
 
 CONFIG_NAME = "config.json"
@@ -86,6 +86,18 @@ def own_fields(content: Mapping[str, Any]) -> dict[str, Any]:
     if template is not None and (not isinstance(template, str) or template not in TEMPLATES):
         raise UnusableConfig(f"there is no template {template!r}; choose one of {[*TEMPLATES]}.")
     return own
+
+
+def text_fields(text: TextConfig) -> dict[str, Any]:
+    """The fields of a language model, the rotary ones in the words of transformers 4 as well.
+
+    The authors' code and many servers read no others, and would compute with another base.
+    """
+    fields: dict[str, Any] = text.to_dict()
+    rope = dict(fields.get("rope_parameters") or {})
+    fields["rope_theta"] = rope.pop("rope_theta", 10_000.0)
+    fields["rope_scaling"] = None if rope.get("rope_type", "default") == "default" else rope
+    return fields
 
 
 def check_buildable(config: LlavaConfig) -> None:

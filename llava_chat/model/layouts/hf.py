@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -33,8 +34,9 @@ from llava_chat.model.layouts.description import (
     Description,
     UnusableConfig,
     own_fields,
+    text_fields,
 )
-from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
+from llava_chat.model.llava import ImageAspect, LlavaConfig
 from llava_chat.model.projector import ProjectorKind
 
 _MODELS = ("llava", "llava_next")
@@ -145,8 +147,8 @@ def hf_config(description: Description, dtype: str) -> str:
     strategy = {ours: theirs for theirs, ours in _STRATEGIES.items()}[config.select_feature]
     activation = {ours: theirs for theirs, ours in _ACTIVATIONS.items()}[config.projector]
     fields: dict[str, Any] = {
-        "vision_config": _plain(config.vision),
-        "text_config": _plain(config.text),
+        "vision_config": config.vision.to_dict(),
+        "text_config": config.text.to_dict(),
         "image_token_index": config.image_token_id,
         "image_seq_length": tokens_per_picture(config.vision, config.select_feature),
         "projector_hidden_act": activation,
@@ -170,12 +172,12 @@ def hf_config(description: Description, dtype: str) -> str:
     if description.made_by_share4v:
         own["share4v"] = True
     setattr(theirs, OWN_FIELD, own)
-    return theirs.to_json_string()
-
-
-def _plain(config: TextConfig | CLIPVisionConfig | SiglipVisionConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = config.to_dict()
-    return plain
+    content = json.loads(theirs.to_json_string())
+    content["torch_dtype"] = dtype  # its name in transformers 4
+    content["text_config"] |= {
+        name: value for name, value in text_fields(config.text).items() if name.startswith("rope_")
+    }
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -20,6 +20,7 @@ from llava_chat.model.layouts.description import (
     Description,
     UnusableConfig,
     own_fields,
+    text_fields,
 )
 from llava_chat.model.layouts.towers import (
     FindTower,
@@ -200,7 +201,7 @@ def original_config(description: Description, dtype: str) -> str:
             f"aspect {aspect}; keep the hf layout."
         )
     own = {name: value for name, value in description.own.items() if name not in _SAID}
-    fields = config.text.to_dict() | {
+    fields = text_fields(config.text) | {
         "architectures": [architecture],
         "model_type": _ARCHITECTURES[architecture][1],
         "torch_dtype": dtype,
