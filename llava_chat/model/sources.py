@@ -169,6 +169,11 @@ def find_sources(
         )
     located = search.find(name)
     on_top = None if adapter is None else search.find(adapter)
+    if on_top is not None and not _goes_on_top(on_top.folder):
+        raise CheckpointError(
+            f"{on_top.folder} is no adapter and no projector: it holds neither "
+            f"{ADAPTER_CONFIG_NAME} nor {PROJECTOR_NAME}."
+        )
     base = located
     if on_top is None and not is_model(located.folder):
         on_top = located
@@ -185,9 +190,11 @@ def find_sources(
 
 def is_model(folder: Path) -> bool:
     """Whether a folder holds a language model, not only what goes on top of one."""
-    return has_weights(folder) or not (
-        (folder / ADAPTER_CONFIG_NAME).is_file() or _projector_files(folder)
-    )
+    return has_weights(folder) or not _goes_on_top(folder)
+
+
+def _goes_on_top(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG_NAME).is_file() or bool(_projector_files(folder))
 
 
 def base_name(folder: Path) -> str:

@@ -90,6 +90,12 @@ def test_files_that_hold_no_object(
     refused(copy, file)
 
 
+def test_a_whole_model_as_an_adapter(a_copy: Ask, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = str(a_copy("llava-1.5-7b-hf-hf4").folder)
+    assert main(["inspect", whole, "--adapter", whole]) == 1
+    assert f"{whole} is no adapter and no projector" in capsys.readouterr().err
+
+
 def test_a_projector_of_another_model(a_copy: Ask, refused: Callable[..., None]) -> None:
     copy = a_copy("projector-only")
     path = copy.folder / "mm_projector.bin"
