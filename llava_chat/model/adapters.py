@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.file_names import ADAPTER_CONFIG_NAME
+from llava_chat.model.file_names import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
 from llava_chat.model.layouts.names import is_unread_layer, model_name
 from llava_chat.model.llava import LlavaModel
 from llava_chat.model.weight_files import (
@@ -34,7 +34,6 @@ from llava_chat.model.weight_files import (
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # base_model.model.MODULE.lora_A.weight, with an adapter's name before `weight` in some.
 _LORA_NAME = re.compile(r"(?P<module>.+)\.(?P<kind>lora_[AB]|lora_magnitude_vector)\b.*")
 _READ_FIELDS = ("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern")
@@ -78,11 +77,19 @@ class Adapter:
 
     def alpha(self, module: str) -> float:
         """How loud a layer's change is."""
-        return float(_of_pattern(self.config.alpha_pattern, module, self.config.lora_alpha))
+        trained = self._trained_name(module)
+        return float(_of_pattern(self.config.alpha_pattern, trained, self.config.lora_alpha))
 
     def rank(self, module: str) -> int:
         """How many rows a layer's first matrix has to have."""
-        return int(_of_pattern(self.config.rank_pattern, module, self.config.r))
+        trained = self._trained_name(module)
+        return int(_of_pattern(self.config.rank_pattern, trained, self.config.r))
+
+    def _trained_name(self, module: str) -> str:
+        """What a layer was called in the model that was trained, which patterns speak of."""
+        header = self.weights.get((module, "lora_A"))
+        match = _LORA_NAME.fullmatch(header.name) if header else None
+        return match["module"].removeprefix("base_model.model.") if match else module
 
     def scaling(self, module: str) -> float:
         """What a layer's change is multiplied by: alpha / r, or alpha / sqrt(r) (rsLoRA)."""
@@ -99,9 +106,9 @@ class Adapter:
 def read_adapter(folder: Path) -> Adapter:
     """What a folder's adapter is. Raises CheckpointError when it cannot be read here."""
     config = _read_config(folder / ADAPTER_CONFIG_NAME)
-    files = [folder / name for name in _FILES if (folder / name).is_file()]
+    files = [folder / name for name in ADAPTER_NAMES if (folder / name).is_file()]
     if not files:
-        raise CheckpointError(f"{folder} holds no {' or '.join(_FILES)}; download it again.")
+        raise CheckpointError(f"{folder} holds no {' or '.join(ADAPTER_NAMES)}; download it again.")
     weights: dict[tuple[str, str], WeightHeader] = {}
     whole: dict[str, WeightHeader] = {}
     for stored, header in read_headers(files[:1]).items():

@@ -30,6 +30,13 @@ IN_HALVES = 0.01
 
 CHANGED: dict[str, tuple[Row, dict[str, Any]]] = {
     "dora": (VICUNA, {"target_modules": LAYERS, "use_dora": True}),
+    "one-louder-layer": (
+        VICUNA,
+        {
+            "target_modules": LAYERS,
+            "alpha_pattern": {"^model.language_model.layers.0.self_attn.q_proj": 64},
+        },
+    ),
     "biases": (QWEN, {"target_modules": LAYERS, "bias": "all"}),
     "head": (VICUNA, {"target_modules": ["lm_head", "q_proj"]}),
     "tables": (VICUNA, {"target_modules": LAYERS, "modules_to_save": ["embed_tokens", "lm_head"]}),
