@@ -187,7 +187,8 @@ def test_the_files_are_for_whom_the_umask_says(tmp_path: Path, umask: int) -> No
 def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, number: int) -> None:
     written = write(V1_5[2], tmp_path / "model", tmp_path / "hub")
     stopped = f"""
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins without it
 from llava_chat.model import conversion
 conversion.write_companions = lambda *_, **__: os.kill(os.getpid(), {int(number)})
 from llava_chat.__main__ import main
