@@ -16,7 +16,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from llava_chat.model.chat_template import jinja_chat_template
 from llava_chat.model.encoder import has_class_token
-from llava_chat.model.layouts.description import CONFIG_NAME, Description
+from llava_chat.model.file_names import CONFIG_NAME
+from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.hf import hf_config
 from llava_chat.model.layouts.original import original_config
 from llava_chat.model.llava import LlavaConfig

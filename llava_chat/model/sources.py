@@ -17,9 +17,14 @@ from pathlib import Path
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.adapters import Adapter, read_adapter
-from llava_chat.model.file_names import ADAPTER_CONFIG_NAME, NON_LORA_NAME, PROJECTOR_NAME
+from llava_chat.model.file_names import (
+    ADAPTER_CONFIG_NAME,
+    CONFIG_NAME,
+    NON_LORA_NAME,
+    PROJECTOR_NAME,
+)
 from llava_chat.model.hub import HubModel
-from llava_chat.model.layouts.description import CONFIG_NAME, Description
+from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.names import HEAD, WORDS, model_name
 from llava_chat.model.layouts.original import is_original
 from llava_chat.model.layouts.reading import read_description

@@ -14,7 +14,8 @@ from contextlib import suppress
 from transformers import MistralConfig, PreTrainedTokenizerBase, Qwen2Config
 
 from llava_chat.errors import CheckpointError, UsageError
-from llava_chat.model.layouts.description import CONFIG_NAME, OWN_FIELD, Description
+from llava_chat.model.file_names import CONFIG_NAME
+from llava_chat.model.layouts.description import OWN_FIELD, Description
 from llava_chat.model.published import published
 from llava_chat.templates import DEFAULT_TEMPLATE, TEMPLATES, with_picture_marks
 

@@ -13,7 +13,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
 from llava_chat.errors import CheckpointError
-from llava_chat.model.layouts.description import CONFIG_NAME, Description
+from llava_chat.model.file_names import CONFIG_NAME
+from llava_chat.model.layouts.description import Description
 from llava_chat.model.sentencepiece_file import MODEL_NAME, read_sentencepiece
 from llava_chat.model.weight_files import briefly, one_line, read_json
 from llava_chat.templates import PICTURE

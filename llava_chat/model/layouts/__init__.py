@@ -4,5 +4,5 @@
     names                                        weights by name, both ways
     towers                                       vision towers that checkpoints name
 
-Imports `llava`, `encoder` and `projector` of this package, transformers, templates and errors.
+Imports what is beside this package in `model`, transformers, templates and errors.
 """

@@ -19,7 +19,6 @@ from llava_chat.model.layouts.names import Layout
 from llava_chat.model.llava import ImageAspect, LlavaConfig, TextConfig
 from llava_chat.templates import TEMPLATES
 
-CONFIG_NAME = "config.json"
 OWN_FIELD = "llava_chat"
 """What no other program has a field for stands in one of our own: template, picture aspect,
 description, the linear projector, where boxes are counted. Others keep it and do not read it."""

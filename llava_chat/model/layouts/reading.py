@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from llava_chat.errors import CheckpointError
+from llava_chat.model.file_names import CONFIG_NAME
 from llava_chat.model.layouts.description import (
-    CONFIG_NAME,
     Description,
     UnusableConfig,
     check_buildable,

@@ -15,7 +15,8 @@ from transformers import CLIPVisionConfig, SiglipVisionConfig
 
 from llava_chat.errors import CheckpointError
 from llava_chat.model.encoder import VisionConfig
-from llava_chat.model.layouts.description import CONFIG_NAME, UnusableConfig
+from llava_chat.model.file_names import CONFIG_NAME
+from llava_chat.model.layouts.description import UnusableConfig
 from llava_chat.model.weight_files import one_line, read_json
 
 FindTower = Callable[[str], Path]
