@@ -57,7 +57,7 @@ def check_model(settings: Settings) -> None:
         template=settings.template,
     )
     if found["problems"]:
-        raise CheckpointError(f"{settings.model} cannot be loaded: {found['problems'][0]}")
+        raise CheckpointError(found["problems"][0])
     check_room(found, device, dtype, quantization)
 
 

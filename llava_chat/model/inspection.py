@@ -28,7 +28,7 @@ from llava_chat.model.sources import Headers, Search, Sources, find_sources
 from llava_chat.model.template_choice import choose_template
 from llava_chat.model.tokenizer_files import check_tokenizer_files, load_tokenizer
 from llava_chat.model.weight_files import WeightHeader
-from llava_chat.model.weights import compare_weights, empty_model, model_of_shapes
+from llava_chat.model.weights import empty_model, misfits, model_of_shapes
 
 # Quantised weights keep a scale of 8 bits for a block of 64 and one of 32 bits for 256 of those
 # (QLoRA, arXiv 2305.14314, section 3), or one a row (LLM.int8, arXiv 2208.07339): next to nothing.
@@ -136,9 +136,7 @@ def inspect_checkpoint(
     sources = find_sources(name, search, adapter=adapter)
     description = sources.description
     problems: list[str] = []
-    headers: Headers = {}
-    with _listed(problems):
-        headers = _outlined(sources) if sources.lacking_bytes else _checked(sources, problems)
+    # In the order of loading, so that the first problem is the one that it ends with.
     with _listed(problems):
         Preprocessing.read(read_processor_settings(sources.folder), description.config)
     spoken: str | None = None
@@ -146,6 +144,9 @@ def inspect_checkpoint(
         tokenizer = load_tokenizer(sources.folder, description)
         named = sources.located.id
         spoken = choose_template(description, tokenizer, named, asked=template)
+    headers: Headers = {}
+    with _listed(problems):
+        headers = _outlined(sources) if sources.lacking_bytes else _checked(sources, problems)
     return {
         **_origin(sources),
         "family": description.family,
@@ -185,7 +186,7 @@ def _checked(sources: Sources, problems: list[str]) -> Headers:
     """What the files say of the weights; what does not fit is added to `problems`."""
     headers = sources.headers()
     model = empty_model(sources.description.config, headers)
-    problems += compare_weights(model, headers, sources.description.layout)
+    problems += misfits(model, headers, sources)
     if sources.lora is not None:
         check_adapter(sources.lora, model)
     return headers

@@ -206,9 +206,17 @@ def _wanted(model: LlavaModel, headers: Headers) -> Headers:
 
 def check_weights(model: LlavaModel, headers: Headers, sources: Sources) -> None:
     """Raise CheckpointError with the first thing that does not fit."""
-    if problems := compare_weights(model, headers, sources.description.layout):
-        folder = sources.located.folder
-        raise CheckpointError(f"The weights in {folder} do not fit config.json: {problems[0]}.")
+    for misfit in misfits(model, headers, sources):
+        raise CheckpointError(misfit)
+
+
+def misfits(model: LlavaModel, headers: Headers, sources: Sources) -> list[str]:
+    """A sentence for each kind of weight that does not fit; [] when all do."""
+    folder = sources.located.folder
+    return [
+        f"The weights in {folder} do not fit config.json: {problem}."
+        for problem in compare_weights(model, headers, sources.description.layout)
+    ]
 
 
 def fold_projector(weights: dict[str, Tensor]) -> None:

@@ -29,7 +29,7 @@ def test_inspection_tells_what_is_there(saved: Path) -> None:
 def test_inspection_lists_problems_instead_of_raising(saved: Path) -> None:
     sorted(saved.glob("model-*.safetensors"))[0].unlink()
     (saved / "tokenizer.json").unlink()
-    weights, tokenizer = inspect_checkpoint(str(saved))["problems"]
+    tokenizer, weights = inspect_checkpoint(str(saved))["problems"]
     assert "lacks model-00001" in weights
     assert "no tokenizer.json" in tokenizer
 
