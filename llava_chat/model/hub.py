@@ -171,7 +171,7 @@ def _look_up(model: HubModel) -> ModelInfo:
     except Exception as error:  # no network, a proxy, a server's error: see above
         raise CheckpointError(
             f"There is no folder {model}, and the Hugging Face Hub could not be asked for a model "
-            f"of that name: {_reason(error)}"
+            f"of that name ({_reason(error)}); look at the network, or name a folder."
         ) from error
     return info
 
