@@ -193,14 +193,16 @@ def read_weights(
     total = sum(header.stored_bytes for header in headers.values())
     done = 0
     place = device if callable(device) else lambda _: device
-    for file in dict.fromkeys(header.file for header in headers.values()):
+    files = [*dict.fromkeys(header.file for header in headers.values())]
+    for number, file in enumerate(files, 1):
+        of_several = f", file {number} of {len(files)}" if len(files) > 1 else ""
         wanted = {key: header for key, header in headers.items() if header.file == file}
         for key, weight in _file_weights(file, wanted, place, dtype):
             check_finite(headers[key].name, weight, file)
             yield key, weight
             done += headers[key].stored_bytes
             if report is not None:
-                report(Progress("reading the weights", done, total, "bytes"))
+                report(Progress(f"reading the weights{of_several}", done, total, "bytes"))
 
 
 def _file_weights(
