@@ -22,6 +22,9 @@ from llava_chat.engine.local import LocalEngine
 from llava_chat.errors import CheckpointError
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
+from llava_chat.model.quantization import Quantization, bits_of
+from llava_chat.model.sources import Search, find_sources
+from llava_chat.model.weights import load_model
 from tests.model.published.adapters import WRITERS, write_delta
 from tests.model.published.layouts import Written, write
 from tests.model.published.reference import Twin, logits, picture_rows, twin_of, views_of
@@ -280,3 +283,21 @@ def test_marks_stand_around_a_picture_where_they_did_in_training(
     first, count = ids.index(token), ids.count(token)
     around = [ids[first - 1], ids[first + count]]
     assert checkpoint.tokenizer.convert_ids_to_tokens(around) == ["<im_start>", "<im_end>"]
+
+
+@torch.no_grad()
+def test_in_8_bits_it_sees_the_same_and_says_nearly_the_same(whole: Loaded) -> None:
+    """Of every language model: LLaMA's, Mistral's and Qwen2's layers, and no other, are rounded."""
+    pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
+    sources = find_sources(str(whole.written.folder), Search(download=False))
+    rounded = load_model(
+        sources, device=torch.device("cpu"), dtype=torch.float32, quantization=Quantization(8)
+    )
+    assert bits_of(rounded) == 8
+    exact, picture = whole.checkpoint.model, noise((37, 20))
+    views = whole.checkpoint.pixels(picture)
+    rows = exact.picture_rows(views, 37, 20)
+    assert torch.equal(rounded.picture_rows(views, 37, 20), rows)
+    ids = torch.tensor([[*BEFORE, *[exact.config.image_token_id] * rows.shape[0], *AFTER]])
+    wanted, found = (model(model.embed(ids, rows)) for model in (exact, rounded))
+    assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.1
