@@ -54,8 +54,8 @@ def folder(tmp_path: Path, random_checkpoint: Callable[..., Checkpoint]) -> Path
     return tmp_path / "tiny"
 
 
-def test_a_good_model_and_one_still_to_be_downloaded_pass(folder: Path) -> None:
-    for name in ("scenes", str(folder), "somebody/never-downloaded"):
+def test_a_good_model_passes(folder: Path) -> None:
+    for name in ("scenes", str(folder)):
         check_model(settings(model=name))
 
 
@@ -63,7 +63,7 @@ def test_what_the_files_say_is_told_without_reading_weights(folder: Path) -> Non
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["hidden_size"] = 60
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=f"{folder} cannot be loaded: wrong shape"):
+    with pytest.raises(CheckpointError, match=f"The weights in {folder} .*: wrong shape"):
         check_model(settings(model=str(folder)))
     with pytest.raises(CheckpointError, match="There is no folder /no/such/model"):
         check_model(settings(model="/no/such/model"))
