@@ -182,3 +182,5 @@ def test_a_conversation_goes_on_with_another_model(
     expect(other.page.locator("details.models summary")).to_have_text("scenes")
     other.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # looked at again
     expect(other.page.locator("details.models summary")).to_have_text("second")
+    whole = "name => name.scrollWidth <= name.clientWidth"
+    assert other.page.locator("details.models summary strong").evaluate(whole)  # not "sec…"
