@@ -246,8 +246,8 @@ COME_ALONG = {
     "tokenizers": "transformers",
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
-# For adapters, which are not built yet.
-NOT_IMPORTED = {"peft"}
+# By transformers, for a checkpoint that holds only a tokenizer.model.
+NOT_IMPORTED = {"sentencepiece", "protobuf"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
