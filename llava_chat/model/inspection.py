@@ -145,8 +145,10 @@ def inspect_checkpoint(
         named = sources.located.id
         spoken = choose_template(description, tokenizer, named, asked=template)
     headers: Headers = {}
+    lacking_bytes = 0
     with _listed(problems):
-        headers = _outlined(sources) if sources.lacking_bytes else _checked(sources, problems)
+        lacking_bytes = sources.lacking_bytes
+        headers = _outlined(sources) if lacking_bytes else _checked(sources, problems)
     return {
         **_origin(sources),
         "family": description.family,
@@ -156,7 +158,7 @@ def inspect_checkpoint(
         "template_named_by_checkpoint": description.template is not None,
         "description": str(description.own.get("description", "")),
         "parameters": sum(header.count for header in headers.values()),
-        **_storage(sources, headers),
+        **_storage(lacking_bytes, headers),
         "memory_bytes": _memory_bytes(headers),
         "problems": problems,
     }
@@ -201,9 +203,9 @@ def _outlined(sources: Sources) -> Headers:
     }
 
 
-def _storage(sources: Sources, headers: Headers) -> dict[str, Any]:
-    if sources.lacking_bytes:
-        return {"download_bytes": sources.lacking_bytes, "stored_as": {}, "stored_bytes": 0}
+def _storage(lacking_bytes: int, headers: Headers) -> dict[str, Any]:
+    if lacking_bytes:
+        return {"download_bytes": lacking_bytes, "stored_as": {}, "stored_bytes": 0}
     return {
         "download_bytes": 0,
         "stored_as": dict(Counter(header.number_format for header in headers.values())),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 from llava_chat.errors import CheckpointError
@@ -115,8 +115,24 @@ class Sources:
     @property
     def lacking_bytes(self) -> int:
         """Of weights that are not here, because an outline was asked for."""
-        parts = {part.folder: part.lacking_bytes for part in (self.located, self.base)}
-        return sum(parts.values()) + (self.on_top.lacking_bytes if self.on_top else 0)
+        every = (self.base, self.on_top, self.tower)
+        return sum(part.lacking_bytes for part in every if part is not None)
+
+    @cached_property
+    def tower(self) -> Located | None:
+        """Where the vision tower is, when the base is here and does not hold one.
+
+        Raises CheckpointError when it is not to be found, or the base is damaged.
+        """
+        if self.description.tower is None or self.base.lacking_bytes:
+            return None
+        if any(name.startswith("tower.") for name in self._base_headers):
+            return None
+        return _tower(self.search, self.described, self.description.tower)
+
+    @cached_property
+    def _base_headers(self) -> dict[str, WeightHeader]:
+        return named_headers(weight_files(self.base.folder))
 
     @property
     def revision(self) -> str:
@@ -146,10 +162,9 @@ class Sources:
 
         Raises CheckpointError when a file, or the tower, is not here or damaged.
         """
-        headers = named_headers(weight_files(self.base.folder))
-        if self.description.tower and not any(name.startswith("tower.") for name in headers):
-            tower = _tower_folder(self.search, self.described, self.description.tower)
-            found = named_headers(weight_files(tower))
+        headers = dict(self._base_headers)
+        if self.tower is not None:
+            found = named_headers(weight_files(self.tower.folder))
             headers |= {name: each for name, each in found.items() if name.startswith("tower.")}
         if self.on_top is not None:
             headers |= named_headers(_projector_files(self.on_top.folder))
@@ -189,7 +204,9 @@ def find_sources(
             "name its folder with --model and this one with --adapter",
         )
     described = on_top if on_top is not None and _describes(on_top.folder) else base
-    description = read_description(described.folder, partial(_tower_folder, search, described))
+    description = read_description(
+        described.folder, lambda named: _tower(search, described, named).folder
+    )
     return Sources(located, base, on_top, described, description, search)
 
 
@@ -239,11 +256,10 @@ def _projector_files(folder: Path) -> list[Path]:
     return [folder / name for name in _PROJECTOR_FILES if (folder / name).is_file()]
 
 
-def _tower_folder(search: Search, of: Located, name: str) -> Path:
+def _tower(search: Search, of: Located, name: str) -> Located:
     if search.vision_tower is not None:
-        return search.find(search.vision_tower).folder
-    found = search.find_part(name, of, "vision tower", "name its folder with --vision-tower")
-    return found.folder
+        return search.find(search.vision_tower)
+    return search.find_part(name, of, "vision tower", "name its folder with --vision-tower")
 
 
 def named_headers(files: Iterable[Path]) -> dict[str, WeightHeader]:

@@ -19,6 +19,8 @@ from llava_chat.model.location import locate
 from llava_chat.progress import Progress
 from llava_chat.settings import Settings
 from tests.model.hub_server import Hub, Repository
+from tests.model.published.layouts import in_cache, write
+from tests.model.published.rows import V1_5
 
 NAME = "somebody/tiny"
 NOT_WANTED = {
@@ -285,3 +287,19 @@ def test_a_model_that_is_too_large_is_known_before_it_is_downloaded(
 def test_a_model_that_cannot_be_had_is_known_before_anything_else(hub: Hub) -> None:
     with pytest.raises(CheckpointError, match="no model of that name on the Hugging Face Hub"):
         check_model(Settings(model="somebody/else", device="cpu"))
+
+
+def test_a_tower_that_is_still_to_be_downloaded_comes_with_its_model(
+    hub: Hub, tmp_path: Path
+) -> None:
+    row = next(row for row in V1_5 if row.label == "llava-v1.5-7b-original")
+    written = write(row, tmp_path / "model", tmp_path / "hub")
+    hub.repositories[NAME] = Repository.of(written.folder)
+    hub.repositories[row.tower] = Repository.of(in_cache(written.hub, row.tower))
+    locate(NAME)
+    found = inspect_checkpoint(NAME)
+    assert found["problems"] == []
+    assert found["download_bytes"] == len(hub.repositories[row.tower].files["pytorch_model.bin"])
+    assert "pytorch_model.bin" not in hub.sent
+    assert load_checkpoint(NAME, device="cpu").model.tower.image_size_px == 24
+    assert inspect_checkpoint(NAME)["download_bytes"] == 0
