@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,13 @@ from safetensors.torch import load_file, save_file
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.model.conversion import ROWS_FIELD, convert
+from llava_chat.model.layouts.names import Layout
 from llava_chat.model.sources import Search, find_sources
 from llava_chat.model.weight_files import read_weights
+from tests.model.published.adapters import WRITERS
 from tests.model.published.layouts import write
 from tests.model.published.rows import ROWS
-from tests.model.test_published import use_cache
+from tests.model.test_published import check_logits, made, use_cache
 
 CPU = torch.device("cpu")
 
@@ -52,6 +55,17 @@ def test_rows_are_added_for_the_picture_and_are_never_said(
     with torch.inference_mode():
         logits = model(embeds)
     assert (logits[..., rows:].amax(-1) < logits[..., :rows].amax(-1)).all()
+
+
+@pytest.mark.parametrize("layout", ["hf", "original"])
+def test_a_projector_alone_becomes_a_whole_checkpoint(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = WRITERS["projector-only"](tmp_path)
+    use_cache(monkeypatch, written.hub)
+    convert(str(written.folder), tmp_path / "whole", layout)
+    use_cache(monkeypatch, tmp_path / "none")  # what it needs it holds
+    check_logits(made(replace(written, folder=tmp_path / "whole")), (37, 20))
 
 
 @pytest.fixture
