@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
         check_model(settings)
         engine = open_engine(settings, line)
     try:
-        conversation = Conversation(system=settings.system, template=settings.template)
+        conversation = Conversation(system=settings.system)  # in the engine's template
         replies = converse(engine, conversation, pictures, messages, generation, show=not args.json)
         if args.json:
-            print(json.dumps(as_json(engine.model, settings.template, list(replies))))
+            print(json.dumps(as_json(engine.model, list(replies))))
         else:
             for reply in replies:
                 explain(reply)
@@ -147,11 +147,11 @@ def explain(reply: Done) -> None:
         print(f"(the reply was cut: {reasons[reply.finish]})", file=sys.stderr)
 
 
-def as_json(model: ModelInfo, template: str | None, replies: list[Done]) -> dict[str, object]:
+def as_json(model: ModelInfo, replies: list[Done]) -> dict[str, object]:
     """The contract's object; times in seconds."""
     return {
         "model": model.id,
-        "template": template or model.template,
+        "template": model.template,
         "replies": [
             {
                 "text": reply.text,

@@ -5,6 +5,7 @@ The reference is transformers' own class with the weights that were written (see
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -301,3 +302,14 @@ def test_in_8_bits_it_sees_the_same_and_says_nearly_the_same(whole: Loaded) -> N
     ids = torch.tensor([[*BEFORE, *[exact.config.image_token_id] * rows.shape[0], *AFTER]])
     wanted, found = (model(model.embed(ids, rows)) for model in (exact, rounded))
     assert 1e-4 < float((found - wanted).norm() / wanted.norm()) < 0.1
+
+
+def test_a_template_that_is_asked_for_has_the_marks_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line, where the conversation might have named the one without."""
+    written = write(V1[0], tmp_path / "model", tmp_path / "hub")
+    use_cache(monkeypatch, written.hub)
+    arguments = ["--model", str(written.folder), "--template", "llava_v1", "--device", "cpu"]
+    assert main(["chat", *arguments, "--message", "Hi", "--max-new-tokens", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["template"] == "llava_v1_im_start_end"
