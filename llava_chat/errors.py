@@ -13,8 +13,10 @@ This module imports nothing, so any other may raise from it.
     +-- CheckpointError            a model cannot be loaded: missing, incomplete, misshapen, unsafe
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
+    |   +-- RemoteEngineError      the server that makes the replies cannot be used
     |   +-- EngineOpeningError     the model is still being opened
     |   +-- EngineClosedError      the engine is shutting down
+    +-- LimitError                 one person has used what one person may: names when it is free
     +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
     +-- SessionError               (llava_chat.web.session) no session of this server
@@ -71,7 +73,23 @@ class EngineError(LlavaChatError):
 
 
 class EngineBusyError(EngineError):
-    """Too many people are waiting for this engine."""
+    """Too many people are waiting for this engine. retry_after_s: about how long, if known."""
+
+    def __init__(self, sentence: str, retry_after_s: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class RemoteEngineError(EngineError):
+    """The server that makes the replies is away, too slow, or says what cannot be used."""
+
+
+class LimitError(LlavaChatError):
+    """One person has used what one person may. retry_after_s: when there is more, if known."""
+
+    def __init__(self, sentence: str, retry_after_s: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
 
 
 class EngineOpeningError(EngineError):

@@ -15,8 +15,9 @@ from llava_chat.settings import (
     GENERATION_FIELDS,
     LIMIT_FIELDS,
     MODEL_FIELDS,
-    NOT_BUILT,
+    SECRET_FIELDS,
     SERVER_FIELDS,
+    SLOT_FIELDS,
     Settings,
     add_arguments,
     flag,
@@ -25,7 +26,14 @@ from llava_chat.settings import (
     variables,
 )
 
-FLAGS = MODEL_FIELDS + CONVERSATION_FIELDS + GENERATION_FIELDS + SERVER_FIELDS + LIMIT_FIELDS
+FLAGS = (
+    *MODEL_FIELDS,
+    *SLOT_FIELDS,
+    *CONVERSATION_FIELDS,
+    *GENERATION_FIELDS,
+    *SERVER_FIELDS,
+    *LIMIT_FIELDS,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +49,8 @@ def parse(*arguments: str) -> Settings:
     return load_settings(parser.parse_args(arguments))
 
 
-def test_every_field_but_the_key_is_a_flag_with_a_default_and_help() -> None:
-    assert sorted(FLAGS) == sorted(Settings.model_fields.keys() - {"secret"})
+def test_every_field_but_the_keys_is_a_flag_with_a_default_and_help() -> None:
+    assert sorted(FLAGS) == sorted(Settings.model_fields.keys() - set(SECRET_FIELDS))
     for name, field in Settings.model_fields.items():
         assert not field.is_required(), name
         assert field.description, name
@@ -89,6 +97,17 @@ def test_models_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse().models == ("/models/c",)
 
 
+def test_several_addresses_and_keys_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse().engine_url == ()
+    assert parse("--engine-url", "http://a/v1, http://b/v1").engine_url == (
+        "http://a/v1",
+        "http://b/v1",
+    )
+    monkeypatch.setenv("LLAVA_CHAT_API_KEYS", "one,two")
+    assert parse().api_keys == ("one", "two")
+    assert "two" not in repr(parse())
+
+
 def test_the_port_is_ours_then_gradios_then_7860(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse().port == 7860
     monkeypatch.setenv("GRADIO_SERVER_PORT", "7001")
@@ -118,7 +137,6 @@ def test_a_space_tells_the_host_through_gradios_variable(monkeypatch: pytest.Mon
         ("device", "tpu", "must be auto (CUDA, then MPS, then CPU), cpu, mps, cuda or cuda:N"),
         ("cache_bytes", "5 XB", "must be a number of bytes, like 20000000 or 20MiB, not '5 XB'"),
         ("max_picture_bytes", "x" * 200, "not '" + "x" * 56 + "..."),
-        ("engine_url", "mine", "mine is not available in this version; leave it out"),
     ],
 )
 def test_a_wrong_value_names_its_flag_or_its_variable(
@@ -145,13 +163,6 @@ def test_a_variable_outside_the_choices_is_told_all_of_them(
         SettingError, match="must be 'auto', 'float32', 'float16' or 'bfloat16', not 'int3'"
     ):
         parse()
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_what_is_not_built_is_refused_and_not_ignored(name: str) -> None:
-    value = {"engine": "remote"}.get(name, "something")
-    with pytest.raises(SettingError, match="is not available in this version; leave it"):
-        parse(flag(name), value)
 
 
 def test_sizes_are_read_with_units() -> None:

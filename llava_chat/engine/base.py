@@ -20,6 +20,15 @@ FinishReason = Literal["stop", "length", "cancelled", "deadline"]
 MAX_NEW_TOKENS_LIMIT = 4096
 """The whole context of LLaVA-1.5 (arXiv 2310.03744); a reply in a picture's chat is far shorter."""
 
+MAX_TOP_K = 2**20
+"""More than any vocabulary has words."""
+
+MAX_STOPS = 4
+"""As many as OpenAI's API takes."""
+
+MAX_STOP_CHARS = 200
+"""So much of a reply may be held back while it could be the beginning of a stop."""
+
 MAX_DEADLINE_S = 3600.0
 """Whoever waits for an hour has left; a reply must not hold the engine for longer."""
 
@@ -33,9 +42,11 @@ class GenerationSettings:
     """How one reply is sampled.
 
     temperature: at most 2; below GREEDY_BELOW_TEMPERATURE is greedy. top_p: nucleus mass in (0, 1]
-    (arXiv 1904.09751). repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858).
+    (arXiv 1904.09751). top_k: so many likeliest tokens are sampled (arXiv 1805.04833), 0 is all of
+    them. repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858).
     max_new_tokens: tokens, at most MAX_NEW_TOKENS_LIMIT. seed: None draws one. deadline_s: seconds
-    from arrival until the reply is cut, at most MAX_DEADLINE_S. Whole numbers may come as floats.
+    from arrival until the reply is cut, at most MAX_DEADLINE_S. stop: texts that end the reply and
+    are not part of it, at most MAX_STOPS of MAX_STOP_CHARS. Whole numbers may come as floats.
     0.2, 0.7 and 512 are those of LLaVA's own page (haotian-liu/LLaVA, gradio_web_server.py).
     Raises SettingError naming the field.
 
@@ -50,10 +61,13 @@ class GenerationSettings:
     max_new_tokens: int = 512
     seed: int | None = None
     deadline_s: float = 120.0
+    top_k: int = 0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_number("temperature", self.temperature, 0, 2)
         _check_number("top_p", self.top_p, 0, 1, low_open=True)
+        _check_number("top_k", self.top_k, 0, MAX_TOP_K, whole=True)
         _check_number("repetition_penalty", self.repetition_penalty, 1, 2)
         _check_number("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS_LIMIT, whole=True)
         _check_number("deadline_s", self.deadline_s, 0, MAX_DEADLINE_S, low_open=True)
@@ -61,11 +75,23 @@ class GenerationSettings:
             _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
             object.__setattr__(self, "seed", int(self.seed))  # JSON may say 5.0
         object.__setattr__(self, "max_new_tokens", int(self.max_new_tokens))
+        object.__setattr__(self, "top_k", int(self.top_k))
+        object.__setattr__(self, "stop", _checked_stop(self.stop))
 
     @property
     def greedy(self) -> bool:
         """True when the most likely token is always taken."""
         return self.temperature < GREEDY_BELOW_TEMPERATURE
+
+
+def _checked_stop(stop: object) -> tuple[str, ...]:
+    texts = tuple(stop) if isinstance(stop, list | tuple) else (stop,)
+    if len(texts) > MAX_STOPS:
+        raise SettingError("stop", f"must be at most {MAX_STOPS} texts, not {len(texts)}")
+    for text in texts:
+        if not isinstance(text, str) or not 1 <= len(text) <= MAX_STOP_CHARS:
+            raise SettingError("stop", f"must be texts of 1 to {MAX_STOP_CHARS} characters")
+    return texts
 
 
 def _check_number(
@@ -100,9 +126,13 @@ class Opening:
 
 @dataclass(frozen=True)
 class Queued:
-    """Waiting for the engine. `place` 1 is next."""
+    """Waiting for the engine. `place` 1 is next.
+
+    wait_s: about how long, None while nothing is known of it.
+    """
 
     place: int
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +217,26 @@ class ContextUse:
     dropped_pictures: int = 0
 
 
+@dataclass(frozen=True)
+class EngineLoad:
+    """How busy an engine is at this moment.
+
+    running: replies that are being read or written; waiting: those in line. slots: how many can run
+    at once, None where the engine does not know. kept_tokens: of conversations whose keys and
+    values are at hand, of capacity_tokens at most; reserved_bytes: what they and the pictures'
+    features may take beside the weights. wait_s: about how long somebody who comes now waits for a
+    slot, None while nothing is known of it.
+    """
+
+    running: int
+    waiting: int
+    slots: int | None = None
+    kept_tokens: int = 0
+    capacity_tokens: int = 0
+    reserved_bytes: int = 0
+    wait_s: float | None = None
+
+
 class Stream(Iterator[Event], Protocol):
     """The reader's end of a reply."""
 
@@ -236,6 +286,9 @@ class ChatEngine(Protocol):
         UsageError when the conversation has no template or cannot be told in it,
         EngineOpeningError while there is no model to count for.
         """
+
+    def load(self) -> EngineLoad:
+        """How busy it is. Never waits for the model."""
 
     def close(self, grace_s: float = 10.0) -> None:
         """Take no new work; let running replies end for `grace_s` seconds, then cancel them."""

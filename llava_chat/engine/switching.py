@@ -22,6 +22,7 @@ from llava_chat.engine.base import (
     MAX_DEADLINE_S,
     ChatEngine,
     ContextUse,
+    EngineLoad,
     GenerationSettings,
     ModelInfo,
     Opening,
@@ -105,6 +106,13 @@ class SwitchingEngine:
             return engine.context_use(conversation, max_new_tokens)
         finally:
             self._give_back()
+
+    def load(self) -> EngineLoad:
+        """As ChatEngine's; while a model is being opened, how many wait for it."""
+        with self._changed:
+            engine = self._engine if isinstance(self._state, Ready) else None
+            held = len(self._held)
+        return EngineLoad(0, held) if engine is None else engine.load()
 
     def switch(self, name: str) -> None:
         """Begin to open `name` in place of what is there, and return; `state` tells the rest.

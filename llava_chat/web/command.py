@@ -13,6 +13,7 @@ from llava_chat.settings import (
     LIMIT_FIELDS,
     MODEL_FIELDS,
     SERVER_FIELDS,
+    SLOT_FIELDS,
     add_arguments as add_settings,
     load_settings,
     prepare_libraries,
@@ -20,9 +21,10 @@ from llava_chat.settings import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Every setting but the signing key: other people on a machine can read its command lines."""
+    """Every setting but the keys: other people on a machine can read its command lines."""
     add_settings(parser, SERVER_FIELDS, "page")
     add_settings(parser, MODEL_FIELDS, "model")
+    add_settings(parser, SLOT_FIELDS, "the model in this process")
     add_settings(parser, (*CONVERSATION_FIELDS, *GENERATION_FIELDS), "what a new chat starts with")
     add_settings(parser, LIMIT_FIELDS, "limits")
 
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load_settings(args)  # a wrong option is told before the page's packages load
-    prepare_libraries(settings)
+    prepare_libraries(settings.uploads)
     from llava_chat.web.launch import serve
 
     serve(settings)

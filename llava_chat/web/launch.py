@@ -170,7 +170,7 @@ def launch(
     offered: Sequence[OfferedModel] = (),
 ) -> gr.Blocks:
     """Start the server in threads of its own and return. Raises LlavaChatError as `run` does."""
-    prepare_libraries(settings)  # for what Blocks and launch read
+    prepare_libraries(settings.uploads)  # for what Blocks and launch read
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())

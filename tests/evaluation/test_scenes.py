@@ -11,6 +11,7 @@ from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
     ContextUse,
     Done,
+    EngineLoad,
     Event,
     Failed,
     GenerationSettings,
@@ -72,6 +73,9 @@ class Scripted:
         self, conversation: Conversation, max_new_tokens: int | None = None
     ) -> ContextUse:
         return ContextUse(9, 1024, 0)
+
+    def load(self) -> EngineLoad:
+        return EngineLoad(0, 0)
 
     def close(self, grace_s: float = 10.0) -> None:
         """Nothing to end."""

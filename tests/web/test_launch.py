@@ -24,7 +24,7 @@ HELD = """
 import threading
 from llava_chat.settings import load_settings, prepare_libraries
 settings = load_settings()
-prepare_libraries(settings)
+prepare_libraries(settings.uploads)
 from llava_chat.web.launch import serve
 serve(settings, lambda name, report: threading.Event().wait())
 """

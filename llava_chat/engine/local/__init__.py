@@ -7,7 +7,7 @@
 Of the engines, only this one imports torch.
 """
 
-from llava_chat.engine.local.engine import LocalEngine, open_engine
+from llava_chat.engine.local.engine import DEFAULT_CACHE_BYTES, LocalEngine, open_engine
 from llava_chat.engine.local.stream import ReplyStream
 
-__all__ = ["LocalEngine", "ReplyStream", "open_engine"]
+__all__ = ["DEFAULT_CACHE_BYTES", "LocalEngine", "ReplyStream", "open_engine"]

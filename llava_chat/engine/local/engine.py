@@ -12,7 +12,14 @@ import time
 import torch
 
 from llava_chat.conversation import Conversation
-from llava_chat.engine.base import ContextUse, Done, Failed, GenerationSettings, ModelInfo
+from llava_chat.engine.base import (
+    ContextUse,
+    Done,
+    EngineLoad,
+    Failed,
+    GenerationSettings,
+    ModelInfo,
+)
 from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.line import Line, closed
@@ -109,6 +116,10 @@ class LocalEngine:
             fitted.dropped_turns,
             fitted.dropped_pictures,
         )
+
+    def load(self) -> EngineLoad:
+        """How busy it is."""
+        return self._line.load()
 
     def close(self, grace_s: float = 10.0) -> None:
         """Take no new work; let replies end for `grace_s` seconds, then cancel them.

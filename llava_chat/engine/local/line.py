@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from llava_chat.engine.base import Failed
+from llava_chat.engine.base import EngineLoad, Failed
 from llava_chat.engine.local.job import Job
 from llava_chat.errors import EngineBusyError, EngineClosedError
 
@@ -68,6 +68,11 @@ class Line:
             if ended:
                 self._tell_places()
                 self._changed.notify_all()
+
+    def load(self) -> EngineLoad:
+        """How many are served and wait."""
+        with self._changed:
+            return EngineLoad(int(self._served is not None), len(self._waiting), slots=1)
 
     def close(self, grace_s: float) -> None:
         """Let nobody in; after `grace_s` seconds send away all who are still here."""
