@@ -124,7 +124,7 @@ def _penalised(scores: Tensor, samplers: Sequence[RowSampler]) -> Tensor:
     free = torch.zeros_like(samplers[0].forbidden)
     said = torch.stack([free if each.said is None else each.said for each in samplers])
     penalties = torch.tensor([[each.settings.repetition_penalty] for each in samplers])
-    return penalise(scores, said, penalties.to(scores.device, non_blocking=True))
+    return penalise(scores, said, _moved(penalties, scores.device))
 
 
 class Limits(NamedTuple):
@@ -149,16 +149,21 @@ def limits_of(samplers: Sequence[RowSampler], device: torch.device) -> Limits:
     temperature = torch.tensor([[each.temperature] for each in settings], dtype=torch.float32)
     sizes = torch.tensor([[each.top_k, max(1, round(each.top_p * _SHARES))] for each in settings])
     points = torch.stack([sampler.point for sampler in samplers])
-    numbers = torch.cat((sizes, points), dim=-1).to(device, non_blocking=True)
+    numbers = _moved(torch.cat((sizes, points), dim=-1), device)
     top_k, top_p, point = numbers.split(1, dim=-1)
     return Limits(
-        temperature.to(device, non_blocking=True),
+        _moved(temperature, device),
         top_k,
         top_p,
         point,
         widest=max(each.top_k for each in settings),
         cut=any(each.top_k > 0 or each.top_p < 1 for each in settings),
     )
+
+
+def _moved(numbers: Tensor, device: torch.device) -> Tensor:
+    """A few numbers from the host, for which CUDA waits for nothing that it still computes."""
+    return numbers.to(device, non_blocking=device.type == "cuda")
 
 
 def _draw(
@@ -169,7 +174,7 @@ def _draw(
     _WIDER where `width` ids do not hold the nucleus. Drawn in the order of the ids, not of their
     scores: where another batch rounds a score otherwise, the same point still hits the same id.
     """
-    index = torch.tensor(rows).to(scores.device, non_blocking=True)
+    index = _moved(torch.tensor(rows), scores.device)
     limits = limits_of([samplers[row] for row in rows], scores.device)
     shares, wider = kept_shares(scores.index_select(0, index), limits, width)
     sums = shares.cumsum(dim=-1)
