@@ -116,7 +116,8 @@ class LlavaModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The number format of embeddings and logits."""
-        return self.language_model.get_input_embeddings().weight.dtype
+        number_format: torch.dtype = self.language_model.lm_head.weight.dtype
+        return number_format
 
     def words(self, ids: Tensor) -> Tensor:
         """Ids (B, T) long of words alone -> (B, T, D), without asking the device for anything."""

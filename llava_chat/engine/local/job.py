@@ -23,12 +23,12 @@ from llava_chat.tokens import Prompt
 
 @dataclass(frozen=True)
 class Request:
-    """What to answer, and how. end_ids, end_text: what ends the reply; '' is no text."""
+    """What to answer, and how. end_ids, end_texts: what ends the reply."""
 
     prompt: Prompt
     dropped_turns: int
     end_ids: frozenset[int]
-    end_text: str
+    end_texts: tuple[str, ...]
     settings: GenerationSettings
     seed: int
 

@@ -19,7 +19,7 @@ class Reply:
         self._untold: list[tuple[int, str]] = []
         self._whole = 0
         self._text = Detokenizer(decode)
-        self._stop = StopText(job.request.end_text)
+        self._stop = StopText(*job.request.end_texts)
 
     @property
     def kept_ids(self) -> tuple[int, ...]:
@@ -42,10 +42,12 @@ class Reply:
             token, shown = self._untold.pop()
             self._untold.append((token, shown + self._stop.release()))
             self._tell()
+        if not self._stop.found:
+            self._whole = len(self.ids)
 
     def _tell(self) -> None:
         """Tell of the tokens that wait, so that each event has the text that is its token's."""
-        if not self._stop.found:
+        if not self._stop.found and not self._text.inside:
             self._whole = len(self.ids)
         for token, shown in self._untold:
             self.job.writes(token, shown)

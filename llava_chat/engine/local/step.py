@@ -66,13 +66,14 @@ class Step:
         """ids, positions: (B,). alone: one row of exactly `length` tokens, which needs no mask."""
         self._cache.write_into(positions, length)
         mask = None if alone else self._mask(positions, length)
-        return self._model(
+        logits: Tensor = self._model(
             self._model.words(ids.unsqueeze(1)),
             attention_mask=mask,
             positions=positions.unsqueeze(1),
             cache=self._cache,
             logits_to_keep=1,
-        )[:, -1]
+        )
+        return logits[:, -1]
 
     def _mask(self, positions: Tensor, length: int) -> Mask:
         """What is added to attention, (B, 1, 1, length), by the kind of layer if kinds differ."""
