@@ -68,7 +68,7 @@ class Openers:
         self._models.add(checkpoint.model)
         if name in self.broken:
             raise CheckpointError(f"{name} is broken.") from ValueError("not a number")
-        return LocalEngine(checkpoint)
+        return LocalEngine(checkpoint, slots=1)
 
     def start(self, first: str = "first", **options: int) -> SwitchingEngine:
         """Begin to open the first one."""
@@ -121,11 +121,17 @@ def test_it_opens_behind_and_says_how_far_it_is(openers: Openers) -> None:
     assert engine.context_use(HELLO).context_tokens == model.context_tokens
 
 
+def held(checkpoint: Checkpoint, gate: Gate) -> Checkpoint:
+    """Its replies about pictures wait at the gate."""
+    checkpoint.model.tower.register_forward_pre_hook(gate)
+    return checkpoint
+
+
 def test_what_is_asked_meanwhile_is_answered_in_order(
     openers: Openers, random_checkpoint: Callable[..., Checkpoint], pictures: tuple[Picture, ...]
 ) -> None:
-    gate = Gate(random_checkpoint().pixels)
-    openers._make = lambda name: replace(random_checkpoint(), id=name, pixels=gate)
+    gate = Gate()
+    openers._make = lambda name: held(replace(random_checkpoint(), id=name), gate)
     door = openers.hold("first")
     engine = openers.start()
     look = Conversation((Turn("user", "What is it?", pictures[:1]),))
@@ -170,8 +176,8 @@ def test_whoever_stops_waiting_leaves_the_line(openers: Openers) -> None:
 def test_a_switch_lets_replies_end_and_the_old_model_go(
     openers: Openers, random_checkpoint: Callable[..., Checkpoint], pictures: tuple[Picture, ...]
 ) -> None:
-    gate = Gate(random_checkpoint().pixels)
-    openers._make = lambda name: replace(random_checkpoint(), id=name, pixels=gate)
+    gate = Gate()
+    openers._make = lambda name: held(replace(random_checkpoint(), id=name), gate)
     engine = openers.start()
     engine.wait()
     look = Conversation((Turn("user", "What is it?", pictures[:1]),))

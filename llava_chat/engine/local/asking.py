@@ -8,14 +8,18 @@ beside it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
+
+from torch import Tensor
 
 from llava_chat.conversation import Conversation, Fitted, fit, template_of
 from llava_chat.engine.base import GenerationSettings
 from llava_chat.engine.local.detokenizer import Decode, decoder, reads_as
 from llava_chat.engine.local.job import Request
 from llava_chat.errors import ContextFullError, UsageError
+from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.tokens import Ids, Prompt, end_ids, end_text, tokenize
 
@@ -39,8 +43,16 @@ class Asker:
         could_write = partial(_could_write, words, decode)
         self._could_write = lru_cache(maxsize=_REPLIES_KNOWN)(could_write)
 
-    def request(self, conversation: Conversation, settings: GenerationSettings) -> Request:
-        """What to feed the model. Raises UsageError, InputError."""
+    def request(
+        self,
+        conversation: Conversation,
+        settings: GenerationSettings,
+        known: Callable[[Picture], bool],
+    ) -> Request:
+        """What to feed the model. Raises UsageError, InputError and what reading a picture raises.
+
+        known: whether a picture was seen before, so that its pixels are not needed.
+        """
         if not conversation.turns or conversation.turns[-1].role != "user":
             raise UsageError("A reply can only be made to a conversation that ends with a message.")
         fitted, prompt = self.fitted_prompt(conversation, settings.max_new_tokens)
@@ -53,7 +65,12 @@ class Asker:
             (template_end, *settings.stop) if template_end else settings.stop,
             settings,
             secrets.randbits(32) if settings.seed is None else settings.seed,
+            self._views([span.picture for span in prompt.spans if not known(span.picture)]),
         )
+
+    def _views(self, pictures: list[Picture]) -> dict[str, Tensor]:
+        """Pixels by the picture's id: scaling a large one takes as long as many tokens."""
+        return {picture.id: self._checkpoint.pixels(picture) for picture in pictures}
 
     def fitted_prompt(self, conversation: Conversation, reply_tokens: int) -> tuple[Fitted, Prompt]:
         """The newest part of a conversation that leaves room for a reply. Raises InputError."""

@@ -22,13 +22,13 @@ from llava_chat.engine.base import (
     ModelInfo,
 )
 from llava_chat.engine.local.asking import Asker
+from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.line import Line, closed
 from llava_chat.engine.local.sizing import choose_room
 from llava_chat.engine.local.step import can_record
 from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
-from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import parameter_count
 from llava_chat.model.memory import free_unused_memory
@@ -88,12 +88,14 @@ class LocalEngine:
         """
         arrival_s = time.monotonic()
         self._line.check_open()
-        asker = self._open_asker()
+        asker, writer = self._asker, self._writer
+        if asker is None or writer is None:
+            raise closed()
         try:
-            request = asker.request(conversation, settings)
-        except LlavaChatError as error:
+            request = asker.request(conversation, settings, writer.knows)
+        except Exception as error:
             mailbox = Mailbox()
-            mailbox.put(_failed(error))
+            mailbox.put(failed(error))
             return ReplyStream(mailbox, lambda: None)
         job = Job(request, arrival_s)
         self._line.join(job)
@@ -108,7 +110,10 @@ class LocalEngine:
         """
         if max_new_tokens is None:
             max_new_tokens = GenerationSettings().max_new_tokens
-        fitted, prompt = self._open_asker().fitted_prompt(conversation, max_new_tokens)
+        asker = self._asker
+        if asker is None:
+            raise closed()
+        fitted, prompt = asker.fitted_prompt(conversation, max_new_tokens)
         return ContextUse(
             len(prompt.ids),
             self._model.context_tokens,
@@ -136,12 +141,6 @@ class LocalEngine:
         self._thread.join()
         self._asker = self._writer = None
         free_unused_memory()
-
-    def _open_asker(self) -> Asker:
-        asker = self._asker
-        if asker is None:
-            raise closed()
-        return asker
 
     def _serve(self) -> None:
         writer = self._writer
@@ -222,8 +221,3 @@ def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:
         padded_boxes=checkpoint.padded_boxes,
         adapter=checkpoint.adapter,
     )
-
-
-def _failed(error: LlavaChatError) -> Failed:
-    # The traceback's frames would keep the reply's tensors for as long as the event.
-    return Failed(error.with_traceback(None))

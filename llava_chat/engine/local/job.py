@@ -6,7 +6,9 @@ Imports `engine.base`, `tokens` and `stream`; no torch.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from llava_chat.engine.base import (
     Done,
@@ -31,6 +33,7 @@ class Request:
     end_texts: tuple[str, ...]
     settings: GenerationSettings
     seed: int
+    views: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Job:

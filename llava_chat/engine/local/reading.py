@@ -1,6 +1,6 @@
 """Reading a prompt into its slot, piece by piece, so that replies being written keep flowing.
 
-Imports torch, `model`, `image`, `tokens`, `errors` and the modules beside it.
+Imports torch, `model`, `image` and the modules beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from llava_chat.engine.local.feature_cache import FeatureCache
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.rows import RowCache
 from llava_chat.engine.local.slots import KeyPart, Slot
-from llava_chat.errors import EngineError
 from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
 
@@ -29,18 +28,16 @@ class Eye:
         """Whether it was encoded before, and is remembered."""
         return picture.id in self._features
 
-    def see(self, picture: Picture) -> Tensor:
-        """Rows (R, D). A picture is encoded alone, so they do not depend on its company."""
+    def see(self, picture: Picture, views: Tensor | None) -> Tensor:
+        """Rows (R, D). A picture is encoded alone, so they do not depend on its company.
+
+        views: its pixels (V, 3, H, W), if they are at hand.
+        """
         features = self._features.get(picture.id)
         if features is None:
-            try:
-                views = self._checkpoint.pixels(picture).to(self._device)
-            except OSError as error:
-                raise EngineError(
-                    "A picture of this conversation can no longer be read; please send it again."
-                ) from error
-            model = self._checkpoint.model
-            features = model.picture_rows(views, picture.width, picture.height)
+            views = self._checkpoint.pixels(picture) if views is None else views
+            model, size = self._checkpoint.model, (picture.width, picture.height)
+            features = model.picture_rows(views.to(self._device), *size)
             self._features.put(picture.id, features)
         return features
 
@@ -75,6 +72,7 @@ class Reading:
         known = len(slot.key)
         spans = [span for span in job.request.prompt.spans if span.start >= known]
         self._pictures = [span.picture for span in spans]
+        self._views = job.request.views
         self._ids = job.request.prompt.ids[known:]
         self._seen: list[Tensor] = []
         self._embeds: Tensor | None = None
@@ -87,7 +85,8 @@ class Reading:
         Returns the logits (V,) of the token that follows, once the whole prompt is read.
         """
         if len(self._seen) < len(self._pictures):
-            self._seen.append(self._eye.see(self._pictures[len(self._seen)]))
+            picture = self._pictures[len(self._seen)]
+            self._seen.append(self._eye.see(picture, self._views.pop(picture.id, None)))
             return None
         if self._embeds is None:
             ids = torch.tensor([self._ids], device=self._device)

@@ -66,8 +66,10 @@ class _Layer(CacheLayerMixin):
         self._capacity = capacity
         # One place more: what a row that takes no part writes goes there, and is never read.
         size = rows, shape.heads, capacity + 1, shape.head_size
-        self.keys = torch.empty(size, device=shape.device, dtype=shape.dtype)
-        self.values = torch.empty(size, device=shape.device, dtype=shape.dtype)
+        # Zeros, not what is there by chance: a place that the mask hides still counts 0 times its
+        # value, which of infinity is no number.
+        self.keys = torch.zeros(size, device=shape.device, dtype=shape.dtype)
+        self.values = torch.zeros(size, device=shape.device, dtype=shape.dtype)
         self.is_initialized = True
         self.at: _Reading | _Writing = _Reading(0, 0)
 
@@ -145,6 +147,11 @@ class RowCache(Cache):
             before = keys_or_values[first, :, :tokens].clone()
             keys_or_values[first, :, :tokens] = keys_or_values[second, :, :tokens]
             keys_or_values[second, :, :tokens] = before
+
+    def wipe(self, row: int) -> None:
+        """Leave no number in a row, not even hidden ones: some of them may be none."""
+        for keys_or_values in self._stored():
+            keys_or_values[row] = 0
 
     def between(self, row: int, start: int, end: int) -> list[KeysValues]:
         """Each layer's keys and values of some tokens of a row, as views."""

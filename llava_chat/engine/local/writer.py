@@ -7,7 +7,6 @@ the modules beside it. For one thread only.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from llava_chat.engine.base import Done, Failed, FinishReason
 from llava_chat.engine.local.detokenizer import decoder
+from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.reading import Eye, Reading
 from llava_chat.engine.local.reply import Reply
@@ -29,7 +29,8 @@ from llava_chat.engine.local.sampling import (
 from llava_chat.engine.local.sizing import Room, layer_shapes
 from llava_chat.engine.local.slots import Slot, Slots, prefix_key, reusable
 from llava_chat.engine.local.step import RecordedStep, Step
-from llava_chat.errors import EngineError, LlavaChatError
+from llava_chat.errors import EngineError
+from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.memory import free_unused_memory, out_of_memory
 from llava_chat.progress import Report
@@ -38,15 +39,6 @@ from llava_chat.progress import Report
 _PIECE_TOKENS = 512
 # While others are being written on a CPU, which reads some 3,000 tokens a second of a small model.
 _SHARED_PIECE_TOKENS = 128
-
-_NO_MEMORY = (
-    "There was not enough memory for this reply. Please try again, with fewer pictures or a "
-    "shorter conversation if it happens again."
-)
-_MODEL_FAILED = (
-    "The model failed at this reply ({}). Please try again; what went wrong is in the server's log."
-)
-_log = logging.getLogger(__name__)
 
 Ended = Callable[[Job, Done | Failed], None]
 
@@ -120,6 +112,10 @@ class Writer:
     def kept_tokens(self) -> int:
         """Tokens of conversations at hand. May be read from any thread."""
         return self._slots.kept_tokens
+
+    def knows(self, picture: Picture) -> bool:
+        """Whether its features are at hand, or were. May be asked from any thread."""
+        return self._eye.knows(picture)
 
     @torch.inference_mode()
     def begin(self, job: Job) -> None:
@@ -205,6 +201,7 @@ class Writer:
         for running, token in zip(replies, tokens, strict=True):
             if token == NOT_A_NUMBER:
                 running.slot.key.clear()  # what was computed there is damaged as well
+                self._cache.wipe(running.slot.row)
                 self._tell(running, Failed(EngineError(NOT_A_NUMBER_SENTENCE)))
                 continue
             finish = running.reply.adds(token)
@@ -226,20 +223,10 @@ class Writer:
         self._tell(running, running.job.done(finish, running.reply.kept_ids))
 
     def _fail(self, running: _Running, error: Exception) -> None:
-        """Only what went wrong in a slot is forgotten; without memory, everything that can be."""
+        """Only what is in its slot is forgotten; without memory, everything that can be."""
         running.slot.key.clear()
-        if isinstance(error, LlavaChatError):
-            failed = error
-        elif out_of_memory(error):
-            _log.warning("out of memory, so what was kept is forgotten: %s", error)
-            failed = EngineError(_NO_MEMORY)
-        else:
-            _log.error("a reply failed", exc_info=error)
-            failed = EngineError(_MODEL_FAILED.format(type(error).__name__))
-        # The traceback's frames would keep the reply's tensors for as long as the event.
-        no_memory = out_of_memory(error)
-        self._tell(running, Failed(failed.with_traceback(None)))
-        if no_memory:
+        self._tell(running, failed(error))
+        if out_of_memory(error):
             error.__traceback__ = None
             self.forget()
 

@@ -3,7 +3,6 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 import torch
@@ -156,30 +155,22 @@ def transformers_twin(model: LlavaModel) -> LlavaForConditionalGeneration:
 
 
 class Gate:
-    """Pixels that wait until the gate is opened: a reply that is held while it looks."""
+    """Before the tower: a reply that looks at a picture is held there until the gate is opened."""
 
-    def __init__(self, pixels: Callable[[Picture], torch.Tensor]) -> None:
-        self._pixels = pixels
+    def __init__(self) -> None:
         self.reached = threading.Event()
         self.open = threading.Event()
 
-    def __call__(self, picture: Picture) -> torch.Tensor:
+    def __call__(self, *_: object) -> None:
         self.reached.set()
         assert self.open.wait(60)
-        return self._pixels(picture)
 
 
 @pytest.fixture
-def gate(checkpoint: Checkpoint) -> Iterator[Gate]:
-    """A gate for `gated`; it is opened at the end of the test."""
-    made = Gate(checkpoint.pixels)
+def gate(checkpoint: Checkpoint, make_engine: Callable[..., LocalEngine]) -> Iterator[Gate]:
+    """A gate in the checkpoint; it is opened at the end of the test."""
+    made = Gate()
+    hook = checkpoint.model.tower.register_forward_pre_hook(made)
     yield made
     made.open.set()
-
-
-@pytest.fixture
-def gated(
-    make_engine: Callable[..., LocalEngine], checkpoint: Checkpoint, gate: Gate
-) -> Callable[..., LocalEngine]:
-    """Build an engine whose replies about pictures wait at the gate."""
-    return lambda **options: make_engine(replace(checkpoint, pixels=gate), **options)
+    hook.remove()

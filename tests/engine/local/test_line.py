@@ -54,9 +54,9 @@ def last(stream: ReplyStream) -> Event:
 
 
 def test_those_who_wait_know_their_place_and_are_served_in_order(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1)
+    engine = make_engine(slots=1)
     arrivals = [time.monotonic()]
     first = held(engine, look, gate)
     waiting = []
@@ -76,9 +76,9 @@ def test_those_who_wait_know_their_place_and_are_served_in_order(
 
 
 def test_the_place_changes_when_somebody_leaves(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1)
+    engine = make_engine(slots=1)
     first = held(engine, look, gate)
     second, third = (engine.stream(HELLO, GREEDY) for _ in range(2))
     assert next(third) == Queued(2)
@@ -96,9 +96,9 @@ def test_a_free_engine_lets_nobody_wait(engine: LocalEngine) -> None:
 
 
 def test_too_many_are_turned_away_with_a_sentence(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1, max_waiting=2)
+    engine = make_engine(slots=1, max_waiting=2)
     streams = [held(engine, look, gate), *(engine.stream(HELLO, GREEDY) for _ in range(2))]
     with pytest.raises(EngineBusyError, match="2 people are already waiting"):
         engine.stream(HELLO, GREEDY)
@@ -134,9 +134,9 @@ def test_a_cancelled_reply_can_be_gone_on_from(engine: LocalEngine) -> None:
 
 
 def test_cancelling_while_waiting_ends_at_once(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1)
+    engine = make_engine(slots=1)
     first = held(engine, look, gate)
     second = engine.stream(HELLO, GREEDY)
     second.cancel()
@@ -155,9 +155,9 @@ def test_closing_frees_the_engine_and_yields_nothing_more(engine: LocalEngine) -
 
 
 def test_closing_ends_a_reader_that_waits_in_another_thread(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    stream = held(gated(), look, gate)
+    stream = held(make_engine(), look, gate)
     assert isinstance(next(stream), Looking)
     read: list[Event] = []
     reader = threading.Thread(target=lambda: read.extend(stream))
@@ -169,9 +169,9 @@ def test_closing_ends_a_reader_that_waits_in_another_thread(
 
 
 def test_a_stream_that_is_forgotten_is_stopped(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1)
+    engine = make_engine(slots=1)
     stream = engine.stream(look, ENDLESS)
     assert gate.reached.wait(60)
     mailbox = stream._mailbox
@@ -199,9 +199,9 @@ def test_the_deadline_counts_from_arrival_and_keeps_the_words(engine: LocalEngin
 
 
 def test_a_deadline_that_passes_in_the_line_ends_the_reply(
-    gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
+    make_engine: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(slots=1)
+    engine = make_engine(slots=1)
     first = held(engine, look, gate)
     second = engine.stream(HELLO, replace(GREEDY, deadline_s=1e-6))
     gate.open.set()
