@@ -7,6 +7,7 @@ once.
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from llava_chat.engine.base import ChatEngine, GenerationSettings
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.image import PictureLimits
 from llava_chat.progress import Report
-from llava_chat.settings import GENERATION_FIELDS, Settings, flag
+from llava_chat.settings import GENERATION_FIELDS, Settings, flag, on_zero_gpu
 from llava_chat.templates import template_named
 
 
@@ -84,6 +85,7 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
             context_tokens=settings.context_tokens,
             cache_bytes=settings.cache_bytes,
             capture=settings.capture,
+            lend=importlib.import_module("spaces").GPU if on_zero_gpu() else None,
             max_waiting=settings.max_waiting,
             report=report,
         )

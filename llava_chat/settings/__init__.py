@@ -6,7 +6,7 @@ imports the exception tree alone, and needs pydantic: what a GPU machine runs (m
 training, evaluation) takes plain dataclasses instead and never imports it.
 """
 
-from llava_chat.settings.environment import on_space, prepare_libraries
+from llava_chat.settings.environment import on_space, on_zero_gpu, prepare_libraries
 from llava_chat.settings.fields import (
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
@@ -38,6 +38,7 @@ __all__ = [
     "flag",
     "load_settings",
     "on_space",
+    "on_zero_gpu",
     "prepare_libraries",
     "variables",
 ]

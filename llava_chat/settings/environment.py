@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
@@ -11,12 +12,19 @@ def on_space() -> bool:
     return "SPACE_ID" in os.environ
 
 
+def on_zero_gpu() -> bool:
+    """Whether GPUs are lent by the call here, as ZeroGPU does on a Space."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 def prepare_libraries(uploads: Path) -> None:
     """Tell the libraries what they read from the environment, some of it when they are imported.
 
     They report nothing to their makers, and Gradio keeps what is uploaded in `uploads`: in the
     system's temporary folder others might read them, and nobody would ever delete them.
     """
+    if on_zero_gpu():
+        importlib.import_module("spaces")  # it replaces parts of torch, and wants to be the first
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)

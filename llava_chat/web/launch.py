@@ -32,7 +32,7 @@ from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import EngineClosedError, LlavaChatError
 from llava_chat.image import close_decoders, warm_up
 from llava_chat.progress import Progress, ProgressLine, Report
-from llava_chat.settings import Settings, flag, on_space, prepare_libraries
+from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.chat.examples import example_routes
@@ -77,6 +77,8 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     open_model = open_model or partial(_opened, settings, names)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
     try:
+        if on_zero_gpu():
+            engine.wait()  # what is on the GPU there has to be there before the page is launched
         run(engine, settings, offered, told_to_stop)
     finally:
         engine.close(ENGINE_GRACE_S)

@@ -25,6 +25,7 @@ from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.line import Line, closed
+from llava_chat.engine.local.plain import Lend, PlainWriter
 from llava_chat.engine.local.sizing import choose_room
 from llava_chat.engine.local.step import can_record
 from llava_chat.engine.local.stream import Mailbox, ReplyStream
@@ -46,8 +47,9 @@ class LocalEngine:
     slots: conversations at hand, as many of which are answered at once; None is as many as fit.
     context_tokens: of each; None is the model's own. cache_bytes: memory for them and for pictures,
     None is what suits the device. max_waiting: how many requests may wait for a slot. capture:
-    whether the step that writes a token is played back from CUDA graphs. report: told how far the
-    recording of those is. Raises SettingError for a capture that there cannot be.
+    whether the step that writes a token is played back from CUDA graphs. lend: what has a GPU for
+    the time of a call, such as `spaces.GPU`; then replies are written one after the other. report:
+    told how far the recording of graphs is. Raises SettingError for a capture that there cannot be.
     """
 
     def __init__(
@@ -59,18 +61,24 @@ class LocalEngine:
         cache_bytes: int | None = None,
         max_waiting: int = DEFAULT_MAX_WAITING,
         capture: Capture = "auto",
+        lend: Lend | None = None,
         report: Report | None = None,
     ) -> None:
-        recorded = can_record(checkpoint.model, capture)
+        recorded = lend is None and can_record(checkpoint.model, capture)
         self._room = room = choose_room(
-            checkpoint.model, slots=slots, context_tokens=context_tokens, cache_bytes=cache_bytes
+            checkpoint.model,
+            slots=slots if lend is None else 1,
+            context_tokens=context_tokens,
+            cache_bytes=cache_bytes,
         )
         self._model = _describe(checkpoint, room.context_tokens)
         self._line = Line(room.slots, max_waiting)
         # Both hold the model; closing takes them away.
         self._asker: Asker | None = Asker(checkpoint, room.context_tokens)
-        self._writer: Writer | None = Writer(
-            checkpoint, room, self._ended, recorded=recorded, report=report
+        self._writer: Writer | PlainWriter | None = (
+            Writer(checkpoint, room, self._ended, recorded=recorded, report=report)
+            if lend is None
+            else PlainWriter(checkpoint, room, self._ended, lend)
         )
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -175,6 +183,7 @@ def open_engine(
     cache_bytes: int | None = None,
     max_waiting: int = DEFAULT_MAX_WAITING,
     capture: Capture = "auto",
+    lend: Lend | None = None,
     report: Report | None = None,
 ) -> LocalEngine:
     """Load a model by name, folder or Hub id and start an engine.
@@ -200,6 +209,7 @@ def open_engine(
         cache_bytes=cache_bytes,
         max_waiting=max_waiting,
         capture=capture,
+        lend=lend,
         report=report,
     )
 

@@ -6,12 +6,16 @@ Imports `engine.base`, `tokens` and `stream`; no torch.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from typing import ParamSpec
 
 from torch import Tensor
 
 from llava_chat.engine.base import (
     Done,
+    Event,
     Failed,
     FinishReason,
     GenerationSettings,
@@ -21,6 +25,8 @@ from llava_chat.engine.base import (
 )
 from llava_chat.engine.local.stream import Mailbox
 from llava_chat.tokens import Prompt
+
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Job:
         self.request = request
         self.mailbox = Mailbox()
         self._arrival_s = arrival_s
+        self._context = copy_context()
         self._first_token_s: float | None = None
         self._reused_tokens = 0
         self._pieces: list[str] = []
@@ -57,6 +64,26 @@ class Job:
         if self._elapsed_s() >= self.request.settings.deadline_s:
             return "deadline"
         return None
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until its deadline."""
+        return max(0.0, self.request.settings.deadline_s - self._elapsed_s())
+
+    def run(
+        self,
+        call: Callable[Arguments, Iterator[Event]],
+        *args: Arguments.args,
+        **more: Arguments.kwargs,
+    ) -> Generator[Event]:
+        """What a call yields, in the context of whoever asked: theirs may be the GPU's time."""
+        events = self._context.run(call, *args, **more)
+        try:
+            while (event := self._context.run(next, events, None)) is not None:
+                yield event
+        finally:
+            if isinstance(events, Generator):
+                self._context.run(events.close)
 
     def waits(self, place: int, wait_s: float | None) -> None:
         """It waits at `place`, for about so long; 1 is next."""

@@ -45,6 +45,13 @@ class Mailbox:
             self._changed.wait_for(lambda: self._events or self._ended)
             return self._events.popleft() if self._events else None
 
+    def unread(self) -> list[Event]:
+        """What can be taken without waiting."""
+        with self._changed:
+            events = [*self._events]
+            self._events.clear()
+            return events
+
     def shut(self) -> None:
         """The reader has gone: forget what was not read, take nothing more."""
         with self._changed:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +95,8 @@ class Turns:
 
         The loop's own few threads show everybody's words, and must not wait with the questions.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._asking, ask)
+        inside = copy_context().run  # whose request it is, for what may depend on it
+        return await asyncio.get_running_loop().run_in_executor(self._asking, inside, ask)
 
     def ask(
         self,
