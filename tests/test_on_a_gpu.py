@@ -2,6 +2,7 @@
 
 import gc
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine, open_engine
+from llava_chat.engine.local.rows import RowCache
+from llava_chat.engine.local.sizing import layer_shapes
+from llava_chat.engine.local.step import RecordedStep, Step
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import LlavaModel
@@ -59,6 +63,67 @@ def test_auto_takes_the_gpu_in_a_format_that_it_multiplies() -> None:
         assert engine.model.device.startswith("cuda")
         assert engine.model.dtype in ("bfloat16", "float16")
         assert all(ids for ids in replies(engine, 7))
+    finally:
+        engine.close(grace_s=0)
+
+
+def together(engine: LocalEngine, seeds: Sequence[int]) -> list[tuple[int, ...]]:
+    """The ids of greedy replies to questions of unequal length, all asked at once."""
+    streams = []
+    for seed in seeds:
+        picture = picture_from_image(draw_scene(random_scene(rng := random.Random(seed)), rng))
+        asked = Turn("user", QUESTIONS[seed % 3] * (1 + seed % 5), (picture,))
+        streams.append(engine.stream(Conversation((asked,)), GenerationSettings(temperature=0)))
+    found = []
+    for stream in streams:
+        *_, done = stream
+        assert isinstance(done, Done), done
+        found.append(done.token_ids)
+    return found
+
+
+def test_recorded_steps_write_what_steps_write() -> None:
+    checkpoint = load_checkpoint("scenes", device="cuda", dtype="float32")
+    plain, recorded = (LocalEngine(checkpoint, slots=5, capture=how) for how in ("off", "on"))
+    try:
+        for seed in range(3):
+            assert replies(recorded, seed) == replies(plain, seed)
+        alone = [together(plain, [seed])[0] for seed in range(8)]
+        for _ in range(2):  # more than there are slots, and again from what is in the rows
+            assert together(recorded, range(8)) == alone
+    finally:
+        plain.close(grace_s=0)
+        recorded.close(grace_s=0)
+
+
+def test_logits_of_a_recorded_step_are_those_of_a_step() -> None:
+    model = load_checkpoint("scenes", device="cuda", dtype="float32").model
+    device, random_ids = torch.device("cuda"), torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        cache = RowCache(layer_shapes(model), 6, 512)
+        lengths = [3, 200, 77, 300, 140]
+        for row, length in enumerate(lengths):
+            ids = torch.randint(3, 1000, (1, length), generator=random_ids)
+            cache.read_into(row, 0)
+            model(model.words(ids.to(device)), cache=cache, logits_to_keep=1)
+        step, recorded = Step(model, cache, device), RecordedStep(model, cache, device)
+        for count in (1, 2, 3, 5):
+            asked = list(range(10, 10 + count)), lengths[:count]
+            expected = step.write(*asked).clone()
+            assert (recorded.write(*asked) - expected).abs().max() < 1e-4
+
+
+def test_what_is_reserved_is_all_that_is_taken() -> None:
+    checkpoint = load_checkpoint("scenes", device="cuda", dtype="bfloat16")
+    engine = LocalEngine(checkpoint, slots=4)
+    try:
+        together(engine, range(4))
+        torch.cuda.synchronize()
+        taken = torch.cuda.memory_allocated()
+        for _ in range(3):
+            together(engine, range(4, 12))
+        torch.cuda.synchronize()
+        assert torch.cuda.memory_allocated() <= taken + engine.load().reserved_bytes // 8
     finally:
         engine.close(grace_s=0)
 

@@ -26,7 +26,7 @@ from llava_chat.assembly import (
     offered_models,
     open_engine,
 )
-from llava_chat.engine.base import ChatEngine, Opening
+from llava_chat.engine.base import ChatEngine, EngineLoad, Opening
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import EngineClosedError, LlavaChatError
@@ -162,6 +162,34 @@ class _Announced:
             self._told_to_stop.set()
         else:
             print(f"{model.id} answers at {self._address} (Ctrl-C stops it)", flush=True)
+            if room := room_in_words(self._engine.load()):
+                print(room, flush=True)
+
+
+def room_in_words(load: EngineLoad) -> str:
+    """What an engine has reserved, for the terminal; "" of one that reserves nothing itself.
+
+    >>> room_in_words(EngineLoad(0, 0, slots=16, capacity_tokens=16384, reserved_bytes=226492416))
+    '226 MB hold 16 conversations of 1,024 tokens, as many of which are answered at once'
+    """
+    if not load.slots or not load.reserved_bytes:
+        return ""
+    tokens = load.capacity_tokens // load.slots
+    if load.slots == 1:
+        return f"{in_bytes(load.reserved_bytes)} hold one conversation of {tokens:,} tokens"
+    return (
+        f"{in_bytes(load.reserved_bytes)} hold {load.slots} conversations of {tokens:,} tokens, "
+        "as many of which are answered at once"
+    )
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes as people read it.
+
+    >>> in_bytes(226_492_416), in_bytes(34_359_738_368)
+    ('226 MB', '34.4 GB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def launch(

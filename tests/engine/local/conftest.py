@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ def make_engine(checkpoint: Checkpoint) -> Iterator[Callable[..., LocalEngine]]:
     """Build engines around the tiny checkpoint, or another; they are closed in the end."""
     engines: list[LocalEngine] = []
 
-    def make(source: Checkpoint = checkpoint, **options: int) -> LocalEngine:
+    def make(source: Checkpoint = checkpoint, **options: Any) -> LocalEngine:
         engines.append(LocalEngine(source, **options))
         return engines[-1]
 
