@@ -14,7 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llava_chat.engine.base import Done, Failed, Looking, Opening, Queued, Stream, Token
+from llava_chat.engine.base import (
+    UNKNOWN_TOKEN,
+    Done,
+    Failed,
+    Looking,
+    Opening,
+    Queued,
+    Stream,
+    Token,
+)
 from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, StoreError
 
 Phase = Literal["opening", "waiting", "looking", "writing", "ended"]
@@ -28,7 +37,8 @@ _TOO_LATE = "The time for this reply ran out before its first word. Ask again in
 class Progress:
     """A reply as it stands. `version` grows with every change; `error` is a sentence.
 
-    opening: the model that it waits for. unsaved: the reply was written to its end, and the store
+    opening: the model that it waits for. tokens: 0 while a server sends pieces of text that it does
+    not count. unsaved: the reply was written to its end, and the store
     could not keep it.
     """
 
@@ -85,7 +95,7 @@ class LiveReply:
             outcome = self._read()
             if isinstance(outcome, Failed):
                 return str(outcome.error)
-            if outcome.token_ids:
+            if outcome.token_ids or outcome.text:
                 return self._keep(outcome, keep)
             if outcome.finish == "deadline":
                 return _TOO_LATE
@@ -118,12 +128,12 @@ class LiveReply:
                     self._change(phase="waiting", place=place)
                 case Looking(pictures):
                     self._change(phase="looking", pictures=pictures)
-                case Token(text):
-                    self._add(text)
+                case Token(text, token_id):
+                    self._add(text, counted=token_id != UNKNOWN_TOKEN)
                 case _:
                     return event
 
-    def _add(self, text: str) -> None:
+    def _add(self, text: str, *, counted: bool) -> None:
         now, before = time.monotonic(), self.progress
         if self._first_token_at is None:
             self._first_token_at = now
@@ -132,7 +142,7 @@ class LiveReply:
         self._change(
             phase="writing",
             text=before.text + text,
-            tokens=before.tokens + 1,
+            tokens=before.tokens + counted,
             tokens_per_s=before.tokens / spent_s if enough else None,
         )
 
