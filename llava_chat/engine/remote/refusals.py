@@ -33,8 +33,7 @@ CONTEXT_FULL = (
 )
 # vLLM, SGLang and OpenAI; transformers has no limit of its own.
 _CONTEXT = re.compile(
-    r"context_length_exceeded|(maximum|model's) context length|longer than the maximum model length"
-    r"|longer than the model's context|maximum allowed length",
+    r"context[ _](length|window|size)|maximum (allowed |model |input |prompt )+length",
     re.IGNORECASE,
 )
 

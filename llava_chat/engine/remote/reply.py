@@ -56,6 +56,7 @@ class RemoteReply:
         self._request = request
         self._arrival_s = arrival_s
         self._timeouts = timeouts
+        self._patience: asyncio.Timeout  # of the request that is under way
         self._stopped = asyncio.Event()
         self._pieces: list[str] = []
         self._characters = 0
