@@ -37,9 +37,9 @@ _TOO_LATE = "The time for this reply ran out before its first word. Ask again in
 class Progress:
     """A reply as it stands. `version` grows with every change; `error` is a sentence.
 
-    opening: the model that it waits for. tokens: 0 while a server sends pieces of text that it does
-    not count. unsaved: the reply was written to its end, and the store
-    could not keep it.
+    opening: the model that it waits for. tokens: of a server's reply the pieces, no more than its
+    tokens, until it has ended; it has no tokens_per_s. unsaved: the reply was written to its end,
+    and the store could not keep it.
     """
 
     phase: Phase = "waiting"
@@ -95,6 +95,7 @@ class LiveReply:
             outcome = self._read()
             if isinstance(outcome, Failed):
                 return str(outcome.error)
+            self._change(tokens=outcome.generated_tokens)
             if outcome.token_ids or outcome.text:
                 return self._keep(outcome, keep)
             if outcome.finish == "deadline":
@@ -142,8 +143,8 @@ class LiveReply:
         self._change(
             phase="writing",
             text=before.text + text,
-            tokens=before.tokens + counted,
-            tokens_per_s=before.tokens / spent_s if enough else None,
+            tokens=before.tokens + 1,
+            tokens_per_s=before.tokens / spent_s if enough and counted else None,
         )
 
     def _change(self, **changes: object) -> None:
