@@ -89,6 +89,7 @@ def page(chromium: Browser, page_url: str) -> Iterator[Page]:
 
 
 def say(page: Page, text: str) -> None:
+    expect(page.locator("#composer .submit-button")).to_be_visible()  # nothing is being written
     page.locator("#composer textarea").fill(text)
     page.locator("#composer textarea").press("Enter")
 
