@@ -99,7 +99,10 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
             adapter=settings.adapter,
             vision_tower=settings.vision_tower,
             quantize=settings.quantize,
-            cache_bytes=settings.cache_bytes or local.DEFAULT_CACHE_BYTES,
+            slots=settings.slots,
+            context_tokens=settings.context_tokens,
+            cache_bytes=settings.cache_bytes,
+            capture=settings.capture,
             max_waiting=settings.max_waiting,
             report=report,
         )

@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files"]
+    unit: Literal["bytes", "files", "shapes"]
 
     @property
     def share(self) -> float | None:
@@ -48,8 +48,8 @@ class Progress:
         """
         if not self.total:
             return self.step
-        if self.unit == "files":
-            return f"{self.step}: {self.done} of {self.total} files"
+        if self.unit != "bytes":
+            return f"{self.step}: {self.done} of {self.total} {self.unit}"
         scale, unit = (1e9, "GB") if self.total >= 1e9 else (1e6, "MB")
         return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}"
 

@@ -35,9 +35,9 @@ def test_without_options_the_parts_get_their_own_defaults() -> None:
 
 
 def test_options_reach_the_parts() -> None:
-    chosen = settings(temperature="0", max_new_tokens="7", seed="3", max_picture_bytes="1MiB")
+    chosen = settings(temperature="0", max_new_tokens="7", top_k="40", max_picture_bytes="1MiB")
     assert generation_settings(chosen) == GenerationSettings(
-        temperature=0, max_new_tokens=7, seed=3
+        temperature=0, max_new_tokens=7, top_k=40
     )
     assert picture_limits(chosen) == PictureLimits(max_bytes=2**20)
 

@@ -9,12 +9,20 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from llava_chat.assembly import check_model, generation_settings, open_engine, picture_limits
 from llava_chat.conversation import Conversation, Turn, check_message
-from llava_chat.engine.base import ChatEngine, Done, GenerationSettings, ModelInfo, whole_reply
-from llava_chat.errors import PictureError
+from llava_chat.engine.base import (
+    MAX_STOPS,
+    ChatEngine,
+    Done,
+    GenerationSettings,
+    ModelInfo,
+    whole_reply,
+)
+from llava_chat.errors import PictureError, SettingError
 from llava_chat.image import Picture, read_picture
 from llava_chat.progress import ProgressLine
 from llava_chat.settings import (
@@ -49,6 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to say; one reply to each, in order",
     )
     parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help=f"a text that ends a reply and is not part of it; up to {MAX_STOPS} of them",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="one JSON object on stdout when all replies are there"
     )
     add_settings(parser, MODEL_FIELDS, "model")
@@ -59,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the replies; as they come, or all together as JSON."""
     settings = load_settings(args)
-    generation = generation_settings(settings)
+    generation = stopping(generation_settings(settings), args.stop)
     messages = checked(args.message, len(args.image), settings)
     pictures = read_pictures(args.image, settings)
     with ProgressLine(settings.model, sys.stderr) as line:
@@ -76,6 +91,14 @@ def run(args: argparse.Namespace) -> int:
     finally:
         engine.close(grace_s=0)  # all replies are complete, or one failed or was interrupted
     return 0
+
+
+def stopping(generation: GenerationSettings, stop: list[str]) -> GenerationSettings:
+    """With the texts of --stop. Raises SettingError."""
+    try:
+        return replace(generation, stop=tuple(stop))
+    except SettingError as error:
+        raise SettingError(flag(error.field), error.problem) from error
 
 
 def checked(messages: list[str], pictures: int, settings: Settings) -> list[str]:

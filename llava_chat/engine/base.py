@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from llava_chat.conversation import Conversation
+from llava_chat.conversation import Conversation, well_formed
 from llava_chat.errors import EngineError, LlavaChatError, SettingError
 from llava_chat.progress import Progress
 
@@ -94,7 +94,7 @@ def _checked_stop(stop: object) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str) or not 1 <= len(text) <= MAX_STOP_CHARS:
             raise SettingError("stop", f"must be texts of 1 to {MAX_STOP_CHARS} characters")
-    return texts
+    return tuple(well_formed(text) for text in texts)
 
 
 def _check_number(

@@ -113,6 +113,17 @@ class LlavaModel(nn.Module):
             newline=self.image_newline,
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of embeddings and logits."""
+        number_format: torch.dtype = self.language_model.lm_head.weight.dtype
+        return number_format
+
+    def words(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) long of words alone -> (B, T, D), without asking the device for anything."""
+        embedded: Tensor = self.language_model.get_input_embeddings()(ids)
+        return embedded
+
     def embed(self, ids: Tensor, features: Tensor | None = None) -> Tensor:
         """Ids (B, T) long -> (B, T, D), the picture rows filled from `features` in reading order.
 
@@ -128,7 +139,7 @@ class LlavaModel(nn.Module):
                 f"were given ({self.tokens_per_picture} to a view)"
             )
         # The picture's id may lie beyond the vocabulary; any word's embedding does, it is replaced.
-        words: Tensor = self.language_model.get_input_embeddings()(ids.masked_fill(is_picture, 0))
+        words = self.words(ids.masked_fill(is_picture, 0))
         if rows is None:
             return words
         spliced: Tensor = words.masked_scatter(is_picture.unsqueeze(-1), rows.to(words))
@@ -138,18 +149,22 @@ class LlavaModel(nn.Module):
         self,
         embeds: Tensor,
         *,
-        attention_mask: Tensor | None = None,
+        attention_mask: Tensor | dict[str, Tensor] | None = None,
+        positions: Tensor | None = None,
         cache: Cache | None = None,
         logits_to_keep: int | Tensor = 0,
     ) -> Tensor:
         """Embeds (B, T, D) -> logits (B, T', V); T' is T, or logits_to_keep when that is not 0.
 
-        attention_mask: (B, length of cache + T), 1 where a token is; or boolean (B, 1, T, length).
+        attention_mask: (B, length of cache + T), 1 where a token is; or what is added to attention,
+        (B, 1, T, length), by the kind of layer where a model has several. positions: (B, T), where
+        the tokens stand; None is behind what the cache has.
         cache: transformers' Cache; it grows by T. None keeps nothing.
         """
         output = self.language_model(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
+            position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
             logits_to_keep=logits_to_keep,

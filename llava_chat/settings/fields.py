@@ -122,7 +122,9 @@ class Settings(BaseSettings):
 
     temperature: Number = Field(0.2, ge=0, le=2, description="0 always takes the likeliest token")
     top_p: Number = Field(0.7, gt=0, le=1, description="nucleus of probability that is sampled")
-    top_k: int = Field(0, ge=0, description="so many likeliest tokens are sampled; 0 is all")
+    top_k: int = Field(
+        0, ge=0, le=2**20, description="so many likeliest tokens are sampled; 0 is all"
+    )
     repetition_penalty: Number = Field(1.0, ge=1, le=2, description="1 is none")
     max_new_tokens: int = Field(512, ge=1, le=4096, description="longest reply, in tokens")
     seed: int | None = Field(

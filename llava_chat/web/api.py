@@ -77,6 +77,8 @@ class ChatApi:
             seed: int | None = None,
             system: str | None = None,
             template: str | None = None,
+            top_k: int | None = None,
+            stop: list[str] | None = None,
         ) -> AsyncGenerator[tuple[str, str]]:
             given = {
                 "temperature": temperature,
@@ -84,6 +86,8 @@ class ChatApi:
                 "repetition_penalty": repetition_penalty,
                 "max_new_tokens": max_new_tokens,
                 "seed": seed,
+                "top_k": top_k,
+                "stop": stop,
             }
             call = _Call(message, pictures, conversation_id, given, system, template)
             async with aclosing(self._told(partial(self._ask, request, call))) as told:

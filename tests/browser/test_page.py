@@ -146,12 +146,15 @@ def test_settings_go_with_the_conversation(chat: Chat) -> None:
     settings = chat.page.get_by_role("button", name="Settings", exact=True)
     settings.click()
     chat.page.get_by_label("System message").fill("Answer like a pirate.")
+    chat.page.get_by_label("Top k").fill("40")
     chat.ask("Hello")
     chat.page.reload()
     settings.click()
     expect(chat.page.get_by_label("System message")).to_have_value("Answer like a pirate.")
+    expect(chat.page.get_by_label("Top k")).to_have_value("40")
     chat.page.get_by_role("button", name="Back to the defaults").click()
     expect(chat.page.get_by_label("System message")).to_have_value("")
+    expect(chat.page.get_by_label("Top k")).to_have_value("0")
 
 
 def test_a_new_chat_keeps_what_was_about_to_be_sent_and_set(chat: Chat, drawing: Path) -> None:

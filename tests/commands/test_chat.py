@@ -67,6 +67,24 @@ def test_replies_are_the_same_again_and_the_picture_matters(
     assert ids(picture, *sampling) != ids(other, *sampling)
 
 
+def test_a_stop_ends_a_reply_and_top_k_of_one_is_greedy(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reply(*arguments: str) -> dict[str, Any]:
+        model = ("--model", str(tiny_checkpoint), "--max-new-tokens", "12", "--message", "Hi")
+        answer = chat_json(capsys, *model, *arguments)["replies"][0]
+        assert isinstance(answer, dict)
+        return answer
+
+    whole = reply("--temperature", "0")
+    warm = reply("--temperature", "2", "--top-p", "1", "--top-k", "1")
+    assert (warm["text"], warm["token_ids"]) == (whole["text"], whole["token_ids"])
+    stop = whole["text"][5:8]
+    stopped = reply("--temperature", "0", "--stop", "never said", "--stop", stop)
+    assert stopped["text"] == whole["text"][: whole["text"].index(stop)]
+    assert stopped["finish"] == "stop"
+
+
 def test_the_words_come_on_stdout_and_why_they_end_on_stderr(
     tiny_checkpoint: Path, picture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +117,10 @@ def test_another_template_and_system_message_are_used(
         (("--image", __file__), 1, "test_chat.py"),
         (("--template", "vicuna"), 2, "There is no template 'vicuna'"),
         (("--device", "cuda:99"), 2, "--device"),
+        (("--top-k", "-1"), 2, "--top-k must be greater than or equal to 0"),
+        (("--top-k", "9999999"), 2, "--top-k must be less than or equal to 1048576"),
+        (("--stop", ""), 2, "--stop must be texts of 1 to 200 characters"),
+        (("--stop", "a") * 5, 2, "--stop must be at most 4 texts, not 5"),
         (
             ("--quantize", "4bit", "--device", "cpu"),
             2,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
-from llava_chat.engine.local.kv_cache import ReservedCache
-from llava_chat.engine.local.prefix_cache import PrefixCache
+from llava_chat.engine.local.rows import RowCache
+from llava_chat.engine.local.sizing import layer_shapes
 from llava_chat.errors import CheckpointError
 from llava_chat.model.checkpoint import load_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
@@ -187,21 +187,25 @@ def spread(model: LlavaModel, second: torch.device) -> LlavaModel:
 def test_keys_and_values_lie_beside_their_layers(make_llava: Callable[..., LlavaModel]) -> None:
     model = spread(make_llava(), META)
     embeds = torch.randn(1, 20, 48)
-    cache = ReservedCache(3, 30, [])
     with torch.inference_mode():
+        cache = RowCache(layer_shapes(model), 2, 30)
+        cache.read_into(1, 0)
         output = model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
-    assert output.logits.device == META
-    assert [keys.device for keys, _ in cache.between(0, 20)] == [CPU, META, META]
-
-    prefixes = PrefixCache(10**6)
-    prefixes.keep([*range(20)], cache.between)
-    again = ReservedCache(3, 30, prefixes.segments([*range(15)]))
-    assert [keys.device for keys, _ in again.between(0, 15)] == [CPU, META, META]
-    with torch.inference_mode():
+        assert output.logits.device == META
+        assert [keys.device for keys, _ in cache.between(1, 0, 20)] == [CPU, META, META]
+        cache.copy(1, 0, 15)
+        cache.read_into(0, 15)
         model.language_model(
-            inputs_embeds=embeds[:, 15:], past_key_values=again, use_cache=True, logits_to_keep=1
+            inputs_embeds=embeds[:, 15:], past_key_values=cache, use_cache=True, logits_to_keep=1
         )
-    assert again.get_seq_length() == 20
+        cache.write_into(torch.tensor([20, 20]), 21)
+        model.language_model(
+            inputs_embeds=torch.randn(2, 1, 48),
+            attention_mask=torch.zeros(2, 1, 1, 21),
+            position_ids=torch.tensor([[20], [20]]),
+            past_key_values=cache,
+            use_cache=True,
+        )
 
 
 def test_logits_come_back_to_where_the_embeds_were(make_llava: Callable[..., LlavaModel]) -> None:

@@ -67,6 +67,24 @@ def test_what_is_left_out_stays_as_the_conversation_has_it(
     assert chosen == {"max_new_tokens": 3, "seed": 7, "top_p": 0.5}
 
 
+def test_a_stop_ends_the_reply_and_stays_with_the_conversation(
+    client: Client, owner: str, store: ConversationStore
+) -> None:
+    whole, _ = client.predict("Hello", api_name="/chat")
+    stop = whole[len(whole) // 2 :][:3]
+    shown, conversation_id = client.predict(
+        message="Hello", stop=[stop, "never said"], top_k=5, api_name="/chat"
+    )
+    assert shown == whole[: whole.index(stop)]
+    stored = store.load(owner, conversation_id)
+    assert stored.path[1].finish == "stop"
+    client.predict(message="More", conversation_id=conversation_id, api_name="/chat")
+    settings = store.load(owner, conversation_id).settings
+    assert (settings["top_k"], settings["stop"]) == (5, [stop, "never said"])
+    client.predict(message="More", conversation_id=conversation_id, stop=[], api_name="/chat")
+    assert store.load(owner, conversation_id).settings["stop"] == []
+
+
 def test_cookies_carry_a_conversation_to_another_program(server: str, client: Client) -> None:
     _, conversation_id = client.predict("Hello", api_name="/chat")
     elsewhere = connect(server, dict(client.cookies))
@@ -96,6 +114,13 @@ WRONG_NUMBERS = [
     ({"top_p": [1]}, "top_p"),
     ({"repetition_penalty": 99}, "repetition_penalty"),
     ({"seed": -5}, "seed"),
+    ({"top_k": -1}, "top_k must be between 0 and"),
+    ({"top_k": 1.5}, "top_k must be a whole number"),
+    ({"stop": 5}, "stop must be texts of 1 to 200 characters"),
+    ({"stop": [""]}, "stop must be texts"),
+    ({"stop": ["x" * 201]}, "stop must be texts"),
+    ({"stop": list("abcde")}, "stop must be at most 4 texts, not 5"),
+    ({"stop": {"#": 1}}, "stop must be texts"),
 ]
 WRONG = [
     ({"message": ""}, "empty"),
@@ -160,7 +185,8 @@ def test_without_a_session_nothing_is_answered(server: str) -> None:
 def call(server: str, cookies: dict[str, str], **arguments: Any) -> httpx2.Response:
     """A raw call, as no well-behaved client would send it: NaN and Infinity included."""
     names = ("message", "pictures", "conversation_id", "temperature", "top_p",
-             "repetition_penalty", "max_new_tokens", "seed", "system", "template")  # fmt: skip
+             "repetition_penalty", "max_new_tokens", "seed", "system", "template",
+             "top_k", "stop")  # fmt: skip
     data = [{"message": "Hello", **arguments}.get(name) for name in names]
     return httpx2.post(
         f"{server}gradio_api/call/chat",

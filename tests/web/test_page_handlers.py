@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, GenerationSettings
+from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, MAX_TOP_K, GenerationSettings
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
@@ -278,7 +278,9 @@ def test_half_a_character_is_searched_for_and_not_found(new_tab: Callable[..., T
 @pytest.mark.parametrize(
     "chosen",
     [
-        GenerationSettings(temperature=2, top_p=0.001, repetition_penalty=2, seed=0),
+        GenerationSettings(
+            temperature=2, top_p=0.001, repetition_penalty=2, seed=0, top_k=MAX_TOP_K
+        ),
         GenerationSettings(temperature=0, top_p=1, max_new_tokens=MAX_NEW_TOKENS_LIMIT),
     ],
 )
@@ -289,6 +291,24 @@ def test_gradio_refuses_no_setting_that_may_be_the_default(chosen: GenerationSet
     values = {field: field.preprocess(field.value) for field in parts.settings.fields}
     read = parts.settings.options(values, chosen.deadline_s)
     assert read.generation == chosen
+
+
+@pytest.mark.parametrize(("written", "top_k"), [(7, 7), (0, 0), (None, 0)])
+def test_top_k_goes_with_the_conversation(
+    new_tab: Callable[..., Tab], written: int | None, top_k: int
+) -> None:
+    tab = new_tab()
+    run(rest(tab.send("A question", max_new_tokens=4, top_k=written)))
+    other = new_tab(c=tab.view.conversation_id)
+    steps = run(rest(other.handlers.open_page(other.values(), other.request())))
+    field = other.handlers.parts.settings.top_k
+    assert [step[field] for step in steps if field in step][-1] == top_k
+
+
+def test_a_wrong_top_k_is_named(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    steps = run(rest(tab.send("A question", top_k=-1)))
+    assert "top_k must be between 0 and" in tab.sentence(steps)
 
 
 def test_a_page_is_told_which_model_there_is_when_it_shows_another(

@@ -21,11 +21,12 @@ from llava_chat.engine.base import ChatEngine, Done, Event, GenerationSettings
 from llava_chat.engine.local import ReplyStream
 from llava_chat.errors import ContextFullError, InputError, NotFoundError
 from llava_chat.image import PictureLimits
-from llava_chat.store import ConversationStore, Message
+from llava_chat.store import ChatOptions, ConversationStore, Message
 from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import as_upload
-from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Options, Turns
+from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Options, Turns, options_of
+from llava_chat.web.export import to_json
 from llava_chat.web.thumbnails import Thumbnails
 from tests.web.conftest import run
 
@@ -68,6 +69,35 @@ def test_a_reply_is_kept_with_what_made_it(turns: Turns, draw: Callable[[str], P
     assert reply.record.generated_tokens == live.progress.tokens
     assert reply.record.picture_ids == said.picture_ids
     assert stored.title == "What is this?"
+
+
+def test_every_setting_of_sampling_is_kept_with_its_reply_and_its_conversation(
+    turns: Turns,
+) -> None:
+    sampled = replace(OPTIONS.generation, temperature=0.5, top_k=3, stop=("###", "日本", "\ud800x"))
+    options = replace(OPTIONS, generation=sampled)
+    live = ended(turns.ask(ME, None, "Hello", [], options))
+    stored = turns.store.load(ME, live.conversation_id)
+    assert options_of(stored, OPTIONS) == options
+    assert options_of(stored, OPTIONS).generation.stop == ("###", "日本", "\ufffdx")
+    record = stored.path[1].record
+    assert record is not None
+    assert GenerationSettings(**record.settings) == sampled
+    assert to_json(stored).encode()
+
+
+def test_a_conversation_kept_before_there_was_a_setting_goes_on_with_its_default(
+    turns: Turns,
+) -> None:
+    earlier = {
+        "temperature": 0.0, "top_p": 0.5, "repetition_penalty": 1.0, "max_new_tokens": 6,
+        "seed": None, "deadline_s": 9.0,
+    }  # fmt: skip
+    said = turns.store.add_user(ME, None, "Hello", [], options=ChatOptions(None, None, earlier))
+    defaults = replace(OPTIONS, generation=replace(OPTIONS.generation, top_k=7))
+    options = options_of(turns.store.load(ME, said.conversation_id), defaults)
+    assert options.generation == replace(defaults.generation, top_p=0.5)
+    assert ended(turns.regenerate(ME, said.conversation_id, options)).progress.text
 
 
 @pytest.mark.parametrize("said", [None, "", "Be brief."])

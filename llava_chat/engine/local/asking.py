@@ -45,11 +45,12 @@ class Asker:
             raise UsageError("A reply can only be made to a conversation that ends with a message.")
         fitted, prompt = self.fitted_prompt(conversation, settings.max_new_tokens)
         template = template_of(conversation, self._checkpoint.template)
+        template_end = end_text(self._checkpoint.tokenizer, template.name)
         return Request(
             prompt,
             fitted.dropped_turns,
             end_ids(self._checkpoint.tokenizer, template.name),
-            end_text(self._checkpoint.tokenizer, template.name),
+            (template_end, *settings.stop) if template_end else settings.stop,
             settings,
             secrets.randbits(32) if settings.seed is None else settings.seed,
         )

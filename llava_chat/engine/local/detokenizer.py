@@ -27,6 +27,7 @@ class Detokenizer:
     Only a window of the newest ids is decoded. A
     decoder treats the beginning of what it is given specially (LLaMA's drops a space), so the
     window begins with ids whose text was already given out and is not empty by itself.
+    inside: True while the newest ids are a part of a character.
     """
 
     def __init__(self, decode: Decode) -> None:
@@ -34,16 +35,18 @@ class Detokenizer:
         self._window: list[int] = []
         self._old = 0
         self._given_chars = 0
+        self.inside = False
 
     def push(self, token_id: int) -> str:
         """The text that `token_id` completes; '' inside a character or for a special token."""
         self._window.append(token_id)
         text = self._decode(self._window)
         whole = text.rstrip(_REPLACEMENT)
+        self.inside = whole != text
         piece = whole[self._given_chars :]
         if piece:
             self._given_chars = len(whole)
-            if whole == text:
+            if not self.inside:
                 self._shorten()
         return piece
 
@@ -70,13 +73,14 @@ def reads_as(decode: Decode, ids: Sequence[int], text: str) -> bool:
 
 
 class StopText:
-    """Watches for the text that ends a reply where a template has no token for it (`###`).
+    """Watches for the texts that end a reply: a template's end that is no token, a caller's stops.
 
-    What may be the beginning of that text is held back until it is clear that it is not.
+    The one that begins first in the reply ends it. What may be the beginning of one is held back
+    until it is clear that it is not.
 
-    >>> watch = StopText("###")
-    >>> [watch.push(piece) for piece in ("a#", "b#", "#", "# c")]
-    ['a', '#b', '', '']
+    >>> watch = StopText("###", "END")
+    >>> [watch.push(piece) for piece in ("a#", "b#E", "N", "D c ###")]
+    ['a', '#b#', '', '']
     >>> watch.found
     True
     >>> watch = StopText("###")
@@ -84,8 +88,9 @@ class StopText:
     ('C', '#')
     """
 
-    def __init__(self, stop: str) -> None:
-        self._stop = stop
+    def __init__(self, *stops: str) -> None:
+        self._stops = stops
+        self._longest = max(map(len, stops), default=0)
         self._held = ""
         self.found = False
 
@@ -97,17 +102,28 @@ class StopText:
     def push(self, piece: str) -> str:
         """What of the text so far may be shown, and was not yet."""
         text = self._held + piece
-        shown, separator, _ = text.partition(self._stop) if self._stop else (text, "", "")
-        if separator:
-            self.found = True
-            self._held = ""
-            return shown
-        possible = range(min(len(self._stop) - 1, len(text)), 0, -1)
-        keep = next((length for length in possible if self._stop.startswith(text[-length:])), 0)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep]
+        begin, possible = self._begin(text), self._possible_begin(text)
+        # A stop inside of what may become another, which began before it, ends nothing yet.
+        self.found = begin < len(text) and begin <= possible
+        shown = min(begin, possible)
+        self._held = "" if self.found else text[shown:]
+        return text[:shown]
 
     def release(self) -> str:
-        """What is held back, which was no end after all: nothing follows it."""
-        held, self._held = self._held, ""
-        return held
+        """What is held back and belongs to the reply after all: nothing follows it."""
+        text, self._held = self._held, ""
+        begin = self._begin(text)
+        self.found = self.found or begin < len(text)
+        return text[:begin]
+
+    def _begin(self, text: str) -> int:
+        """Where the first stop begins, len(text) when there is none."""
+        found = (text.find(stop) for stop in self._stops)
+        return min((place for place in found if place >= 0), default=len(text))
+
+    def _possible_begin(self, text: str) -> int:
+        """Where the first stop may begin of which not all is there yet, else len(text)."""
+        places = range(max(0, len(text) - self._longest + 1), len(text))
+        ends = ((place, text[place:]) for place in places)
+        possible = (place for place, end in ends if any(s.startswith(end) for s in self._stops))
+        return next(possible, len(text))

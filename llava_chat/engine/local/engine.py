@@ -1,13 +1,14 @@
-"""One model in this process, answering one request after the other in a thread of its own.
+"""One model in this process, writing the replies of several people in a thread of its own.
 
 Imports torch, `model`, `conversation`, `engine.base`, `errors` and the modules beside it.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
+from dataclasses import replace
+from typing import Literal
 
 import torch
 
@@ -23,55 +24,53 @@ from llava_chat.engine.base import (
 from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.line import Line, closed
+from llava_chat.engine.local.sizing import choose_room
+from llava_chat.engine.local.step import can_record
 from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
-from llava_chat.errors import EngineError, LlavaChatError
+from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import parameter_count
-from llava_chat.model.memory import free_unused_memory, out_of_memory
+from llava_chat.model.memory import free_unused_memory
 from llava_chat.model.quantization import bits_of
 from llava_chat.progress import Report
 
-DEFAULT_CACHE_BYTES = 512 * 2**20
 DEFAULT_MAX_WAITING = 32
 
-_NO_MEMORY = (
-    "There was not enough memory for this reply. Please try again, with fewer pictures or a "
-    "shorter conversation if it happens again."
-)
-_MODEL_FAILED = (
-    "The model failed at this reply ({}). Please try again; what went wrong is in the server's log."
-)
-
-_log = logging.getLogger(__name__)
+Capture = Literal["auto", "on", "off"]
 
 
 class LocalEngine:
     """A ChatEngine around one checkpoint.
 
-    cache_bytes: what earlier pictures and turns may keep in the model's memory. max_waiting: how
-    many requests may wait while one is answered. context_tokens: None is the model's own.
+    slots: conversations at hand, as many of which are answered at once; None is as many as fit.
+    context_tokens: of each; None is the model's own. cache_bytes: memory for them and for pictures,
+    None is what suits the device. max_waiting: how many requests may wait for a slot. capture:
+    whether the step that writes a token is played back from CUDA graphs. report: told how far the
+    recording of those is. Raises SettingError for a capture that there cannot be.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         *,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
-        max_waiting: int = DEFAULT_MAX_WAITING,
+        slots: int | None = None,
         context_tokens: int | None = None,
+        cache_bytes: int | None = None,
+        max_waiting: int = DEFAULT_MAX_WAITING,
+        capture: Capture = "auto",
+        report: Report | None = None,
     ) -> None:
-        longest = int(checkpoint.model.config.text.max_position_embeddings)
-        context_tokens = min(context_tokens or longest, longest)
-        self._model = _describe(checkpoint, context_tokens)
-        self._line = Line(max_waiting)
+        recorded = can_record(checkpoint.model, capture)
+        self._room = room = choose_room(
+            checkpoint.model, slots=slots, context_tokens=context_tokens, cache_bytes=cache_bytes
+        )
+        self._model = _describe(checkpoint, room.context_tokens)
+        self._line = Line(room.slots, max_waiting)
         # Both hold the model; closing takes them away.
-        self._asker: Asker | None = Asker(checkpoint, context_tokens)
+        self._asker: Asker | None = Asker(checkpoint, room.context_tokens)
         self._writer: Writer | None = Writer(
-            checkpoint,
-            context_tokens=context_tokens,
-            cache_bytes=cache_bytes,
-            pause=self._line.drop_interrupted,
+            checkpoint, room, self._ended, recorded=recorded, report=report
         )
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -119,7 +118,13 @@ class LocalEngine:
 
     def load(self) -> EngineLoad:
         """How busy it is."""
-        return self._line.load()
+        writer = self._writer
+        return replace(
+            self._line.load(),
+            kept_tokens=0 if writer is None else writer.kept_tokens,
+            capacity_tokens=self._room.slots * self._room.context_tokens,
+            reserved_bytes=self._room.bytes,
+        )
 
     def close(self, grace_s: float = 10.0) -> None:
         """Take no new work; let replies end for `grace_s` seconds, then cancel them.
@@ -139,26 +144,22 @@ class LocalEngine:
         return asker
 
     def _serve(self) -> None:
-        while (job := self._line.next()) is not None:
-            finish = job.interruption()
-            last = job.done(finish) if finish else self._answer(job)
-            self._line.served()
-            job.ends(last)
-
-    def _answer(self, job: Job) -> Done | Failed:
         writer = self._writer
         assert writer is not None  # it goes after this thread
-        try:
-            return writer.write(job)
-        except LlavaChatError as error:
-            return _failed(error)
-        except Exception as error:
-            if out_of_memory(error):
-                _log.warning("out of memory, so the caches are emptied: %s", error)
-                writer.forget()
-                return Failed(EngineError(_NO_MEMORY))
-            _log.exception("a reply failed")
-            return Failed(EngineError(_MODEL_FAILED.format(type(error).__name__)))
+        while True:
+            while writer.free_slots and (job := self._line.next(wait=writer.idle)) is not None:
+                if finish := job.interruption():
+                    self._ended(job, job.done(finish))
+                else:
+                    writer.begin(job)
+            if writer.idle:
+                return
+            self._line.drop_interrupted()
+            writer.work()
+
+    def _ended(self, job: Job, last: Done | Failed) -> None:
+        self._line.served(job)
+        job.ends(last)
 
 
 def open_engine(
@@ -170,13 +171,17 @@ def open_engine(
     adapter: str | None = None,
     vision_tower: str | None = None,
     quantize: str = "none",
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    slots: int | None = None,
+    context_tokens: int | None = None,
+    cache_bytes: int | None = None,
     max_waiting: int = DEFAULT_MAX_WAITING,
+    capture: Capture = "auto",
     report: Report | None = None,
 ) -> LocalEngine:
     """Load a model by name, folder or Hub id and start an engine.
 
-    Everything up to `quantize`, and `report`, as for load_checkpoint. Raises CheckpointError,
+    Everything up to `quantize`, and `report`, as for load_checkpoint, the rest as for LocalEngine.
+    Raises CheckpointError,
     SettingError, UsageError for an unknown template.
     """
     checkpoint = load_checkpoint(
@@ -189,7 +194,15 @@ def open_engine(
         quantize=quantize,
         report=report,
     )
-    return LocalEngine(checkpoint, cache_bytes=cache_bytes, max_waiting=max_waiting)
+    return LocalEngine(
+        checkpoint,
+        slots=slots,
+        context_tokens=context_tokens,
+        cache_bytes=cache_bytes,
+        max_waiting=max_waiting,
+        capture=capture,
+        report=report,
+    )
 
 
 def _describe(checkpoint: Checkpoint, context_tokens: int) -> ModelInfo:

@@ -23,12 +23,12 @@ from llava_chat.tokens import Prompt
 
 @dataclass(frozen=True)
 class Request:
-    """What to answer, and how. end_ids, end_text: what ends the reply; '' is no text."""
+    """What to answer, and how. end_ids, end_texts: what ends the reply."""
 
     prompt: Prompt
     dropped_turns: int
     end_ids: frozenset[int]
-    end_text: str
+    end_texts: tuple[str, ...]
     settings: GenerationSettings
     seed: int
 
@@ -55,9 +55,9 @@ class Job:
             return "deadline"
         return None
 
-    def waits(self, place: int) -> None:
-        """It waits at `place`; 1 is next."""
-        self.mailbox.put(Queued(place))
+    def waits(self, place: int, wait_s: float | None) -> None:
+        """It waits at `place`, for about so long; 1 is next."""
+        self.mailbox.put(Queued(place, wait_s))
 
     def looks(self, pictures: int, reused_tokens: int) -> None:
         """The prompt is being read, and `pictures` have to be encoded for it."""

@@ -1,221 +1,268 @@
-"""Writes replies, one after the other: read the prompt, then token by token.
+"""Writes the replies of all slots: reads prompts piece by piece, and a token for everyone a step.
 
-The one place where an engine touches the model. A plain loop: on a CPU most of a token's time is
-the modules' own code, and around them there is little to save.
-Imports torch, `model`, `image`, `tokens`, `engine.base`, `errors` and the modules beside it. For
-one thread only.
+The one place where an engine touches the model. Between two pieces every running reply gets a
+token, so nobody's long prompt stops the others. Imports torch, `model`, `engine.base`, `errors` and
+the modules beside it. For one thread only.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from llava_chat.engine.base import Done, FinishReason
-from llava_chat.engine.local.detokenizer import Detokenizer, StopText, decoder
-from llava_chat.engine.local.feature_cache import FeatureCache
+from llava_chat.engine.base import Done, Failed, FinishReason
+from llava_chat.engine.local.detokenizer import decoder
 from llava_chat.engine.local.job import Job
-from llava_chat.engine.local.kv_cache import ReservedCache
-from llava_chat.engine.local.prefix_cache import KeyPart, PrefixCache
-from llava_chat.engine.local.sampling import Sampler
-from llava_chat.errors import EngineError
-from llava_chat.image import Picture
+from llava_chat.engine.local.reading import Eye, Reading
+from llava_chat.engine.local.reply import Reply
+from llava_chat.engine.local.rows import RowCache
+from llava_chat.engine.local.sampling import (
+    NOT_A_NUMBER,
+    NOT_A_NUMBER_SENTENCE,
+    RowSampler,
+    choose,
+)
+from llava_chat.engine.local.sizing import Room, layer_shapes
+from llava_chat.engine.local.slots import Slot, Slots, prefix_key, reusable
+from llava_chat.engine.local.step import RecordedStep, Step
+from llava_chat.errors import EngineError, LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint
-from llava_chat.tokens import Prompt
+from llava_chat.model.memory import free_unused_memory, out_of_memory
+from llava_chat.progress import Report
 
-# Between two chunks of a long prompt a reply can be stopped. Long enough to use a GPU fully.
-_CHUNK_TOKENS = 512
-# A LLaVA-1.5 picture is 4.7 MB as features and 302 MB as keys and values of a 7B model.
-_FEATURES_SHARE = 8
+# A reply can be stopped between two pieces of a prompt. Long enough to use a GPU fully.
+_PIECE_TOKENS = 512
+# While others are being written on a CPU, which reads some 3,000 tokens a second of a small model.
+_SHARED_PIECE_TOKENS = 128
 
+_NO_MEMORY = (
+    "There was not enough memory for this reply. Please try again, with fewer pictures or a "
+    "shorter conversation if it happens again."
+)
+_MODEL_FAILED = (
+    "The model failed at this reply ({}). Please try again; what went wrong is in the server's log."
+)
 _log = logging.getLogger(__name__)
+
+Ended = Callable[[Job, Done | Failed], None]
+
+
+@dataclass(eq=False)
+class _Running:
+    """A reply in a slot. reading: until the prompt is read. limit: its longest, in tokens."""
+
+    reply: Reply
+    slot: Slot
+    sampler: RowSampler
+    limit: int
+    reading: Reading | None
+
+    @property
+    def job(self) -> Job:
+        return self.reply.job
 
 
 class Writer:
-    """The model with what it remembers: pictures' features, conversations' keys and values.
+    """The model with its slots.
 
-    context_tokens: prompt and reply together. cache_bytes: what may be remembered, an eighth of it
-    features. pause: called wherever a reply can be stopped.
+    context_tokens: prompt and reply together. room: what is reserved. ended: is told of each reply
+    that is over, once its slot is free. recorded: whether the step is played back from CUDA graphs,
+    which are made here; report: how far that is.
     """
 
     def __init__(
         self,
         checkpoint: Checkpoint,
+        room: Room,
+        ended: Ended,
         *,
-        context_tokens: int,
-        cache_bytes: int,
-        pause: Callable[[], None],
+        recorded: bool = False,
+        report: Report | None = None,
     ) -> None:
         self._checkpoint = checkpoint
-        self._model = checkpoint.model
+        model = checkpoint.model
         # Of several devices this is where a prompt begins, and its logits come back to.
-        self._device = self._model.language_model.model.embed_tokens.weight.device
-        self._context_tokens = context_tokens
-        self._pause = pause
-        self._features = FeatureCache(cache_bytes // _FEATURES_SHARE)
-        self._prefixes = PrefixCache(cache_bytes - cache_bytes // _FEATURES_SHARE)
-        suppressed = torch.zeros(self._model.config.text.vocab_size, dtype=torch.bool)
-        suppressed[list(checkpoint.suppressed_ids)] = True
-        self._suppressed = suppressed.to(self._device)
-
-    def forget(self) -> None:
-        """Give the memory of everything remembered back."""
-        self._prefixes.clear()
-        self._features.clear()
-
-    @torch.inference_mode()
-    def write(self, job: Job) -> Done:
-        """Make the reply, telling the job of its tokens; returns what is to be told last.
-
-        Raises EngineError and whatever the model raises; then nothing of this reply is remembered.
-        """
-        prompt = job.request.prompt
-        room = self._context_tokens - len(prompt.ids)
-        limit = min(job.request.settings.max_new_tokens, room)
-        key = prefix_key(prompt)
-        known = reusable(prompt, self._prefixes.match(key))
-        cache = ReservedCache(
-            self._model.config.text.num_hidden_layers,
-            len(prompt.ids) + limit,
-            self._prefixes.segments(key[:known]),
+        self._device = model.language_model.model.embed_tokens.weight.device
+        self._context_tokens = room.context_tokens
+        self._ended = ended
+        self._slots = Slots(room.slots)
+        with torch.inference_mode():
+            self._cache = RowCache(layer_shapes(model), room.slots, room.context_tokens)
+        self._eye = Eye(checkpoint, self._device, room.feature_bytes)
+        self._step = (
+            RecordedStep(model, self._cache, self._device, report)
+            if recorded
+            else Step(model, self._cache, self._device)
         )
-        reply = _Reply(job, self._checkpoint)
-        try:
-            logits = self._read(job, known, cache)
-            finish = self._continue(reply, logits, limit, cache)
-        except _Interrupted as interrupted:
-            finish = interrupted.finish
-        reply.ends()
-        self._remember([*key, *reply.ids], cache)
-        return job.done(finish, reply.kept_ids)
-
-    def _remember(self, sequence: list[KeyPart], cache: ReservedCache) -> None:
-        """Keep what was computed. The reply is finished, so it does not fail with this."""
-        try:
-            # The last token was never fed back, so the cache is one short of the sequence.
-            self._prefixes.keep(sequence[: cache.get_seq_length()], cache.between)
-        except Exception:
-            _log.exception("what a reply computed could not be kept, so the caches are emptied")
-            self.forget()
-
-    def _read(self, job: Job, known: int, cache: ReservedCache) -> Tensor:
-        """Feed the prompt from position `known` on -> (V,), the next token's logits."""
-        prompt = job.request.prompt
-        pictures = [span.picture for span in prompt.spans if span.start >= known]
-        job.looks(len({each.id for each in pictures if each.id not in self._features}), known)
-        features: list[Tensor] = []
-        for picture in pictures:
-            self._breathe(job)
-            features.append(self._see(picture))
-        ids = torch.tensor([prompt.ids[known:]], device=self._device)
-        embeds = self._model.embed(ids, torch.cat(features) if features else None)
-        logits = embeds[0, 0]
-        for chunk in embeds.split(_CHUNK_TOKENS, dim=1):
-            self._breathe(job)
-            logits = self._model(chunk, cache=cache, logits_to_keep=1)[0, -1]
-        return logits
-
-    def _see(self, picture: Picture) -> Tensor:
-        """Rows (R, D). A picture is encoded alone, so they do not depend on its company."""
-        features = self._features.get(picture.id)
-        if features is None:
-            try:
-                views = self._checkpoint.pixels(picture).to(self._device)
-            except OSError as error:
-                raise EngineError(
-                    "A picture of this conversation can no longer be read; please send it again."
-                ) from error
-            features = self._model.picture_rows(views, picture.width, picture.height)
-            self._features.put(picture.id, features)
-        return features
-
-    def _continue(
-        self, reply: _Reply, logits: Tensor, limit: int, cache: ReservedCache
-    ) -> FinishReason:
-        """Token by token, until the reply ends by itself or has `limit` of them."""
-        request = reply.job.request
-        sampler = Sampler(request.settings, request.seed, self._suppressed)
-        while True:
-            finish = reply.adds(sampler.choose(logits))
-            if finish or len(reply.ids) == limit:
-                return finish or "length"
-            self._breathe(reply.job)
-            newest = torch.tensor([[reply.ids[-1]]], device=self._device)
-            logits = self._model(self._model.embed(newest), cache=cache, logits_to_keep=1)[0, -1]
-
-    def _breathe(self, job: Job) -> None:
-        """Where a reply can be stopped, and those that wait are looked after."""
-        self._pause()
-        if finish := job.interruption():
-            raise _Interrupted(finish)
-
-
-class _Interrupted(Exception):
-    """The reply may not go on."""
-
-    def __init__(self, finish: FinishReason) -> None:
-        super().__init__(finish)
-        self.finish = finish
-
-
-class _Reply:
-    """What was written so far."""
-
-    def __init__(self, job: Job, checkpoint: Checkpoint) -> None:
-        self.job = job
-        self.ids: list[int] = []
-        self._untold: list[tuple[int, str]] = []
-        self._whole = 0
-        self._text = Detokenizer(decoder(checkpoint.tokenizer.backend_tokenizer))
-        self._stop = StopText(job.request.end_text)
+        self._decode = decoder(checkpoint.tokenizer.backend_tokenizer)
+        forbidden = torch.zeros(model.config.text.vocab_size, dtype=torch.bool)
+        forbidden[list(checkpoint.suppressed_ids)] = True
+        self._forbidden = forbidden.to(self._device)
+        # Those who are written have the first rows, in this order.
+        self._written: list[_Running] = []
+        self._read: list[_Running] = []
 
     @property
-    def kept_ids(self) -> tuple[int, ...]:
-        """The ids without those that ended the reply."""
-        return tuple(self.ids[: self._whole])
+    def idle(self) -> bool:
+        """True while there is no reply."""
+        return not self._written and not self._read
 
-    def adds(self, token: int) -> FinishReason | None:
-        """One more token. "stop" when it ends the reply."""
-        if token in self.job.request.end_ids:
-            return "stop"
-        self.ids.append(token)
-        self._untold.append((token, self._stop.push(self._text.push(token))))
-        if not self._stop.holds:
-            self._tell()
-        return "stop" if self._stop.found else None
+    @property
+    def free_slots(self) -> int:
+        """How many replies can begin."""
+        return self._slots.free
 
-    def ends(self) -> None:
-        """No token follows: what was held back as a possible end is the reply's after all."""
-        if self._untold:
-            token, shown = self._untold.pop()
-            self._untold.append((token, shown + self._stop.release()))
-            self._tell()
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens of conversations at hand. May be read from any thread."""
+        return self._slots.kept_tokens
 
-    def _tell(self) -> None:
-        """Tell of the tokens that wait, so that each event has the text that is its token's."""
-        if not self._stop.found:
-            self._whole = len(self.ids)
-        for token, shown in self._untold:
-            self.job.writes(token, shown)
-        self._untold.clear()
+    @torch.inference_mode()
+    def begin(self, job: Job) -> None:
+        """Give a job a slot; one is free."""
+        prompt, settings = job.request.prompt, job.request.settings
+        key = prefix_key(prompt)
+        taken = self._slots.take(key, lambda known: reusable(prompt, known))
+        slot = taken.slot
+        if taken.source is not None:
+            self._cache.copy(taken.source, slot.row, taken.reused)
+        running = _Running(
+            Reply(job, self._decode),
+            slot,
+            RowSampler(settings, job.request.seed, self._forbidden),
+            min(settings.max_new_tokens, self._context_tokens - len(prompt.ids)),
+            Reading(
+                job,
+                slot,
+                key,
+                checkpoint=self._checkpoint,
+                eye=self._eye,
+                cache=self._cache,
+                device=self._device,
+            ),
+        )
+        self._read.append(running)
 
+    @torch.inference_mode()
+    def work(self) -> None:
+        """One round: who may not go on ends, one prompt gets a piece further, all others a token.
 
-def prefix_key(prompt: Prompt) -> list[KeyPart]:
-    """The ids, with every picture's rows replaced by its hash."""
-    key: list[KeyPart] = list(prompt.ids)
-    for span in prompt.spans:
-        key[span.start : span.start + span.length] = [span.picture.id] * span.length
-    return key
+        Nothing is raised: who cannot go on is told, and the others go on.
+        """
+        for running in [*self._read, *self._written]:
+            if finish := running.job.interruption():
+                self._end(running, finish)
+        if self._read:
+            self._read_on(self._read[0])
+        if self._written:
+            self._write_on()
 
+    def forget(self) -> None:
+        """Know nothing any more of pictures, and of conversations that are not being answered."""
+        self._slots.forget()
+        self._eye.forget()
+        free_unused_memory()
 
-def reusable(prompt: Prompt, known: int) -> int:
-    """How many of the `known` first positions to reuse: not half a picture, and not everything.
+    # ---- reading -----------------------------------------------------------------------------
 
-    The last position is always computed, because its logits are what is wanted.
-    """
-    known = min(known, len(prompt.ids) - 1)
-    halved = (span.start for span in prompt.spans if span.start < known < span.start + span.length)
-    return next(halved, known)
+    def _read_on(self, running: _Running) -> None:
+        assert running.reading is not None  # it is one of those that are read
+        alone = not self._written or self._device.type != "cpu"
+        try:
+            logits = running.reading.goes_on(_PIECE_TOKENS if alone else _SHARED_PIECE_TOKENS)
+        except Exception as error:
+            self._fail(running, error)
+            return
+        if logits is not None:
+            running.reading = None
+            self._read.remove(running)
+            self._move(running.slot, len(self._written))
+            self._written.append(running)
+            self._take(logits[None], [running])
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    def _write_on(self) -> None:
+        """One token for all whose prompt is read."""
+        everyone = [*self._written]
+        newest = [running.reply.ids[-1] for running in everyone]
+        try:
+            logits = self._step.write(newest, [len(running.slot.key) for running in everyone])
+        except Exception as error:
+            self._fail_step(error)
+            return
+        for token, running in zip(newest, everyone, strict=True):
+            running.slot.key.append(token)
+        self._take(logits, everyone)
+
+    def _take(self, logits: Tensor, replies: list[_Running]) -> None:
+        """Choose the next token of each reply by its row of logits (B, V)."""
+        tokens = choose(logits, [running.sampler for running in replies])
+        for running, token in zip(replies, tokens, strict=True):
+            if token == NOT_A_NUMBER:
+                running.slot.key.clear()  # what was computed there is damaged as well
+                self._tell(running, Failed(EngineError(NOT_A_NUMBER_SENTENCE)))
+                continue
+            finish = running.reply.adds(token)
+            if finish or len(running.reply.ids) == running.limit:
+                self._end(running, finish or "length")
+
+    def _fail_step(self, error: Exception) -> None:
+        """A step failed for everybody in it; without memory, for whoever came last."""
+        if out_of_memory(error) and len(self._written) > 1:
+            self._fail(self._written[-1], error)
+            return
+        for running in [*self._written]:
+            self._fail(running, error)
+
+    # ---- ends --------------------------------------------------------------------------------
+
+    def _end(self, running: _Running, finish: FinishReason) -> None:
+        running.reply.ends()
+        self._tell(running, running.job.done(finish, running.reply.kept_ids))
+
+    def _fail(self, running: _Running, error: Exception) -> None:
+        """Only what went wrong in a slot is forgotten; without memory, everything that can be."""
+        running.slot.key.clear()
+        if isinstance(error, LlavaChatError):
+            failed = error
+        elif out_of_memory(error):
+            _log.warning("out of memory, so what was kept is forgotten: %s", error)
+            failed = EngineError(_NO_MEMORY)
+        else:
+            _log.error("a reply failed", exc_info=error)
+            failed = EngineError(_MODEL_FAILED.format(type(error).__name__))
+        # The traceback's frames would keep the reply's tensors for as long as the event.
+        no_memory = out_of_memory(error)
+        self._tell(running, Failed(failed.with_traceback(None)))
+        if no_memory:
+            error.__traceback__ = None
+            self.forget()
+
+    def _tell(self, running: _Running, last: Done | Failed) -> None:
+        """Free the slot, then say so: whoever asks again at once finds it free."""
+        if running in self._read:
+            self._read.remove(running)
+        else:
+            place = self._written.index(running)
+            newest = self._written.pop()
+            if newest is not running:
+                self._move(newest.slot, place)
+                self._written[place] = newest
+        self._slots.leave(running.slot)
+        self._ended(running.job, last)
+
+    def _move(self, slot: Slot, row: int) -> None:
+        """Have a slot in a row, and what was there in its row."""
+        if slot.row == row:
+            return
+        other = self._slots.at(row)
+        if other.key:
+            self._cache.swap(slot.row, row, max(len(slot.key), len(other.key)))
+        else:
+            self._cache.copy(slot.row, row, len(slot.key))
+        slot.row, other.row = row, slot.row

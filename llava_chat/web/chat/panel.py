@@ -23,6 +23,7 @@ class SettingsParts:
     own_template: gr.HTML
     temperature: gr.Slider
     top_p: gr.Slider
+    top_k: gr.Number
     repetition_penalty: gr.Slider
     max_new_tokens: gr.Slider
     seed: gr.Number
@@ -32,7 +33,7 @@ class SettingsParts:
     def fields(self) -> list[Any]:
         """All that hold a value."""
         return [
-            self.system, self.template, self.temperature, self.top_p,
+            self.system, self.template, self.temperature, self.top_p, self.top_k,
             self.repetition_penalty, self.max_new_tokens, self.seed,
         ]  # fmt: skip
 
@@ -41,6 +42,7 @@ class SettingsParts:
         generation = GenerationSettings(
             temperature=values[self.temperature],
             top_p=values[self.top_p],
+            top_k=values[self.top_k] or 0,
             repetition_penalty=values[self.repetition_penalty],
             max_new_tokens=values[self.max_new_tokens],
             seed=values[self.seed],
@@ -56,6 +58,7 @@ class SettingsParts:
             self.template: options.template or "",
             self.temperature: generation.temperature,
             self.top_p: generation.top_p,
+            self.top_k: generation.top_k,
             self.repetition_penalty: generation.repetition_penalty,
             self.max_new_tokens: generation.max_new_tokens,
             self.seed: generation.seed,
@@ -87,13 +90,13 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
             allow_custom_value=not templates,  # an older chat may name one all the same
         )
         own_template = gr.HTML("", elem_id="own-template", apply_default_css=False)
-        sliders = _sliders(generation)
+        sampling = _sampling(generation)
         seed = gr.Number(
             label="Seed", value=generation.seed, precision=0,
             info="Makes a varied reply repeatable. Empty: a new one each time.",
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")
-    return SettingsParts(system, template, own_template, *sliders, seed, reset)
+    return SettingsParts(system, template, own_template, *sampling, seed, reset)
 
 
 def own_template(model: ModelInfo | None) -> str:
@@ -103,16 +106,22 @@ def own_template(model: ModelInfo | None) -> str:
     return f"<p>The model's own is <code>{escape(model.template)}</code>.</p>"
 
 
-def _sliders(generation: GenerationSettings) -> tuple[gr.Slider, gr.Slider, gr.Slider, gr.Slider]:
+def _sampling(
+    generation: GenerationSettings,
+) -> tuple[gr.Slider, gr.Slider, gr.Number, gr.Slider, gr.Slider]:
     temperature = gr.Slider(
         0, 2, generation.temperature, step=0.05, label="Temperature",
         info="0 always takes the likeliest word; more is more varied.",
     )  # fmt: skip
-    # Every value that a start option allows lies within the sliders, and the seed has no limit
+    # Every value that a start option allows lies within the sliders, and the numbers have no limit
     # here: Gradio would refuse every event, and what GenerationSettings refuses is named.
     top_p = gr.Slider(
         0, 1, generation.top_p, step=0.01, label="Top p",
         info="Words are drawn from the likeliest that add up to this.",
+    )  # fmt: skip
+    top_k = gr.Number(
+        label="Top k", value=generation.top_k, precision=0,
+        info="At most so many of them. 0 is all.",
     )  # fmt: skip
     penalty = gr.Slider(
         1, 2, generation.repetition_penalty, step=0.05, label="Repetition penalty",
@@ -122,4 +131,4 @@ def _sliders(generation: GenerationSettings) -> tuple[gr.Slider, gr.Slider, gr.S
         1, MAX_NEW_TOKENS_LIMIT, generation.max_new_tokens, step=1, label="Longest reply",
         info="In tokens; a token is about three quarters of a word.",
     )  # fmt: skip
-    return temperature, top_p, penalty, longest
+    return temperature, top_p, top_k, penalty, longest

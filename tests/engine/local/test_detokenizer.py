@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings, strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -119,6 +121,84 @@ def test_any_bytes_read_as_what_was_shown_of_them(
 
 
 def test_without_a_stop_text_nothing_is_held_back() -> None:
-    watch = StopText("")
+    watch = StopText()
     assert [watch.push("a#"), watch.push("#")] == ["a#", "#"]
-    assert not watch.found
+    assert (watch.found, watch.holds) == (False, False)
+
+
+STOPS = st.lists(st.text("ab#é🦩", min_size=1, max_size=4), max_size=4)
+
+
+def shown_until(watch: StopText, parts: Iterable[str]) -> str:
+    """What a reader sees of a reply that comes in these parts."""
+    shown = ""
+    for part in parts:
+        shown += watch.push(part)
+        if watch.found:
+            return shown
+    return shown + watch.release()
+
+
+def before_first(text: str, stops: Iterable[str]) -> str:
+    return text[: min((text.index(stop) for stop in stops if stop in text), default=len(text))]
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=st.text("ab#é🦩", max_size=14), stops=STOPS, data=st.data())
+def test_however_a_text_comes_it_is_shown_up_to_its_first_stop(
+    text: str, stops: list[str], data: st.DataObject
+) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    parts = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    watch = StopText(*stops)
+    assert shown_until(watch, parts) == before_first(text, stops)
+    assert watch.found == any(stop in text for stop in stops)
+    assert not watch.holds
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text("ab#é🦩", max_size=14), stops=STOPS)
+def test_no_more_is_held_back_than_what_may_begin_a_stop(text: str, stops: list[str]) -> None:
+    watch = StopText(*stops)
+    shown = ""
+    for place, character in enumerate(text, 1):
+        shown += watch.push(character)
+        if watch.found:
+            break
+        held = text[len(shown) : place]
+        assert watch.holds == bool(held)
+        assert not held or any(stop.startswith(held) and stop != held for stop in stops)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text("ab #é🦩", max_size=20), stops=STOPS, data=st.data())
+def test_a_stop_is_found_across_tokens_and_characters(
+    llama_like: PreTrainedTokenizerFast,
+    byte_level: PreTrainedTokenizerFast,
+    text: str,
+    stops: list[str],
+    data: st.DataObject,
+) -> None:
+    for tokenizer in (llama_like, byte_level):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if tokenizer is llama_like:
+            # A special token among them has no text, so it neither is a stop nor parts one.
+            ids.insert(data.draw(st.integers(0, len(ids))), 1)
+        come = pieces(tokenizer, ids)
+        assert shown_until(StopText(*stops), come) == before_first("".join(come), stops)
+
+
+def test_a_special_token_is_no_stop_text(llama_like: PreTrainedTokenizerFast) -> None:
+    words = llama_like.encode("the star", add_special_tokens=False)
+    watch = StopText("</s>", "<s>")
+    shown = shown_until(watch, pieces(llama_like, [*words, 1, *words]))
+    assert (shown, watch.found) == ("the star the star", False)
+
+
+def test_a_stop_within_the_beginning_of_another_waits_for_it() -> None:
+    watch = StopText("abc", "b")
+    assert [watch.push("xab"), watch.found, watch.push("c"), watch.found] == ["x", False, "", True]
+    watch = StopText("abc", "b")
+    assert [watch.push("xab"), watch.push("d"), watch.found] == ["x", "a", True]
+    watch = StopText("abc", "b")
+    assert [watch.push("xab"), watch.release(), watch.found] == ["x", "a", True]

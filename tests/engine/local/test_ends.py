@@ -91,6 +91,53 @@ def test_a_template_whose_end_is_text_stops_there(
     assert checkpoint.tokenizer.decode(done.token_ids) == "No"
 
 
+@pytest.mark.parametrize(
+    ("stop", "kept"),
+    [
+        (("star is",), "the "),
+        (("circle", "is red", "r is"), "the sta"),
+        (("###", "è"), "the star is red caf"),
+    ],
+)
+def test_a_callers_stop_ends_a_reply_and_is_no_part_of_it(
+    engine: LocalEngine,
+    checkpoint: Checkpoint,
+    finish: Finish,
+    stop: tuple[str, ...],
+    kept: str,
+) -> None:
+    settings = replace(GREEDY, max_new_tokens=60, stop=stop)
+    with forced(checkpoint, ids_of(checkpoint, "the star is red cafè### and more")):
+        done = finish(engine.stream(question(), settings))
+    assert (done.text, done.finish) == (kept, "stop")
+    # A token of which a part is the stop's is not kept.
+    assert kept.startswith(checkpoint.tokenizer.decode(done.token_ids))
+
+
+@pytest.mark.parametrize(("text", "kept"), [("No END of###", "No "), ("No###END", "No")])
+def test_the_templates_end_still_ends_a_reply_that_has_stops(
+    engine: LocalEngine, checkpoint: Checkpoint, finish: Finish, text: str, kept: str
+) -> None:
+    settings = replace(GREEDY, max_new_tokens=40, stop=("END",))
+    with forced(checkpoint, ids_of(checkpoint, f"{text} more")):
+        done = finish(engine.stream(question("llava_v0"), settings))
+    assert (done.text, done.finish) == (kept, "stop")
+
+
+def test_a_conversation_goes_on_after_a_callers_stop(
+    engine: LocalEngine, checkpoint: Checkpoint, finish: Finish
+) -> None:
+    settings = replace(GREEDY, max_new_tokens=40, stop=(" is",))
+    with forced(checkpoint, ids_of(checkpoint, "the star is red")):
+        done = finish(engine.stream(question(), settings))
+    reply = Turn("assistant", done.text, token_ids=done.token_ids)
+    talk = replace(question(), turns=(*question().turns, reply, Turn("user", "And now?")))
+    again = finish(engine.stream(talk, GREEDY))
+    fresh = replace(talk, turns=(talk.turns[0], replace(reply, token_ids=None), talk.turns[2]))
+    assert again.token_ids == finish(engine.stream(fresh, GREEDY)).token_ids
+    assert again.reused_tokens > 0
+
+
 def test_half_an_end_is_kept_when_the_reply_ends_otherwise(
     engine: LocalEngine, checkpoint: Checkpoint
 ) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, Event, Failed, GenerationSettings
 from llava_chat.engine.local import LocalEngine
-from llava_chat.engine.local.kv_cache import KeysValues, ReservedCache
 from llava_chat.errors import ContextFullError, EngineError, PictureError, UsageError
 from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
@@ -99,23 +98,6 @@ def test_logits_that_are_not_numbers_fail_and_leave_nothing_behind(
     assert isinstance(good, Done) and isinstance(expected, Done)
     assert good.token_ids == expected.token_ids
     assert good.reused_tokens == 0
-
-
-def test_a_reply_is_finished_though_it_cannot_be_remembered(
-    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def no_memory(_cache: ReservedCache, _start: int, _end: int) -> list[KeysValues]:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    before = last(engine, HELLO)
-    more = replace(HELLO, turns=(Turn("user", "Hello again, and more"),))
-    with monkeypatch.context() as patched, caplog.at_level(logging.ERROR):
-        patched.setattr(ReservedCache, "between", no_memory)
-        assert isinstance(last(engine, more), Done)
-    assert "could not be kept" in caplog.text
-    after = last(engine, HELLO)
-    assert isinstance(before, Done) and isinstance(after, Done)
-    assert (after.token_ids, after.reused_tokens) == (before.token_ids, 0)
 
 
 def test_what_is_wrong_with_the_conversation_is_told(

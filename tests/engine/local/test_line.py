@@ -56,7 +56,7 @@ def last(stream: ReplyStream) -> Event:
 def test_those_who_wait_know_their_place_and_are_served_in_order(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated()
+    engine = gated(slots=1)
     arrivals = [time.monotonic()]
     first = held(engine, look, gate)
     waiting = []
@@ -78,7 +78,7 @@ def test_those_who_wait_know_their_place_and_are_served_in_order(
 def test_the_place_changes_when_somebody_leaves(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated()
+    engine = gated(slots=1)
     first = held(engine, look, gate)
     second, third = (engine.stream(HELLO, GREEDY) for _ in range(2))
     assert next(third) == Queued(2)
@@ -98,7 +98,7 @@ def test_a_free_engine_lets_nobody_wait(engine: LocalEngine) -> None:
 def test_too_many_are_turned_away_with_a_sentence(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated(max_waiting=2)
+    engine = gated(slots=1, max_waiting=2)
     streams = [held(engine, look, gate), *(engine.stream(HELLO, GREEDY) for _ in range(2))]
     with pytest.raises(EngineBusyError, match="2 people are already waiting"):
         engine.stream(HELLO, GREEDY)
@@ -136,7 +136,7 @@ def test_a_cancelled_reply_can_be_gone_on_from(engine: LocalEngine) -> None:
 def test_cancelling_while_waiting_ends_at_once(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated()
+    engine = gated(slots=1)
     first = held(engine, look, gate)
     second = engine.stream(HELLO, GREEDY)
     second.cancel()
@@ -171,7 +171,7 @@ def test_closing_ends_a_reader_that_waits_in_another_thread(
 def test_a_stream_that_is_forgotten_is_stopped(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated()
+    engine = gated(slots=1)
     stream = engine.stream(look, ENDLESS)
     assert gate.reached.wait(60)
     mailbox = stream._mailbox
@@ -201,7 +201,7 @@ def test_the_deadline_counts_from_arrival_and_keeps_the_words(engine: LocalEngin
 def test_a_deadline_that_passes_in_the_line_ends_the_reply(
     gated: Callable[..., LocalEngine], gate: Gate, look: Conversation
 ) -> None:
-    engine = gated()
+    engine = gated(slots=1)
     first = held(engine, look, gate)
     second = engine.stream(HELLO, replace(GREEDY, deadline_s=1e-6))
     gate.open.set()
@@ -226,7 +226,7 @@ def test_an_engine_that_is_closed_lets_replies_end_within_the_grace(
 def test_after_the_grace_the_running_reply_is_cut_and_the_waiting_ones_fail(
     make_engine: Callable[..., LocalEngine],
 ) -> None:
-    engine = make_engine()
+    engine = make_engine(slots=1)
     running = engine.stream(HELLO, ENDLESS)
     waiting = engine.stream(HELLO, GREEDY)
     while not isinstance(next(running), Token):

@@ -153,13 +153,13 @@ def test_interleaved_conversations_do_not_disturb_each_other(
             talks[place] = ask(answered(talk, reply(engine, talk)), question)
 
 
-def test_a_small_budget_only_costs_time(
+def test_little_memory_only_costs_time(
     make_engine: Callable[..., LocalEngine],
     reply: Callable[..., Done],
     make_picture: Callable[..., Picture],
 ) -> None:
-    for cache_bytes in (0, 60_000):
-        engine = make_engine(cache_bytes=cache_bytes)
+    for slots in (1, 2):
+        engine = make_engine(slots=slots, cache_bytes=0)
         talks = [ask(Conversation(), "What is this?", make_picture(number)) for number in (1, 2)]
         for place, talk in enumerate(talks):
             talks[place] = ask(answered(talk, reply(engine, talk)), "Why?")
@@ -167,16 +167,16 @@ def test_a_small_budget_only_costs_time(
             reply(engine, talk)
 
 
-def test_nothing_is_reused_without_a_budget(
+def test_one_slot_keeps_the_newest_conversation_alone(
     make_engine: Callable[..., LocalEngine],
     finish: Finish,
     make_picture: Callable[..., Picture],
 ) -> None:
-    engine = make_engine(cache_bytes=0)
-    talk = ask(Conversation(), "What is this?", make_picture(1))
-    for _ in range(2):
-        looking, *_ = engine.stream(talk, GREEDY)
-        assert looking == Looking(pictures=1, prompt_tokens=looking.prompt_tokens, reused_tokens=0)
+    engine = make_engine(slots=1)
+    talks = [ask(Conversation(), f"What is this {n}?", make_picture(n)) for n in range(2)]
+    reused = [finish(engine.stream(talks[n], GREEDY)).reused_tokens for n in (0, 0, 1, 0)]
+    assert reused[1] > reused[3]
+    assert reused[2] == reused[3] < 40  # what all conversations begin with
 
 
 def test_features_are_kept_when_the_words_before_them_change(
@@ -277,15 +277,15 @@ ACTIONS = st.lists(
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(actions=ACTIONS, cache_bytes=st.sampled_from([40_000, 200_000, 2**29]))
+@given(actions=ACTIONS, slots=st.integers(1, 4))
 def test_any_schedule_gives_the_tokens_of_a_fresh_start(
     actions: list[tuple[int, str, int]],
-    cache_bytes: int,
+    slots: int,
     checkpoint: Checkpoint,
     reply: Callable[..., Done],
     make_picture: Callable[..., Picture],
 ) -> None:
-    engine = LocalEngine(checkpoint, cache_bytes=cache_bytes)
+    engine = LocalEngine(checkpoint, slots=slots)
     talks = [ask(Conversation(), "What is this?", make_picture(n)) for n in range(2)]
     try:
         for who, action, number in actions:

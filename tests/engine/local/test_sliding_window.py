@@ -1,14 +1,25 @@
-"""A decoder that sees only its newest tokens computes the same in the memory that is reserved."""
+"""A decoder that sees only its newest tokens computes the same in the rows of a cache."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
+from transformers import CLIPVisionConfig, MistralConfig, Qwen2Config
 
-from llava_chat.engine.local.kv_cache import ReservedCache
+from llava_chat.engine.local.rows import RowCache
+from llava_chat.engine.local.sizing import layer_shapes
+from llava_chat.engine.local.step import FixedStep, Step
+from llava_chat.model.llava import LlavaConfig, LlavaModel
 
-TOKENS, WINDOW, CHUNK = 40, 8, 16
+TOKENS, WINDOW, CHUNK, CAPACITY = 40, 8, 16, 48
+VISION = CLIPVisionConfig(
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=16,
+    patch_size=8,
+)
 SHAPE = {
     "vocab_size": 50,
     "hidden_size": 32,
@@ -16,41 +27,49 @@ SHAPE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "attn_implementation": "sdpa",
     "sliding_window": WINDOW,
 }
 
 
-def decoder(kind: str) -> MistralForCausalLM | Qwen2ForCausalLM:
+def llava(kind: str) -> LlavaModel:
     """Random; Mistral's window is every layer's, Qwen2's the second one's."""
     torch.manual_seed(0)
-    model = (
-        MistralForCausalLM(MistralConfig(**SHAPE))
+    text = (
+        MistralConfig(**SHAPE)
         if kind == "mistral"
-        else Qwen2ForCausalLM(Qwen2Config(**SHAPE, use_sliding_window=True, max_window_layers=1))
+        else Qwen2Config(**SHAPE, use_sliding_window=True, max_window_layers=1)
     )
-    model.train(False)
+    model = LlavaModel(LlavaConfig(VISION, text, image_token_id=49)).eval()
     for parameter in model.parameters():
         parameter.data += torch.randn_like(parameter) * 0.1
     return model
 
 
-@pytest.mark.parametrize("step", [CHUNK, 1])
+@pytest.mark.parametrize("step_class", [Step, FixedStep])
 @pytest.mark.parametrize("kind", ["mistral", "qwen2"])
 @torch.no_grad()
-def test_logits_are_those_of_the_whole(kind: str, step: int) -> None:
-    model = decoder(kind)
-    ids = torch.randint(0, 50, (1, TOKENS))
-    expected = model(ids, use_cache=False).logits
+def test_logits_are_those_of_the_whole(kind: str, step_class: type[Step]) -> None:
+    model = llava(kind)
+    ids = torch.randint(0, 49, (3, TOKENS))
+    expected = model.language_model(ids, use_cache=False).logits
     earlier = ids.clone()
-    earlier[0, 0] = (earlier[0, 0] + 1) % 50
-    assert (model(earlier, use_cache=False).logits != expected)[0, -1].any() == (kind == "qwen2")
+    earlier[:, 0] = (earlier[:, 0] + 1) % 49
+    changed = model.language_model(earlier, use_cache=False).logits != expected
+    assert changed[:, -1].any() == (kind == "qwen2")  # it sees the first token, Mistral does not
 
-    first, second = ReservedCache(2, TOKENS, []), None
-    found = []
-    for chunk in ids.split(step, dim=1):
-        cache = first if second is None else second
-        found.append(model(chunk, past_key_values=cache).logits)
-        if second is None and cache.get_seq_length() >= TOKENS // 2:  # as an earlier turn is kept
-            second = ReservedCache(2, TOKENS, [cache.between(0, cache.get_seq_length())])
-    assert (torch.cat(found, dim=1) - expected).abs().max() < 1e-5
+    cache = RowCache(layer_shapes(model), 4, CAPACITY)
+    read = [5, 20, 33]
+    for row, length in enumerate(read):
+        for start in range(0, length, CHUNK):
+            cache.read_into(row, start)
+            end = min(start + CHUNK, length)
+            found = model(model.words(ids[row : row + 1, start:end]), cache=cache)
+            assert (found[0] - expected[row, start:end]).abs().max() < 1e-5
+    step = step_class(model, cache, torch.device("cpu"))
+    for more in range(TOKENS - max(read)):
+        for rows in (1, 3) if more == 0 else (3,):  # alone, and once more with the others
+            places = [length + more for length in read[:rows]]
+            newest = [int(ids[row, place]) for row, place in enumerate(places)]
+            found = step.write(newest, places)
+            for row, place in enumerate(places):
+                assert (found[row] - expected[row, place]).abs().max() < 1e-5
