@@ -1,11 +1,14 @@
-"""The tables of docs/serving.md are what its formula gives."""
+"""The tables of docs/serving.md are what its formula gives, and its commands are understood."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from llava_chat.__main__ import build_parser
 
 SERVING = (Path(__file__).parent.parent / "docs" / "serving.md").read_text(encoding="utf-8")
 # hidden size, feed-forward size, layers, words, width of the keys; parameters in all; context.
@@ -68,3 +71,12 @@ def test_the_figures_are_those_of_the_formula(row: list[str]) -> None:
 
 def test_there_are_rows_to_check() -> None:
     assert (len(rows(5)), len(rows(7))) == (3, 11)
+
+
+def test_the_commands_of_the_page_are_understood() -> None:
+    commands = re.findall(
+        r"^(?:\w+=\S+ )?python -m llava_chat ((?:.*\\\n)*.*)$", SERVING, re.MULTILINE
+    )
+    assert len(commands) == 3
+    for command in commands:
+        assert build_parser().parse_args(shlex.split(command)).engine == "remote"

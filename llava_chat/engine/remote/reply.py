@@ -119,9 +119,8 @@ class RemoteReply:
     async def _ask(self, client: httpx2.AsyncClient, server: Server, key: str | None) -> None:
         """Ask, and ask for less where the server says that it was too much."""
         while True:
-            body = self._request.body(usage=server.counts)
             try:
-                await self._in_time(self._send(client, server, body, key))
+                await self._in_time(self._send(client, server, key))
                 return
             except _CountsRefused:
                 server.counts = False
@@ -141,28 +140,27 @@ class RemoteReply:
                 waits_s = self._timeouts.piece_s if self.begun else waits_s
                 raise RemoteEngineError(_SILENT.format(waits_s)) from None
 
-    async def _send(
-        self, client: httpx2.AsyncClient, server: Server, body: bytes, key: str | None
-    ) -> None:
-        address = f"{server.url}/chat/completions"
+    async def _send(self, client: httpx2.AsyncClient, server: Server, key: str | None) -> None:
+        address, counts = f"{server.url}/chat/completions", server.counts
+        body = self._request.body(usage=counts)
         async with client.stream("POST", address, content=body) as response:
             server.answered()
             if response.status_code != 200:
-                await self._refuse(response, server, key)
+                await self._refuse(response, counts, key)
             kind = response.headers.get("content-type", "")
             if not kind.startswith("text/event-stream"):
                 raise RemoteEngineError(_NO_STREAM)
             await self._read(response, key)
 
-    async def _refuse(self, response: httpx2.Response, server: Server, key: str | None) -> None:
+    async def _refuse(self, response: httpx2.Response, counts: bool, key: str | None) -> None:
         answer = b""
         async for part in response.aiter_raw():
             answer += part
             if len(answer) > MAX_ANSWER_BYTES:
                 break
-        if server.counts and response.is_client_error and names_field(answer, USAGE):
+        if counts and response.is_client_error and names_field(answer, USAGE):
             raise _CountsRefused
-        _log.warning("%s answered with %d", server.url, response.status_code)
+        _log.warning("%s answered with %d", response.url, response.status_code)
         raise refusal(
             response.status_code,
             answer,

@@ -357,6 +357,25 @@ def test_a_server_that_counts_no_tokens_is_asked_without_once_and_for_all(
         assert len(server.heard) == asked
 
 
+def test_two_at_once_may_learn_that_no_tokens_are_counted(
+    make_server: MakeServer, make_engine: MakeEngine
+) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    async def answer(heard: Heard, wire: Wire) -> None:
+        if "stream_options" in heard.fields:
+            await asyncio.to_thread(both.wait)
+            await wire.json(400, {"error": {"message": "Unknown field: stream_options"}})
+            return
+        await wire.head()
+        await wire.pieces("Fine")
+        await wire.end()
+
+    engine = make_engine(make_server(answer))
+    streams = [engine.stream(ASKED, SETTINGS) for _ in range(2)]
+    assert [whole_reply(stream).text for stream in streams] == ["Fine", "Fine"]
+
+
 def test_a_server_without_the_extra_settings_says_which(
     make_server: MakeServer, make_engine: MakeEngine
 ) -> None:
