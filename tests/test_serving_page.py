@@ -79,4 +79,6 @@ def test_the_commands_of_the_page_are_understood() -> None:
     )
     assert len(commands) == 3
     for command in commands:
-        assert build_parser().parse_args(shlex.split(command)).engine == "remote"
+        assert (
+            build_parser().parse_args(shlex.split(command.replace("\\\n", " "))).engine == "remote"
+        )
