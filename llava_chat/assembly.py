@@ -2,7 +2,7 @@
 
 The page and the commands share it. It imports settings, templates, image, errors, progress and
 engine; the packages of a model are loaded when one is looked at, so that a wrong option is told at
-once.
+once, and not at all where a server has the model.
 """
 
 from __future__ import annotations
@@ -18,8 +18,20 @@ from llava_chat.engine.base import ChatEngine, GenerationSettings
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.image import PictureLimits
 from llava_chat.progress import Report
-from llava_chat.settings import GENERATION_FIELDS, Settings, flag, on_zero_gpu
+from llava_chat.settings import GENERATION_FIELDS, SLOT_FIELDS, Settings, flag, on_zero_gpu
 from llava_chat.templates import template_named
+
+# What a server decides for itself.
+OF_THIS_PROCESS = (
+    "adapter",
+    "vision_tower",
+    "quantize",
+    "device",
+    "dtype",
+    "template",
+    "models",
+    *SLOT_FIELDS,
+)
 
 
 def generation_settings(settings: Settings) -> GenerationSettings:
@@ -40,8 +52,12 @@ def check_model(settings: Settings) -> None:
     """Raise what is known to be wrong with the model before any of its weights is read.
 
     Of a Hub id that was not downloaded yet the small files are, so that one that cannot be had, or
-    would not fit into the memory, is not waited for. Raises as `open_engine` does.
+    would not fit into the memory, is not waited for. Raises as `open_engine` does; a server is not
+    asked yet.
     """
+    check_engine(settings)
+    if settings.engine == "remote":
+        return
     if settings.template is not None:
         template_named(settings.template)
     from llava_chat.model.device import choose_device, named_dtype
@@ -66,8 +82,11 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
     """Load the model and start the engine that answers with it. report: is told how far it is.
 
     Raises CheckpointError when the model cannot be loaded, UsageError for an unknown template,
-    SettingError for a device or a quantisation that is not there.
+    SettingError for a device or a quantisation that is not there, or a model that the server does
+    not offer, RemoteEngineError for a server that cannot be used.
     """
+    if settings.engine == "remote":
+        return _open_remote(settings)
     if settings.template is not None:
         template_named(settings.template)
     from llava_chat.engine import local
@@ -89,6 +108,57 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
             max_waiting=settings.max_waiting,
             report=report,
         )
+
+
+def check_engine(settings: Settings) -> None:
+    """Raise SettingError where the options do not fit the engine; nobody is asked for that."""
+    if settings.engine == "local":
+        if settings.engine_url:
+            where = f"{flag('engine')} remote"
+            raise SettingError(flag("engine_url"), f"is for {where}; give that too, or neither")
+        return
+    for name in OF_THIS_PROCESS:
+        if getattr(settings, name) != Settings.model_fields[name].default:
+            raise SettingError(
+                flag(name),
+                f"is for a model in this process; with {flag('engine')} remote the server has its "
+                "own, so leave it out",
+            )
+    from llava_chat.engine import remote
+
+    with _flags_named():
+        remote.checked_urls(settings.engine_url)
+
+
+def _open_remote(settings: Settings) -> ChatEngine:
+    check_engine(settings)
+    from llava_chat.engine import remote
+
+    with _flags_named():
+        return remote.open_engine(
+            settings.engine_url,
+            key=_engine_key(settings),
+            model=_model_wanted(settings),
+            max_waiting=settings.max_waiting,
+        )
+
+
+def _served_name(settings: Settings) -> str:
+    from llava_chat.engine import remote
+
+    with _flags_named():
+        urls = remote.checked_urls(settings.engine_url)
+        wanted = _model_wanted(settings)
+        return remote.served_model(urls, key=_engine_key(settings), wanted=wanted).id
+
+
+def _engine_key(settings: Settings) -> str | None:
+    return None if settings.engine_key is None else settings.engine_key.get_secret_value()
+
+
+def _model_wanted(settings: Settings) -> str | None:
+    """The model to ask a server for; None, the only one that it has, when nobody named any."""
+    return None if settings.model == Settings.model_fields["model"].default else settings.model
 
 
 def for_model(settings: Settings, name: str) -> Settings:
@@ -114,9 +184,13 @@ class OfferedModel:
 def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
     """The started model, then those listed; without a list, for this machine alone, those here.
 
-    A public page offers what its host listed: one visitor switches for all of them. Raises
-    CheckpointError for a folder that is not there.
+    A public page offers what its host listed: one visitor switches for all of them. Of a server it
+    is the one that it serves us. Raises CheckpointError for a folder that is not there, and as
+    `open_engine` does for a server.
     """
+    if settings.engine == "remote":
+        name = _served_name(settings)
+        return (OfferedModel(name, name, ""),)
     from llava_chat.model.inspection import known_model, known_models
 
     if settings.models is not None:

@@ -147,7 +147,7 @@ def converse(
         reply = whole_reply(engine.stream(asked, generation), _say if show else None)
         if show:
             _say("\n")
-        turns = (*turns, Turn("assistant", reply.text, token_ids=reply.token_ids))
+        turns = (*turns, Turn("assistant", reply.text, token_ids=reply.known_ids))
         yield reply
 
 

@@ -32,6 +32,9 @@ MAX_STOP_CHARS = 200
 MAX_DEADLINE_S = 3600.0
 """Whoever waits for an hour has left; a reply must not hold the engine for longer."""
 
+UNKNOWN_TOKEN = -1
+"""The id of a Token where only its text is known."""
+
 GREEDY_BELOW_TEMPERATURE = 1e-5
 """Sampling at a lower temperature only tells ids apart that are equally likely but for rounding,
 and in float32 ends in a division by zero. vLLM draws the line at the same place."""
@@ -137,7 +140,10 @@ class Queued:
 
 @dataclass(frozen=True)
 class Looking:
-    """The prompt is being read: `pictures` of them had to be encoded, `prompt_tokens` in all."""
+    """The prompt is being read: `pictures` of them had to be encoded, `prompt_tokens` in all.
+
+    Of a server that does not tell: the newest message's pictures, and 0 tokens.
+    """
 
     pictures: int
     prompt_tokens: int
@@ -146,10 +152,17 @@ class Looking:
 
 @dataclass(frozen=True)
 class Token:
-    """One more token. `text` is what it added to the reply ('' inside a multi-byte character)."""
+    """One more token. `text` is what it added to the reply ('' inside a multi-byte character).
+
+    token_id: UNKNOWN_TOKEN from a server that sends text alone, perhaps of several tokens.
+    """
 
     text: str
     token_id: int
+
+
+REMOTE_TEMPLATE = "remote"
+"""Stands for the template of a server that writes the prompt by its own; no name of TEMPLATES."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,9 @@ class ModelInfo:
     """What a user and a record need to know of the model that answers.
 
     padded_boxes: it counts boxes on the picture padded to a square. adapter: what was put on it,
-    with its revision, None for nothing.
+    with its revision, None for nothing. local: False for one on a server, whose weights and
+    tokenizer are not here: its template is REMOTE_TEMPLATE, revision, device and dtype are "",
+    parameters 0, and so are context_tokens when the server does not tell them.
     """
 
     id: str
@@ -170,6 +185,7 @@ class ModelInfo:
     dtype: str
     padded_boxes: bool = False
     adapter: str | None = None
+    local: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,8 @@ class Done:
     """The reply is complete, or was cut for the reason in `finish`.
 
     token_ids are the generated ids without the end token; text decoded again may not give them.
+    They are () where only the text is known; then server_tokens says how many the server counted,
+    or, of a reply that was stopped before that, in how many pieces it came, which is no more.
     dropped_turns counts the oldest turns that did not fit the context. Times in seconds from
     arrival; first_token_s is None when not a single token came. model: who wrote it, from an engine
     whose model may be another one by now.
@@ -192,6 +210,17 @@ class Done:
     first_token_s: float | None
     total_s: float
     model: ModelInfo | None = None
+    server_tokens: int | None = None
+
+    @property
+    def generated_tokens(self) -> int:
+        """How many tokens were generated."""
+        return len(self.token_ids) if self.server_tokens is None else self.server_tokens
+
+    @property
+    def known_ids(self) -> tuple[int, ...] | None:
+        """As a Turn has them: None where only the text is known."""
+        return self.token_ids or None
 
 
 @dataclass(frozen=True)
@@ -278,8 +307,9 @@ class ChatEngine(Protocol):
 
     def context_use(
         self, conversation: Conversation, max_new_tokens: int | None = None
-    ) -> ContextUse:
-        """Count the prompt of `conversation` without running the model.
+    ) -> ContextUse | None:
+        """Count the prompt of `conversation` without running the model; None where only the
+        server knows.
 
         max_new_tokens: of the reply that it leaves room for; None is what the settings have when
         nobody changed them. Raises ContextFullError when the newest message does not fit alone,

@@ -99,7 +99,7 @@ class SwitchingEngine:
 
     def context_use(
         self, conversation: Conversation, max_new_tokens: int | None = None
-    ) -> ContextUse:
+    ) -> ContextUse | None:
         """As ChatEngine's."""
         engine = self._borrowed()
         try:

@@ -111,7 +111,7 @@ def _answers(engine: ChatEngine, dialogue: Dialogue) -> Iterator[tuple[Exchange,
         images = (picture,) if picture is not None and number == 0 else ()
         turns += (Turn("user", exchange.question, images),)
         done = whole_reply(engine.stream(Conversation(turns), GREEDY))
-        turns += (Turn("assistant", done.text, token_ids=done.token_ids),)
+        turns += (Turn("assistant", done.text, token_ids=done.known_ids),)
         yield exchange, done.text
 
 

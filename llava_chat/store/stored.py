@@ -17,10 +17,11 @@ TITLE_CHARACTERS = 60
 class ReplyRecord:
     """What made a reply: enough to make a greedy one again.
 
-    system, template: as they were used, after the defaults. settings: the generation settings by
-    name. seed: the one used, or drawn. picture_ids: of the whole prompt. Times in
-    seconds from the request's arrival; first_token_s is None when no token came. padded_boxes: the
-    model counts boxes on the picture padded to a square; None where nobody wrote it down.
+    system, template: as they were used, after the defaults; of a server that writes the prompt by
+    its own template, what it was told, and "remote". settings: the generation settings by name.
+    seed: the one used, or drawn. picture_ids: of the whole prompt. Times in seconds from the
+    request's arrival; first_token_s is None when no token came. padded_boxes: the model counts
+    boxes on the picture padded to a square; None where nobody wrote it down.
     """
 
     model_id: str

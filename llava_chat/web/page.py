@@ -96,7 +96,9 @@ def _add_chat(
         settings.deadline_s,
     )
     turns = Turns(engine, store, replies, limits, thumbnails)
-    parts = layout.build(defaults, tuple(TEMPLATES), examples, settings.max_message_chars)
+    # A server writes the prompt by its own template.
+    templates = tuple(TEMPLATES) if settings.engine == "local" else ()
+    parts = layout.build(defaults, templates, examples, settings.max_message_chars)
     showing = Showing(parts, turns, Models(engine, offered), defaults, examples)
     ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
     ChatApi(turns, defaults, owner_of).register()

@@ -10,6 +10,6 @@ Of the engines, only this one imports torch.
 """
 
 from llava_chat.engine.local.engine import LocalEngine, open_engine
-from llava_chat.engine.local.stream import ReplyStream
+from llava_chat.engine.stream import ReplyStream
 
 __all__ = ["LocalEngine", "ReplyStream", "open_engine"]

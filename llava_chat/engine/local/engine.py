@@ -28,8 +28,8 @@ from llava_chat.engine.local.line import Line, closed
 from llava_chat.engine.local.plain import Lend, PlainWriter
 from llava_chat.engine.local.sizing import choose_room
 from llava_chat.engine.local.step import can_record
-from llava_chat.engine.local.stream import Mailbox, ReplyStream
 from llava_chat.engine.local.writer import Writer
+from llava_chat.engine.stream import Mailbox, ReplyStream
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import parameter_count
 from llava_chat.model.memory import free_unused_memory

@@ -1,6 +1,6 @@
 """One request on its way through the engine: what to answer, since when, and what came of it.
 
-Imports `engine.base`, `tokens` and `stream`; no torch.
+Imports torch, `engine.base`, `engine.stream` and `tokens`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llava_chat.engine.base import (
     Queued,
     Token,
 )
-from llava_chat.engine.local.stream import Mailbox
+from llava_chat.engine.stream import Mailbox
 from llava_chat.tokens import Prompt
 
 Arguments = ParamSpec("Arguments")

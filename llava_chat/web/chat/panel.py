@@ -66,7 +66,7 @@ class SettingsParts:
 
 
 def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
-    """Lay the panel out within the surrounding gr.Blocks."""
+    """Lay the panel out within the surrounding gr.Blocks. Without templates none can be chosen."""
     generation = defaults.generation
     with gr.Column(elem_id="panel", scale=0, min_width=0):
         gr.HTML(
@@ -86,6 +86,8 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
             info="How the chat is written down for the model.",
             choices=[("The model's own", ""), *((n, n) for n in templates)],
             value=defaults.template or "",
+            visible=bool(templates),
+            allow_custom_value=not templates,  # an older chat may name one all the same
         )
         own_template = gr.HTML("", elem_id="own-template", apply_default_css=False)
         sampling = _sampling(generation)
@@ -98,10 +100,10 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
 
 
 def own_template(model: ModelInfo | None) -> str:
-    """Which template the model names, None while there is no model."""
-    return (
-        "" if model is None else f"<p>The model's own is <code>{escape(model.template)}</code>.</p>"
-    )
+    """Which template the model names, "" while there is no model, or where its server writes."""
+    if model is None or not model.local:
+        return ""
+    return f"<p>The model's own is <code>{escape(model.template)}</code>.</p>"
 
 
 def _sampling(

@@ -14,7 +14,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llava_chat.engine.base import Done, Failed, Looking, Opening, Queued, Stream, Token
+from llava_chat.engine.base import (
+    UNKNOWN_TOKEN,
+    Done,
+    Failed,
+    Looking,
+    Opening,
+    Queued,
+    Stream,
+    Token,
+)
 from llava_chat.errors import EngineClosedError, InputError, LlavaChatError, StoreError
 
 Phase = Literal["opening", "waiting", "looking", "writing", "ended"]
@@ -28,8 +37,9 @@ _TOO_LATE = "The time for this reply ran out before its first word. Ask again in
 class Progress:
     """A reply as it stands. `version` grows with every change; `error` is a sentence.
 
-    opening: the model that it waits for. unsaved: the reply was written to its end, and the store
-    could not keep it.
+    opening: the model that it waits for. tokens: of a server's reply the pieces, no more than its
+    tokens, until it has ended; it has no tokens_per_s. unsaved: the reply was written to its end,
+    and the store could not keep it.
     """
 
     phase: Phase = "waiting"
@@ -85,7 +95,8 @@ class LiveReply:
             outcome = self._read()
             if isinstance(outcome, Failed):
                 return str(outcome.error)
-            if outcome.token_ids:
+            self._change(tokens=outcome.generated_tokens)
+            if outcome.token_ids or outcome.text:
                 return self._keep(outcome, keep)
             if outcome.finish == "deadline":
                 return _TOO_LATE
@@ -118,12 +129,12 @@ class LiveReply:
                     self._change(phase="waiting", place=place)
                 case Looking(pictures):
                     self._change(phase="looking", pictures=pictures)
-                case Token(text):
-                    self._add(text)
+                case Token(text, token_id):
+                    self._add(text, counted=token_id != UNKNOWN_TOKEN)
                 case _:
                     return event
 
-    def _add(self, text: str) -> None:
+    def _add(self, text: str, *, counted: bool) -> None:
         now, before = time.monotonic(), self.progress
         if self._first_token_at is None:
             self._first_token_at = now
@@ -133,7 +144,7 @@ class LiveReply:
             phase="writing",
             text=before.text + text,
             tokens=before.tokens + 1,
-            tokens_per_s=before.tokens / spent_s if enough else None,
+            tokens_per_s=before.tokens / spent_s if enough and counted else None,
         )
 
     def _change(self, **changes: object) -> None:

@@ -169,7 +169,10 @@ class Turns:
             self.thumbnails.discard(picture_id)
 
     def context(self, stored: StoredConversation, options: Options) -> ContextUse | None:
-        """How full the context is, and what was left out of it; None while nothing was said."""
+        """How full the context is, and what was left out of it.
+
+        None while nothing was said, and where only the model's server can count.
+        """
         if not stored.path:
             return None
         try:
@@ -218,7 +221,7 @@ class Turns:
         def keep(done: Done) -> None:
             record = self._record(conversation, generation, done)
             to = owner, asked.conversation_id, asked.id
-            self.store.add_reply(*to, done.text, done.token_ids, done.finish, record)
+            self.store.add_reply(*to, done.text, done.known_ids, done.finish, record)
 
         return self.replies.start(asked.conversation_id, stream, keep)
 
@@ -226,17 +229,19 @@ class Turns:
         self, conversation: Conversation, generation: GenerationSettings, done: Done
     ) -> ReplyRecord:
         model = done.model or self.engine.model
-        template = template_of(conversation, model.template)
-        system = template.system if conversation.system is None else conversation.system
+        template, system = model.template, conversation.system
+        if model.local:
+            used = template_of(conversation, model.template)
+            template, system = used.name, used.system if system is None else system
         read = _without_oldest(conversation, done.dropped_turns)
         return ReplyRecord(
             model_id=model.id,
             revision=model.revision,
-            template=template.name,
+            template=template,
             system=system,
             settings=asdict(generation),
             prompt_tokens=done.prompt_tokens,
-            generated_tokens=len(done.token_ids),
+            generated_tokens=done.generated_tokens,
             first_token_s=done.first_token_s,
             total_s=done.total_s,
             app_version=__version__,
