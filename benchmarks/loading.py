@@ -15,30 +15,27 @@ counts every page, also those of the files while they are mapped, which the syst
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this folder alone is on it
 
+from benchmarks.process_memory import peaks
 from benchmarks.shapes import SHAPES, weightless_checkpoint
+from benchmarks.talk import noise
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine
-from llava_chat.image import Picture, picture_from_image
 from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
 from llava_chat.model.sources import Search, find_sources
 from llava_chat.model.tokenizer_files import load_tokenizer
@@ -53,15 +50,9 @@ Reply = Callable[[], int]
 """Makes one short reply and returns of how many tokens."""
 
 
-def picture() -> Picture:
-    """Noise, the same in both processes."""
-    noise = torch.randint(0, 256, (300, 400, 3), generator=torch.Generator().manual_seed(0))
-    return picture_from_image(Image.fromarray(noise.byte().numpy()))
-
-
 def conversation() -> Conversation:
     """One question about the picture."""
-    return Conversation((Turn("user", QUESTION, (picture(),)),))
+    return Conversation((Turn("user", QUESTION, (noise(0),)),))
 
 
 def load_ours(folder: Path, dtype: torch.dtype) -> Reply:
@@ -110,41 +101,11 @@ def load_theirs(folder: Path, dtype: torch.dtype) -> Reply:
 def load_pixels(folder: Path) -> torch.Tensor:
     """The picture as transformers' own processor gives it, (1, 3, H, W)."""
     processor: Any = transformers.AutoImageProcessor.from_pretrained(folder)
-    pixels: torch.Tensor = processor(picture().rgb(), return_tensors="pt")["pixel_values"]
+    pixels: torch.Tensor = processor(noise(0).rgb(), return_tensors="pt")["pixel_values"]
     return pixels
 
 
 LOADERS = {OURS: load_ours, THEIRS: load_theirs}
-
-
-def status_bytes(field: str) -> int:
-    """A field of /proc/self/status, such as VmHWM."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
-
-
-@contextmanager
-def peaks(told: dict[str, float]) -> Iterator[None]:
-    """Put the peaks of what runs inside into `told`, in bytes above what was there before."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins again
-    resident, anonymous = status_bytes("VmRSS"), status_bytes("RssAnon")
-    highest, over = anonymous, threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not over.wait(0.01):
-            highest = max(highest, status_bytes("RssAnon"))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-    told["resident_bytes"] = status_bytes("VmHWM") - resident
-    told["anonymous_bytes"] = max(highest, status_bytes("RssAnon")) - anonymous
 
 
 def measure_here(way: str, folder: Path, dtype: torch.dtype) -> dict[str, float]:

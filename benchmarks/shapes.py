@@ -6,6 +6,7 @@ table of words is as large as the shape says, and never sampled beyond what the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
 
 _TOKENIZER = Path(__file__).resolve().parents[1] / "assets" / "scenes"
+_WORD = re.compile("▁[a-z]+")
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -55,14 +57,30 @@ SHAPES = {
     "7b": Shape(336, 14, 1024, 4096, 24, 16, 4096, 11008, 32, 32, 32064),
 }
 
+BUNDLED = "bundled"
+NAMES = (BUNDLED, *SHAPES)
+
+
+def open_checkpoint(name: str, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """The bundled model, or random weights in one of SHAPES."""
+    if name == BUNDLED:
+        return load_checkpoint("scenes", device=str(device), dtype=dtype)
+    return random_checkpoint(SHAPES[name], device, dtype)
+
 
 def random_checkpoint(shape: Shape, device: torch.device, dtype: torch.dtype) -> Checkpoint:
-    """A model whose greedy replies never end by themselves."""
+    """A model whose greedy replies never end by themselves, and hold beginnings of words only.
+
+    So every server can stream its text, reads it as the ids that it was made of, and need not be
+    told what the model may not say, which would cost it time at every token.
+    """
     torch.manual_seed(0)
     checkpoint = _around(shape, lambda config: _made(lambda: LlavaModel(config), device, dtype))
-    # The end token's logit is then always 0, and some other word is likelier.
+    words = {id for piece, id in checkpoint.tokenizer.get_vocab().items() if _WORD.fullmatch(piece)}
+    others = [row for row in range(shape.vocabulary) if row not in words]
+    # A logit is then always 0, and some word is likelier.
     with torch.no_grad():
-        checkpoint.model.language_model.lm_head.weight[2] = 0
+        checkpoint.model.language_model.lm_head.weight[others] = 0
     return checkpoint
 
 
@@ -118,6 +136,27 @@ def _around(shape: Shape, make: Callable[[LlavaConfig], LlavaModel]) -> Checkpoi
         "random weights",
         Preprocessing.of(config),
     )
+
+
+def weight_bytes(model: LlavaModel) -> int:
+    """What one token reads of the decoder: everything but the table of words, of which one row."""
+    decoder = model.language_model
+    table = decoder.get_input_embeddings().weight
+    tied = table is decoder.lm_head.weight
+    return sum(
+        weight.numel() * weight.element_size()
+        for weight in decoder.parameters()
+        if tied or weight is not table
+    )
+
+
+def token_bytes(model: LlavaModel) -> int:
+    """What the keys and values of one token take."""
+    text = model.config.text
+    heads = text.num_key_value_heads or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    numbers: int = 2 * text.num_hidden_layers * heads * size
+    return numbers * model.language_model.lm_head.weight.element_size()
 
 
 @torch.no_grad()

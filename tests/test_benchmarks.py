@@ -1,62 +1,154 @@
 """The benchmarks run and measure what they say, here on a shape of a few thousand weights."""
 
+from __future__ import annotations
+
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from transformers.utils.import_utils import is_serve_available
 
-from benchmarks.turns import table
+from benchmarks import cost_curve, decode, first_token, front, loading, many, memory
 
 ROOT = Path(__file__).parents[1]
+SHOWN = {module.__name__.split(".")[1]: module for module in (
+    cost_curve, decode, first_token, front, many, memory,
+)}  # fmt: skip
+"""By the name in their JSON, those whose tables the README shows."""
+
+MEASURED = [
+    path
+    for path in sorted((ROOT / "benchmarks").glob("*.json"))
+    if json.loads(path.read_text(encoding="utf-8"))["benchmark"] in SHOWN
+]
+Measure = Callable[..., dict[str, Any]]
+
+# transformers, gradio and torch warn of each other in a process that also runs other tests.
+pytestmark = pytest.mark.filterwarnings("default")
 
 
-def test_turns_compares_three_ways_that_give_the_same_tokens(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "benchmarks/turns.py",
-            *("--shape", "tiny", "--device", "cpu", "--repeats", "1"),
-            *("--json", str(tmp_path / "turns.json")),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "| turn 4 |" in done.stdout and "x |" in done.stdout
-    told = json.loads((tmp_path / "turns.json").read_text())
-    assert [len(times) for times in told["first_token_ms"].values()] == [4, 4, 4]
-    assert all(speed > 0 for speed in told["tokens_per_s"].values())
-    assert set(told["same_tokens"].values()) == {1.0}
+@pytest.fixture
+def measure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Measure:
+    """Run a benchmark on the tiny shape; what its JSON has, and its output as `shown`."""
+
+    def measure(module: ModuleType, *options: str) -> dict[str, Any]:
+        file = tmp_path / "told.json"
+        arguments = ["--shape", "tiny", *options, "--json", str(file)]
+        # Where there is a GPU, the others would take it.
+        arguments += ["--device", "cpu"] if module is not loading else []
+        monkeypatch.setattr(sys, "argv", [str(module.__file__), *arguments])
+        module.main()
+        told: dict[str, Any] = json.loads(file.read_text())
+        assert told["benchmark"] == module.__name__.split(".")[1]
+        assert told["threads"] and told["torch"] and told["transformers"]
+        return told | {"shown": capsys.readouterr().out}
+
+    return measure
 
 
-def test_the_readme_shows_what_was_measured() -> None:
-    shown = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = shown.split("<!-- turns: begin -->\n")[1].split("\n<!-- turns: end -->")[0]
-    assert block == table(json.loads((ROOT / "benchmarks" / "turns-small-cpu.json").read_text()))
+def test_first_token_compares_ways_that_say_the_same(measure: Measure) -> None:
+    told = measure(first_token, "--repeats", "1")
+    tiny = told["shapes"]["tiny"]
+    assert "| tiny, turn 6 |" in told["shown"] and "llama-cpp-python was not" in told["shown"]
+    assert all(len(times) == 6 for times in tiny["first_token_ms"].values())
+    assert tiny["same_token_ids"] == {first_token.AGAIN: 1.0}
+    assert (first_token.SERVE in tiny["first_token_ms"]) == is_serve_available()
+    assert set(tiny["same_text"].values()) <= {1.0}
+
+
+def test_decode_tells_the_limit_of_the_memory(measure: Measure) -> None:
+    told = measure(decode, "--repeats", "1", "--tokens", "8")
+    assert told["reply_tokens"] == 8
+    # Two layers of attention, MLP and two norms, the last norm, and 1024 words of 64: in float32.
+    assert told["weight_bytes"] == 4 * (2 * (4 * 64**2 + 3 * 64 * 96 + 2 * 64) + 64 + 1024 * 64)
+    assert told["kv_bytes_per_token"] == 4 * 2 * 2 * 64
+    assert all(0 < speed < told["limit_tokens_per_s"] for speed in told["tokens_per_s"].values())
+    assert set(told["same_token_ids"].values()) == {1.0}
+
+
+def test_many_people_are_all_answered(measure: Measure) -> None:
+    told = measure(many, "--repeats", "1", "--people", "1", "3", "--slots", "2")
+    assert [*told["people"]] == ["1", "3"]
+    for ways in told["people"].values():
+        assert [*ways] == ["2 slots", many.ONE_AT_A_TIME, many.ONE_SLOT, many.GENERATE]
+        for way in ways.values():
+            assert way["tokens_per_s"] > 0
+            assert 0 < way["first_token_p50_s"] <= way["first_token_p95_s"]
+            assert way["worst_over_median_stay"] >= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
-def test_loading_compares_two_loaders_of_the_same_files(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "benchmarks/loading.py",
-            *("--shape", "tiny", "--stored", "float16"),
-            *("--json", str(tmp_path / "loading.json")),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "| load, s |" in done.stdout and "x) |" in done.stdout
-    told = json.loads((tmp_path / "loading.json").read_text())
+def test_memory_knows_what_has_to_be_there(measure: Measure) -> None:
+    told = measure(memory, "--slots", "2")
+    assert told["weight_bytes"] > 500_000 and told["kv_bytes_per_token"] == 1024
+    assert set(told["peaks"]) == {"resident_bytes", "anonymous_bytes"}
+    assert "| goal |" in told["shown"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_soak_that_is_stopped_tells_what_it_saw(tmp_path: Path) -> None:
+    log, file = tmp_path / "soak.log", tmp_path / "soak.json"
+    command = [sys.executable, "benchmarks/memory.py", "--device", "cpu", "--soak", "3600"]
+    command += ["--every", "0.5", "--log", str(log), "--json", str(file)]
+    soaking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not log.is_file() or log.read_text().count("\n") < 8:
+        assert soaking.poll() is None and time.monotonic() < until
+        time.sleep(0.1)
+    soaking.send_signal(signal.SIGTERM)
+    shown, _ = soaking.communicate(timeout=120)
+    told = json.loads(file.read_text())
+    assert soaking.returncode == (0 if told["held"] else 1)
+    assert ", 0 failed; the memory grew by " in shown
+    assert told["happened"]["replies"] > 0 and len(told["series"]) >= 8
+    assert all(sample["resident_bytes"] > 10_000_000 for sample in told["series"])
+
+
+def test_front_talks_to_a_real_page(measure: Measure) -> None:
+    told = measure(front, "--turns", "2")
+    page = told["added_ms"][front.PAGE]
+    assert page["turn"] > 0 and page["first_words"] > 0
+    assert "| goal | < 2 |" in told["shown"]
+
+
+def test_the_cost_curve_is_drawn(measure: Measure, tmp_path: Path) -> None:
+    plot = tmp_path / "curve.svg"
+    options = ("--lengths", "150", "300", "--people", "1", "3", "--repeats", "1")
+    told = measure(cost_curve, *options, "--plot", str(plot))
+    short, long = (one["tokens"] for one in told["lengths"])
+    assert short <= 150 < long <= 300
+    assert [one["people"] for one in told["people"]] == [1, 3]
+    drawn = ElementTree.fromstring(plot.read_text())
+    curves = [line.get("points", "") for line in drawn.iter() if line.tag.endswith("polyline")]
+    assert [len(points.split()) for points in curves] == [2, 2, 2, 2, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_loading_compares_two_loaders_of_the_same_files(measure: Measure) -> None:
+    told = measure(loading, "--stored", "float16")
+    assert "| load, s |" in told["shown"] and "x) |" in told["shown"]
     assert told["weights_bytes"] > 100_000
     for way in told["ways"].values():
         assert way["reply_tokens"] >= 1
         assert way["anonymous_bytes"] > 0 and way["resident_bytes"] > 0
+
+
+@pytest.mark.parametrize("file", MEASURED, ids=lambda file: file.stem)
+def test_the_readme_shows_what_was_measured(file: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(
+        f"<!-- {file.stem}: begin -->\n(.*?)\n<!-- {file.stem}: end -->", readme, re.S
+    )
+    told = json.loads(file.read_text(encoding="utf-8"))
+    assert block is not None and block[1] == SHOWN[told["benchmark"]].table(told)
