@@ -96,8 +96,7 @@ def refusal(error: Exception) -> Refusal:
     sentence = str(error)
     match error:
         case CallError():
-            headers = _retry(None) if error.status == 503 else {}
-            return Refusal(error.status, sentence, error.param, error.code, headers)
+            return Refusal(error.status, sentence, error.param, error.code, _headers(error.status))
         case SettingError():
             return Refusal(400, sentence, error.field, "invalid_value")
         case ContextFullError():
@@ -109,8 +108,7 @@ def refusal(error: Exception) -> Refusal:
         case UsageError():
             return Refusal(400, sentence)
         case SessionError():
-            headers = {"www-authenticate": "Bearer"}
-            return Refusal(401, sentence, code="invalid_api_key", headers=headers)
+            return Refusal(401, sentence, code="invalid_api_key", headers=_headers(401))
         case LimitError():
             headers = _retry(error.retry_after_s)
             return Refusal(429, sentence, code="rate_limit_exceeded", headers=headers)
@@ -122,6 +120,14 @@ def refusal(error: Exception) -> Refusal:
         case LlavaChatError():
             return Refusal(500, sentence)
     return Refusal(500, _FAILED)
+
+
+def _headers(status: int) -> dict[str, str]:
+    if status in (408, 413):  # what is left of the body is not waited for
+        return {"connection": "close"}
+    if status == 401:
+        return {"www-authenticate": "Bearer"}
+    return _retry(None) if status == 503 else {}
 
 
 def _short(text: str) -> str:
