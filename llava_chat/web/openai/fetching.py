@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx2
 
-from llava_chat.errors import PictureError
+from llava_chat.errors import PictureError, SettingError
 from llava_chat.settings import flag
 from llava_chat.web.openai.errors import CallError
 
@@ -56,7 +56,7 @@ class PictureFetcher:
     """Fetches pictures. hosts: `name` for the usual ports, or `name:port`.
 
     max_bytes: of a file. resolve, is_allowed: how a name is looked up, and which addresses may be
-    connected to.
+    connected to. Raises SettingError for what is no host.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PictureFetcher:
         resolve: Resolve = addresses_of,
         is_allowed: IsAllowed = is_public,
     ) -> None:
-        named = [httpx2.URL(f"http://{host}") for host in hosts]
+        named = [_named(host) for host in hosts]
         usual = {(url.raw_host, port) for url in named if url.port is None for port in (80, 443)}
         self._hosts = usual | {(url.raw_host, url.port) for url in named if url.port is not None}
         self._max_bytes = max_bytes
@@ -141,6 +141,17 @@ class PictureFetcher:
                 most = f"{self._max_bytes:,} bytes"
                 raise CallError(f"The picture is over the limit of {most}.", status=413)
         return bytes(body)
+
+
+def _named(host: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(f"http://{host}/")
+    except httpx2.InvalidURL:
+        url = httpx2.URL("")
+    if not url.host or "*" in url.host or url.userinfo or url.raw_path != b"/":
+        problem = f"must name hosts, like example.org or example.org:8443, not {host!r}"
+        raise SettingError(flag("picture_hosts"), problem)
+    return url
 
 
 def _inner(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

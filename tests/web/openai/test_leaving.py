@@ -16,7 +16,7 @@ import pytest
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import EngineLoad, GenerationSettings, Stream
 from llava_chat.engine.local import LocalEngine
-from llava_chat.web.openai import responses
+from llava_chat.web.openai import body, responses
 from tests.web.openai.conftest import Alone, Served, alone
 
 HELLO: Any = [{"role": "user", "content": "Hello"}]
@@ -43,18 +43,19 @@ def idle(load: EngineLoad) -> bool:
     return load.running == load.waiting == 0
 
 
-def ask(served: Served, **fields: Any) -> socket.socket:
-    """Send a call by hand, and leave its answer unread."""
-    body = json.dumps({"messages": HELLO, "max_tokens": LONG_TOKENS, **fields})
+def ask(served: Served, unsent: int = 0, **fields: Any) -> socket.socket:
+    """Send a call by hand, but for so many bytes at its end, and leave its answer unread."""
+    call = json.dumps({"messages": HELLO, "max_tokens": LONG_TOKENS, **fields})
     connection = socket.create_connection(("127.0.0.1", int(served.url.split(":")[2][:-1])), 30)
     head = [
         "POST /v1/chat/completions HTTP/1.1",
         "host: localhost",
         "content-type: application/json",
         f"authorization: Bearer {KEY}",
-        f"content-length: {len(body)}",
+        f"content-length: {len(call)}",
     ]
-    connection.sendall(("\r\n".join(head) + "\r\n\r\n" + body).encode())
+    sent = call[: len(call) - unsent]
+    connection.sendall(("\r\n".join(head) + "\r\n\r\n" + sent).encode())
     return connection
 
 
@@ -137,6 +138,17 @@ def test_who_reads_nothing_holds_nothing_up(tiny: LocalEngine, served: Alone) ->
                 break
             time.sleep(0.01)
         assert left_before - served.tokens_left(KEY) == 300
+
+
+def test_half_a_call_holds_nothing(tiny: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "MAX_BODY_S", 0.2)
+    with alone(tiny, replies_at_once=1) as served:
+        ask(served, unsent=5).close()
+        with ask(served, unsent=5) as connection:
+            answer = until(connection, b"longer than 0.2 s")
+            assert answer.startswith(b"HTTP/1.1 408 ") and b"\r\nconnection: close" in answer
+        client = served.client()
+        assert client.chat.completions.create(model="tiny", messages=HELLO, max_tokens=1).choices
 
 
 def test_one_reply_at_once_makes_room_for_the_next(tiny: LocalEngine) -> None:
