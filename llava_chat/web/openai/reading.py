@@ -32,45 +32,46 @@ class Reading:
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._events: list[Event] = []
-        self.ended = False  # the last event was taken, or there is none because it was closed
         threading.Thread(target=self._read, name="openai-reply", daemon=True).start()
 
     async def news(self, within_s: float | None = None) -> list[Event]:
-        """What has come since the last call; nothing when nothing came within so many seconds."""
+        """What has come since the last call; nothing when nothing came within so many seconds.
+
+        Done or Failed is the last that comes.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._news.wait()
+        self._news.clear()
         events, self._events = self._events, []
-        if not self.ended:
-            self._news.clear()
         return events
 
     def close(self) -> None:
-        """Free the engine within one token; no event comes after that."""
+        """Free the engine within one token; whoever still listens hears of the end."""
         self._stream.close()
 
     def _read(self) -> None:
         """In the thread."""
-        tokens, last = 0, False
+        tokens = 0
+        last: Done | Failed = Failed(EngineClosedError(_STOPPING))
         try:
             for event in self._stream:
+                if isinstance(event, Done | Failed):
+                    last = event
+                    break
                 tokens += isinstance(event, Token)
-                last = isinstance(event, Done | Failed)
                 self._hand_on(event)
         except Exception:
             _log.exception("a reply could not be read")
-            self._hand_on(Failed(EngineError(_FAILED)))
-            last = True
-        finally:
-            self._over(tokens)
-            self._hand_on(None if last else Failed(EngineClosedError(_STOPPING)), ended=True)
+            last = Failed(EngineError(_FAILED))
+        # Before anybody hears of the end: their next call may follow at once.
+        self._over(tokens)
+        self._hand_on(last)
 
-    def _hand_on(self, event: Event | None, *, ended: bool = False) -> None:
+    def _hand_on(self, event: Event) -> None:
         with suppress(RuntimeError):  # the server has ended, and its loop with it
-            self._loop.call_soon_threadsafe(self._take, event, ended)
+            self._loop.call_soon_threadsafe(self._take, event)
 
-    def _take(self, event: Event | None, ended: bool) -> None:
-        if event is not None:
-            self._events.append(event)
-        self.ended = self.ended or ended
+    def _take(self, event: Event) -> None:
+        self._events.append(event)
         self._news.set()

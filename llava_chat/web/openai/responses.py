@@ -46,8 +46,8 @@ class ReplyResponse(Response):
                 await refusal(problem).response()(scope, receive, send)
             elif self._stream:
                 await self._send_events(first, send)
-            elif answer := await self._whole(first):
-                await answer(scope, receive, send)
+            else:
+                await (await self._whole(first))(scope, receive, send)
         finally:
             leaving.cancel()
             self._reading.close()
@@ -57,24 +57,19 @@ class ReplyResponse(Response):
             pass
         self._reading.close()
 
-    async def _whole(self, news: list[Event]) -> Response | None:
-        while True:
-            match news[-1] if news else None:
-                case Failed(error):
-                    return refusal(error).response()
-                case Done() as done:
-                    body = self._completion.whole(done)
-                    return JSONResponse(body, headers={"cache-control": "no-store"})
-            if self._reading.ended:
-                return None  # the caller has left
+    async def _whole(self, news: list[Event]) -> Response:
+        while not isinstance(last := news[-1], Done | Failed):
             news = await self._reading.news()
+        if isinstance(last, Failed):
+            return refusal(last.error).response()
+        return JSONResponse(self._completion.whole(last), headers={"cache-control": "no-store"})
 
     async def _send_events(self, news: list[Event], send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
         piece = self._completion.first()
         while True:
             piece += b"".join(map(self._told, news))
-            ended = self._reading.ended
+            ended = bool(news) and isinstance(news[-1], Done | Failed)
             try:
                 async with asyncio.timeout(MAX_UNREAD_S):
                     message = {"type": "http.response.body", "body": piece}
