@@ -20,6 +20,7 @@ This module imports nothing, so any other may raise from it.
     +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
     +-- SessionError               (llava_chat.web.session) no session of this server
+    +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
 """
 

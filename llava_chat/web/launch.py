@@ -35,10 +35,13 @@ from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
+from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
 from llava_chat.web.guard import RequestGuard
+from llava_chat.web.openai import openai_routes
+from llava_chat.web.people import People
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
@@ -204,6 +207,8 @@ def launch(
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
+    people = People(sessions, trusted_proxies=settings.trusted_proxies, api_keys=settings.api_keys)
+    allowances = Allowances.of(settings)
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
     blocks = page.build(engine, store, replies, thumbnails, settings, offered, sessions.owner_of)
     blocks.queue(default_concurrency_limit=None)
@@ -229,6 +234,7 @@ def launch(
                 *export_routes(sessions, store),
                 *example_routes(),
                 *script_routes(),
+                *openai_routes(engine, settings, people, allowances),
             ],
             "middleware": _middleware(sessions, settings),
             "lifespan": sweeping(settings.uploads),

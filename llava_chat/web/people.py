@@ -1,0 +1,149 @@
+"""Whom limits count: a session, somebody who signed in, or who holds a key of the API.
+
+A session's cookie can be thrown away and had anew, so what a session uses also counts against the
+address that it comes from. Nothing keeps or logs an address: it becomes a hash whose key is this
+server's alone. Imports web.session and errors, and no gradio: a request is a `gr.Request` or a
+Starlette one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llava_chat.web.session import Sessions
+
+KEY_DIGITS = 32  # of a key's hash: 128 bits, so that no two keys are ever the same person
+# What one customer of a provider is given at least (RFC 6177): all of it is one person's.
+IPV6_PREFIX_BITS = 64
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom limits count.
+
+    id: nothing that another could guess or claim: "session:" and the owner's hash, "user:" and the
+    name that was signed in with, "key:" and a part of the key's hash, or "address:" and the address
+    below. address: keyed hash of where the request came from, "" where it does not matter, for
+    those who signed in and those who hold a key.
+    """
+
+    id: str
+    address: str = ""
+
+
+class People:
+    """Tells who sends a request, to one server.
+
+    trusted_proxies: how many proxies of the host's own stand in front of it. api_keys: keys that
+    callers of the API may send as `Authorization: Bearer`.
+    """
+
+    def __init__(
+        self, sessions: Sessions, *, trusted_proxies: int = 0, api_keys: Sequence[str] = ()
+    ) -> None:
+        self._sessions = sessions
+        self._trusted_proxies = trusted_proxies
+        self._api_keys = [key.encode() for key in api_keys]
+        self._warned = False
+
+    def owner_of(self, request: Any) -> str:
+        """To whom conversations of this request belong. Raises SessionError as `Sessions` does."""
+        return self._sessions.owner_of(request)
+
+    def of_request(self, request: Any) -> Person:
+        """By key, by sign-in, else by session. Raises SessionError where there is none of them."""
+        if (holder := self.key_holder(request)) is not None:
+            return holder
+        if name := getattr(request, "username", None):  # a gr.Request's, set by Gradio's sign-in
+            return Person(f"user:{name}")
+        return Person(f"session:{self.owner_of(request)}", self._address(request))
+
+    def key_holder(self, request: Any) -> Person | None:
+        """Whose key of the API the request carries; None where it carries none that is known.
+
+        It takes as long for any key: how much of one was right cannot be measured.
+        """
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        key = given.strip().encode("utf-8", "surrogatepass")
+        known = [hmac.compare_digest(key, one) for one in self._api_keys]
+        if scheme.lower() != "bearer" or not any(known):
+            return None
+        return Person(f"key:{hashlib.sha256(key).hexdigest()[:KEY_DIGITS]}")
+
+    def of_address(self, request: Any) -> Person:
+        """Somebody who sends neither key nor cookie, where that is allowed."""
+        address = self._address(request)
+        return Person(f"address:{address}", address)
+
+    def _address(self, request: Any) -> str:
+        peer = "" if request.client is None else request.client.host
+        chain = ",".join(request.headers.getlist("x-forwarded-for"))
+        if chain and not self._trusted_proxies:
+            self._warn_of_proxy(peer)
+        return self._sessions.sign("address", sender(peer, chain, self._trusted_proxies))
+
+    def _warn_of_proxy(self, peer: str) -> None:
+        network = network_of(peer)
+        if self._warned or network is None or not network.is_private:
+            return
+        self._warned = True
+        _log.warning(
+            "Requests come through a proxy, whose address everybody shares in the limits. Say with "
+            "--trusted-proxies how many of your own stand in front of this server."
+        )
+
+
+def sender(peer: str, chain: str, trusted_proxies: int) -> str:
+    """The network that a request comes from.
+
+    peer: who holds the connection. chain: the X-Forwarded-For headers, joined by commas. Every
+    proxy adds who called it at the right, so that what the last `trusted_proxies` entries say is
+    the host's own word, and what is left of them is the client's. Without such an entry it is the
+    peer.
+
+    >>> sender("10.0.0.2", "6.6.6.6, 198.51.100.7", 1)
+    '198.51.100.7/32'
+    >>> sender("10.0.0.2", "6.6.6.6, 2001:db8::1, 10.0.0.1", 2)
+    '2001:db8::/64'
+    >>> sender("10.0.0.2", "6.6.6.6", 0), sender("10.0.0.2", "unknown", 1)
+    ('10.0.0.2/32', '10.0.0.2/32')
+    """
+    hops = chain.split(",")
+    named = None
+    if 0 < trusted_proxies <= len(hops):
+        named = network_of(hops[-trusted_proxies])
+    return str(named or network_of(peer) or peer)
+
+
+def network_of(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """What one subscriber has: the address, or 64 bits of an IPv6 one; None for what is neither.
+
+    A port may follow, as some proxies write it.
+
+    >>> str(network_of("[2001:db8:0:1:2::3]:443")), str(network_of("::ffff:192.0.2.1"))
+    ('2001:db8:0:1::/64', '192.0.2.1/32')
+    >>> network_of("localhost; drop") is None
+    True
+    """
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return ipaddress.IPv6Network((found, IPV6_PREFIX_BITS), strict=False)
+        found = found.ipv4_mapped
+    return ipaddress.IPv4Network(found)
