@@ -18,6 +18,8 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import Scope
 
 from llava_chat.assembly import (
     OfferedModel,
@@ -35,10 +37,12 @@ from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
+from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
 from llava_chat.web.guard import RequestGuard
+from llava_chat.web.people import People
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
@@ -175,7 +179,9 @@ def launch(
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
-    blocks = page.build(engine, store, replies, thumbnails, settings, offered, sessions.owner_of)
+    people = People(sessions, trusted_proxies=settings.trusted_proxies, api_keys=settings.api_keys)
+    allowances = Allowances.of(settings)
+    blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -200,14 +206,19 @@ def launch(
                 *example_routes(),
                 *script_routes(),
             ],
-            "middleware": _middleware(sessions, settings),
+            "middleware": _middleware(sessions, people, allowances, settings),
             "lifespan": sweeping(settings.uploads),
         },
     )
     return blocks
 
 
-def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
+def _middleware(
+    sessions: Sessions, people: People, allowances: Allowances, settings: Settings
+) -> list[Middleware]:
+    def on_picture(scope: Scope) -> None:
+        allowances.upload(people.of_anyone(Request(scope)), 1)
+
     embedded = on_space()
     upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
     options: dict[str, Any] = {
@@ -216,6 +227,7 @@ def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
         ),
         "max_upload_bytes": upload_bytes,
         "uploads": settings.uploads,
+        "on_picture": on_picture,
     }
     return [
         Middleware(SecurityHeaders, on_space=embedded),

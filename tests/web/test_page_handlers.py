@@ -23,6 +23,8 @@ from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import Showing, View
 from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.people import People, Person
+from llava_chat.web.session import Sessions
 from llava_chat.web.thumbnails import Thumbnails
 from tests.web.conftest import run
 
@@ -72,6 +74,16 @@ class Tab:
         return str(shown[-1])
 
 
+class KnownPeople(People):
+    """Who says who they are."""
+
+    def owner_of(self, request: Any) -> str:
+        return str(request.owner)
+
+    def of_request(self, request: Any) -> Person:
+        return Person(request.owner)
+
+
 @pytest.fixture
 def new_tab(
     engine: SwitchingEngine, store: ConversationStore, tmp_path: Path
@@ -80,9 +92,8 @@ def new_tab(
     turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
     with gr.Blocks():
         parts = layout.build(OPTIONS, ("vicuna_v1",), (), 5000)
-    who: Any = lambda request: request.owner  # noqa: E731
     showing = Showing(parts, turns, Models(engine, ()), OPTIONS, ())
-    handlers = ChatHandlers(parts, turns, showing, (), who)
+    handlers = ChatHandlers(parts, turns, showing, (), KnownPeople(Sessions(b"a key")))
 
     def new_tab(owner: str = ME, **query: str) -> Tab:
         return Tab(handlers, owner, View(), query)
