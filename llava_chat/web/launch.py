@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from llava_chat.assembly import (
     open_engine,
 )
 from llava_chat.engine.base import ChatEngine, Opening
+from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import EngineClosedError, LlavaChatError
@@ -42,11 +44,15 @@ from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
 from llava_chat.web.guard import RequestGuard
+from llava_chat.web.health import health_routes
+from llava_chat.web.metrics import Metrics
 from llava_chat.web.people import People
+from llava_chat.web.readiness import Readiness
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
 from llava_chat.web.signing_key import signing_key
+from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
 from llava_chat.web.uploads import sweeping
 
@@ -54,6 +60,7 @@ from llava_chat.web.uploads import sweeping
 # stopped, and the engine and the server close.
 REPLIES_GRACE_S = 4.0
 ENGINE_GRACE_S = 1.0
+ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
 REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
@@ -78,16 +85,21 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
         return
     # Everybody reads which model is being opened, and nobody in which folder it lies.
     names = {model.label: model.name for model in offered}
-    open_model = open_model or partial(_opened, settings, names)
+    metrics = Metrics()
+    open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
     try:
-        run(engine, settings, offered, told_to_stop)
+        run(engine, settings, offered, told_to_stop, metrics)
     finally:
         engine.close(ENGINE_GRACE_S)
     if engine.still_opening:  # deep in a library: Python would end under its feet, with an abort
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:
+    return MeasuredEngine(open_model(label, report), watch)
 
 
 def _opened(settings: Settings, names: Mapping[str, str], label: str, report: Report) -> ChatEngine:
@@ -109,6 +121,7 @@ def run(
     settings: Settings,
     offered: Sequence[OfferedModel],
     told_to_stop: threading.Event,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
 
@@ -116,15 +129,16 @@ def run(
     kept the first model from being loaded.
     """
     store = ConversationStore.open(settings.database, settings.data_dir)
-    replies = Replies()
+    replies, stopping = Replies(), Stopping(told_to_stop)
     try:
-        blocks = launch(engine, store, replies, settings, offered)
+        blocks = launch(engine, store, replies, settings, offered, stopping, metrics)
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
         first = _Announced(engine, address, told_to_stop)
         told_to_stop.wait()
         if first.problem is None:
             print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
-        replies.close(REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0)
+        _end_replies(engine, replies)
+        stopping.wait_for_answers(ANSWERS_GRACE_S)
         close_decoders()  # or a question whose picture takes long would hold the exit up
         if blocks.server is not None:
             blocks.server.force_exit = True  # open pages hold connections that never end
@@ -135,6 +149,14 @@ def run(
         store.close()
     if first.problem is not None:
         raise first.problem
+
+
+def _end_replies(engine: SwitchingEngine, replies: Replies) -> None:
+    """Those that are kept first; then those of whom only a caller of the API knows."""
+    grace_s = REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0
+    until_s = time.monotonic() + grace_s
+    replies.close(grace_s)
+    engine.close(max(ENGINE_GRACE_S, until_s - time.monotonic()) if grace_s else 0)
 
 
 class _Announced:
@@ -172,8 +194,14 @@ def launch(
     replies: Replies,
     settings: Settings,
     offered: Sequence[OfferedModel] = (),
+    stopping: Stopping | None = None,
+    metrics: Metrics | None = None,
 ) -> gr.Blocks:
-    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does."""
+    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
+
+    metrics: what watches the engine's replies.
+    """
+    stopping, metrics = stopping or Stopping(threading.Event()), metrics or Metrics()
     prepare_libraries(settings.uploads)  # for what Blocks and launch read
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
@@ -181,6 +209,7 @@ def launch(
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
     people = People(sessions, trusted_proxies=settings.trusted_proxies, api_keys=settings.api_keys)
     allowances = Allowances.of(settings)
+    metrics.observe(engine, people, allowances)
     blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
@@ -205,8 +234,9 @@ def launch(
                 *export_routes(sessions, store),
                 *example_routes(),
                 *script_routes(),
+                *health_routes(Readiness(engine, metrics, stopping), metrics, stopping),
             ],
-            "middleware": _middleware(sessions, people, allowances, settings),
+            "middleware": _middleware(sessions, people, allowances, stopping, settings),
             "lifespan": sweeping(settings.uploads),
         },
     )
@@ -214,7 +244,11 @@ def launch(
 
 
 def _middleware(
-    sessions: Sessions, people: People, allowances: Allowances, settings: Settings
+    sessions: Sessions,
+    people: People,
+    allowances: Allowances,
+    stopping: Stopping,
+    settings: Settings,
 ) -> list[Middleware]:
     def on_picture(scope: Scope) -> None:
         allowances.upload(people.of_anyone(Request(scope)), 1)
@@ -231,6 +265,7 @@ def _middleware(
     }
     return [
         Middleware(SecurityHeaders, on_space=embedded),
+        Middleware(StoppingMiddleware, stopping=stopping),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
     ]
