@@ -23,3 +23,4 @@ def prepare_libraries(uploads: Path) -> None:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["FORWARDED_ALLOW_IPS"] = ""
+    os.environ["PROMETHEUS_DISABLE_CREATED_SERIES"] = "True"  # as many lines again, of no use

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from limits import (
     RateLimitItem,
@@ -51,6 +51,7 @@ CLOCK_SLACK_S = 1.0
 SWEEP_S = 60.0  # between two looks for windows that nothing is in any more
 
 Unit = Literal["messages", "pictures", "tokens"]
+LIMITS = ("replies", *get_args(Unit))
 _PERIODS: dict[Unit, str] = {"messages": "minute", "pictures": "hour", "tokens": "day"}
 
 

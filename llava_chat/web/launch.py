@@ -58,7 +58,7 @@ from llava_chat.web.uploads import sweeping
 
 # Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
 # stopped, and the engine and the server close.
-REPLIES_GRACE_S = 4.0
+REPLIES_GRACE_S = 3.0
 ENGINE_GRACE_S = 1.0
 ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from llava_chat.engine.base import ModelInfo
+from llava_chat.engine.base import FinishReason, ModelInfo
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.errors import LlavaChatError
-from llava_chat.web.allowances import Allowances
+from llava_chat.web.allowances import LIMITS, Allowances
 from llava_chat.web.people import People
 
 PREFIX = "llava_chat"
@@ -49,6 +50,8 @@ class Metrics:
         self._prompt = self._counter("prompt_tokens", "Tokens of the prompts that were read")
         self._reused = self._counter("reused_tokens", "Prompt tokens that were known from before")
         self._replies = self._counter("replies", "Replies by how they ended", "finish")
+        for finish in get_args(FinishReason):  # a rate needs to see the first one come
+            self._replies.labels(finish)
         self._errors = self._counter("errors", "Replies that failed, by class of error", "error")
 
     def observe(self, engine: SwitchingEngine, people: People, allowances: Allowances) -> None:
@@ -122,8 +125,8 @@ class _Moment(Collector):
         refused = CounterMetricFamily(
             f"{PREFIX}_refused", "What limits by person refused", labels=("limit",)
         )
-        for limit, times in sorted(self._allowances.refused.items()):
-            refused.add_metric((limit,), times)
+        for limit in LIMITS:
+            refused.add_metric((limit,), self._allowances.refused[limit])
         return refused
 
 
