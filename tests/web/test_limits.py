@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -23,8 +24,14 @@ MESSAGES, UPLOADS, KEY = 2, 2, "a key of the API"
 
 
 @pytest.fixture
-def server(engine: SwitchingEngine, store: ConversationStore, data_dir: Path) -> Iterator[str]:
+def server(
+    engine: SwitchingEngine,
+    store: ConversationStore,
+    data_dir: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[str]:
     """The address of a server where one person may have little, behind one proxy."""
+    options: dict[str, Any] = {"trusted_proxies": 1, **getattr(request, "param", {})}
     with pytest.MonkeyPatch.context() as environment, socket.socket() as free:
         for name in ("GRADIO_TEMP_DIR", "FORWARDED_ALLOW_IPS"):
             environment.setenv(name, "")
@@ -37,8 +44,8 @@ def server(engine: SwitchingEngine, store: ConversationStore, data_dir: Path) ->
             max_new_tokens=4,
             messages_per_minute=MESSAGES,
             uploads_per_hour=UPLOADS,
-            trusted_proxies=1,
             api_keys=(KEY,),
+            **options,
         )
         free.close()
         replies = Replies()
@@ -103,6 +110,22 @@ def test_pictures_too_many_are_refused_while_they_come(
     assert refused.status_code == 429
     assert 3500 < int(refused.headers["retry-after"]) <= 3600
     assert refused.json()["detail"].startswith("You have uploaded 2 pictures in the last hour;")
+
+
+@pytest.mark.parametrize("server", [{"trusted_proxies": 0}], indirect=True)
+def test_nobody_is_believed_where_no_proxy_is_trusted(
+    server: str, draw: Callable[[str], Path]
+) -> None:
+    picture = draw("red").read_bytes()
+    answers = [
+        httpx2.post(
+            f"{server}gradio_api/upload",
+            files={"files": ("red.jpg", picture)},
+            headers={"x-forwarded-for": f"203.0.113.{number}"},
+        ).status_code
+        for number in range(UPLOADS + 1)
+    ]
+    assert answers == [200] * UPLOADS + [429]
 
 
 def test_uploads_without_a_session_count_for_the_address(

@@ -15,6 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 from gradio_client import Client
+from gradio_client.client import Job
+from gradio_client.exceptions import AppError
 
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.store import ConversationStore
@@ -99,6 +101,14 @@ def kept(folder: Path, client: Client) -> list[str]:
     return [str(path[-1].finish) if path[-1].role == "assistant" else "none" for path in paths]
 
 
+def no_words(job: Job) -> bool:
+    """It has an end without a word: none, or the sentence where it was about to begin to wait."""
+    try:
+        return bool(job.result(timeout=PATIENCE_S)[0] == "")
+    except AppError as error:
+        return "The server is stopping" in str(error)
+
+
 def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_path: Path) -> None:
     server, address = start("--model", str(model), "--slots", "1", "--max-new-tokens", str(LONG))
     clients = [Client(address, verbose=False) for _ in range(3)]
@@ -109,14 +119,11 @@ def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_
     with socket.create_connection(("127.0.0.1", int(address.split(":")[2][:-1]))) as scrape:
         scrape.sendall(b"GET /metrics HTTP/1.1\r\n")  # and never says the rest
         server.send_signal(signal.SIGTERM)
-        told_s = time.monotonic()
         until(lambda: status(f"{address}readyz") != 200)
-        print(f"not ready after {time.monotonic() - told_s:.2f} s")
         words, _ = first.result(timeout=PATIENCE_S)
-        ends = [job.result(timeout=PATIENCE_S)[0] for job in waiting]
+        assert all(no_words(job) for job in waiting)
         ended(server)
-        print(f"gone after {time.monotonic() - told_s:.2f} s")
-    assert words and ends == ["", ""]
+    assert words
     assert [kept(tmp_path, client) for client in clients] == [["cancelled"], ["none"], ["none"]]
 
 
