@@ -255,6 +255,7 @@ COME_ALONG = {
     "pydantic": "pydantic-settings",
     "pydantic_core": "pydantic-settings",
     "safetensors": "transformers",
+    "python_multipart": "gradio",
     "starlette": "gradio",
     "tokenizers": "transformers",
 }

@@ -27,10 +27,12 @@ export function stopReply() {
   return Boolean(button);
 }
 
-/** After every change of the page: names for bare buttons, typed words back in the field. */
+/** After every change of the page: names for bare buttons, typed words back in the field, and
+ *  refused uploads in words. */
 export function keepComposer() {
   label();
   keepTyping();
+  sayPlainly();
 }
 
 function label() {
@@ -68,6 +70,14 @@ function keepTyping() {
   field.value = typed;
   setTimeout(keepTyping, SETTLED_MS);
   field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+/** Gradio shows the whole answer to an upload that was refused; the sentence in it is meant. */
+function sayPlainly() {
+  for (const text of document.querySelectorAll("[data-testid=toast-text]")) {
+    const sentence = /^\s*HTTP \d+: .*"detail":"((?:[^"\\]|\\.)*)"/.exec(text.textContent)?.[1];
+    if (sentence) text.textContent = JSON.parse(`"${sentence}"`);
+  }
 }
 
 function noteSending() {

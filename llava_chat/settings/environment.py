@@ -21,10 +21,14 @@ def prepare_libraries(uploads: Path) -> None:
     """Tell the libraries what they read from the environment, some of it when they are imported.
 
     They report nothing to their makers, and Gradio keeps what is uploaded in `uploads`: in the
-    system's temporary folder others might read them, and nobody would ever delete them.
+    system's temporary folder others might read them, and nobody would ever delete them. uvicorn
+    takes nobody's word on where a request comes from: whose word counts is a setting here, and it
+    would take the client's own where everybody on the way is trusted.
     """
     if on_zero_gpu():
         importlib.import_module("spaces")  # it replaces parts of torch, and wants to be the first
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    os.environ["PROMETHEUS_DISABLE_CREATED_SERIES"] = "True"  # as many lines again, of no use

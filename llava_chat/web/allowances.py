@@ -12,9 +12,10 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from limits import (
     RateLimitItem,
@@ -50,6 +51,7 @@ CLOCK_SLACK_S = 1.0
 SWEEP_S = 60.0  # between two looks for windows that nothing is in any more
 
 Unit = Literal["messages", "pictures", "tokens"]
+LIMITS = ("replies", *get_args(Unit))
 _PERIODS: dict[Unit, str] = {"messages": "minute", "pictures": "hour", "tokens": "day"}
 
 
@@ -124,6 +126,9 @@ class Allowances:
     A day's tokens are counted from the first reply on and at the end of each: one that begins
     below the limit is written to its end. `limits` goes by the wall clock; when that is set back,
     all counts begin anew, since a window could last for hours otherwise.
+
+    uploaded: pictures that were let in since the server's start. refused: how often each limit
+    refused something.
     """
 
     def __init__(
@@ -142,6 +147,8 @@ class Allowances:
         self._uploads = _window("pictures", moving, RateLimitItemPerHour, uploads_per_hour)
         self._tokens = _window("tokens", fixed, RateLimitItemPerDay, tokens_per_day)
         self._replies_at_once = replies_at_once
+        self.uploaded = 0
+        self.refused = Counter[str]()
         self._running = Counter[str]()
         self._lock = threading.RLock()  # a ticket may be dropped by the thread that holds it
         self._clock_lead_s = _clock_lead_s()
@@ -165,10 +172,12 @@ class Allowances:
         """Count one message and one more reply. Raises LimitError, and counts nothing then."""
         with self._lock:
             self._tidy()
-            self._check_running(person)
+            with self._counted("replies"):
+                self._check_running(person)
             for window in (self._tokens, self._messages):
                 if window is not None:
-                    window.check(person)
+                    with self._counted(window.unit):
+                        window.check(person)
             if self._messages is not None:
                 self._messages.count(person)
             self._running.update(_keys(person))
@@ -176,12 +185,13 @@ class Allowances:
 
     def upload(self, person: Person, pictures: int) -> None:
         """Count so many pictures. Raises LimitError, and counts none of them then."""
-        if self._uploads is None or pictures < 1:
-            return
         with self._lock:
-            self._tidy()
-            self._uploads.check(person, pictures)
-            self._uploads.count(person, pictures)
+            if self._uploads is not None:
+                self._tidy()
+                with self._counted(self._uploads.unit):
+                    self._uploads.check(person, pictures)
+                self._uploads.count(person, pictures)
+            self.uploaded += pictures
 
     def left(self, person: Person) -> tuple[Left, ...]:
         """What is left of every allowance that is limited, the address's where that is less."""
@@ -195,6 +205,14 @@ class Allowances:
                 least = min((own, *shared), key=lambda left: left.left)
                 found.append(Left(own.unit, least.left, own.allowed, least.free_in_s))
         return tuple(found)
+
+    @contextmanager
+    def _counted(self, limit: str) -> Iterator[None]:
+        try:
+            yield
+        except LimitError:
+            self.refused[limit] += 1
+            raise
 
     def _check_running(self, person: Person) -> None:
         if not self._replies_at_once:

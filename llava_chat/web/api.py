@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,7 +29,9 @@ import gradio.events
 from llava_chat.errors import LlavaChatError, MessageError, PictureError
 from llava_chat.templates import template_named
 from llava_chat.web.chat.replies import LiveReply
+from llava_chat.web.chat.status import refusal
 from llava_chat.web.chat.turns import Options, Turns, options_of
+from llava_chat.web.people import People
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.uploads import forget
 
@@ -55,12 +57,10 @@ class _Call:
 class ChatApi:
     """The endpoint of one server. defaults: what a new conversation starts with."""
 
-    def __init__(
-        self, turns: Turns, defaults: Options, owner_of: Callable[[gr.Request], str]
-    ) -> None:
+    def __init__(self, turns: Turns, defaults: Options, people: People) -> None:
         self._turns = turns
         self._defaults = defaults
-        self._owner_of = owner_of
+        self._people = people
 
     def register(self) -> None:
         """Add `/chat` to the surrounding gr.Blocks."""
@@ -90,7 +90,7 @@ class ChatApi:
                 "stop": stop,
             }
             call = _Call(message, pictures, conversation_id, given, system, template)
-            async with aclosing(self._told(partial(self._ask, request, call))) as told:
+            async with aclosing(self._told(request, call)) as told:
                 async for words in told:
                     yield words
 
@@ -105,18 +105,19 @@ class ChatApi:
             concurrency_limit=None,  # the engine has the only queue
         )
 
-    async def _told(self, ask: Callable[[], LiveReply]) -> AsyncGenerator[tuple[str, str]]:
+    async def _told(self, request: gr.Request, call: _Call) -> AsyncGenerator[tuple[str, str]]:
         try:
-            live = await self._turns.begun(ask)
+            person = self._people.of_request(request)
+            live = await self._turns.begun(person, partial(self._ask, request, call))
             async with aclosing(_words(live)) as reply:
                 async for words in reply:
                     yield words, live.conversation_id
         except LlavaChatError as error:
             # Whatever the server shows of other errors, this sentence is for the caller.
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(refusal(error), print_exception=False) from error
 
     def _ask(self, request: gr.Request, call: _Call) -> LiveReply:
-        owner = self._owner_of(request)
+        owner = self._people.owner_of(request)
         conversation_id = _text("conversation_id", call.conversation_id) or None
         files = _files(call.pictures)
         options = self._options(owner, conversation_id, call)

@@ -5,16 +5,18 @@ Gradio would fetch `{"path": "http://..."}` before a handler sees it, serve any 
 fill the disk with uploads, and give the events of a `session_hash` to whoever names it. This ASGI
 middleware lets through what the page and `gradio_client` call, and refuses the rest with a sentence
 and the status that says why. It belongs behind `web.session`'s middleware. Imports errors,
-web.security and web.session.
+web.parts, web.security and web.session.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -23,7 +25,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from llava_chat.errors import PictureError
+from llava_chat.errors import LimitError, PictureError
+from llava_chat.web.parts import PartCounter
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.session import Sessions, read_cookie
 
@@ -47,19 +50,21 @@ _HEARTBEAT = re.compile(r"^/gradio_api/heartbeat/([^/]+)$")
 
 
 class _Refusal(Exception):
-    """Answered at once: a status and one sentence."""
+    """Answered at once: a status, one sentence, and when it may be tried again."""
 
-    def __init__(self, status: int, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str, retry_after_s: float | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.headers = retry_after(retry_after_s)
 
 
 class RequestGuard:
     """ASGI middleware that refuses what Gradio would let through.
 
     max_json_bytes: longest body of a call. max_upload_bytes: longest body of an upload, all its
-    files together. uploads: the folder where they wait. Events of a page belong to the session that
-    first named its session_hash.
+    files together. uploads: the folder where they wait. on_picture: told of each file that is
+    uploaded, with the request's scope; may raise LimitError. Events of a page belong to the session
+    that first named its session_hash.
     """
 
     def __init__(
@@ -70,12 +75,14 @@ class RequestGuard:
         max_json_bytes: int,
         max_upload_bytes: int,
         uploads: Path,
+        on_picture: Callable[[Scope], None] = lambda scope: None,
     ) -> None:
         self._app = app
         self._sessions = sessions
         self._max_json_bytes = max_json_bytes
         self._max_upload_bytes = max_upload_bytes + MULTIPART_OVERHEAD_BYTES
         self._uploads = uploads
+        self._on_picture = on_picture
         self._pages: OrderedDict[str, str | None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +93,8 @@ class RequestGuard:
         try:
             await self._app(scope, await self._check(scope, receive), send)
         except _Refusal as refusal:
-            answer = JSONResponse({"detail": str(refusal)}, status_code=refusal.status)
+            body = {"detail": str(refusal)}
+            answer = JSONResponse(body, status_code=refusal.status, headers=refusal.headers)
             await answer(scope, receive, send)
 
     async def _check(self, scope: Scope, receive: Receive) -> Receive:
@@ -105,7 +113,8 @@ class RequestGuard:
                 raise _Refusal(
                     507, "The server's disk is nearly full: no picture can be taken now."
                 )
-            return _limited(receive, headers, self._max_upload_bytes)
+            limited = _limited(receive, headers, self._max_upload_bytes)
+            return _counted(limited, headers, partial(self._on_picture, scope))
         body = await _read(receive, headers, self._max_json_bytes)
         self._check_call(body, owner)
         return _replay(body, receive)
@@ -211,3 +220,27 @@ def _limited(receive: Receive, headers: Headers, max_bytes: int) -> Receive:
         return message
 
     return limited
+
+
+def _counted(receive: Receive, headers: Headers, on_picture: Callable[[], None]) -> Receive:
+    """Pass a multipart body on piece by piece, and tell of every part that begins in it."""
+    counter = PartCounter(headers["content-type"], on_picture)
+
+    async def counted() -> Message:
+        message = await receive()
+        try:
+            counter.read(message.get("body", b""))
+        except LimitError as error:
+            raise _Refusal(429, str(error), error.retry_after_s) from error
+        return message
+
+    return counted
+
+
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """The header that says when to try again, in whole seconds; none where it is not known.
+
+    >>> retry_after(11.2), retry_after(None)
+    ({'retry-after': '12'}, {})
+    """
+    return {} if seconds is None else {"retry-after": str(math.ceil(seconds))}

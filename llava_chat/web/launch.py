@@ -12,12 +12,15 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import Scope
 
 from llava_chat.assembly import (
     OfferedModel,
@@ -26,33 +29,40 @@ from llava_chat.assembly import (
     offered_models,
     open_engine,
 )
-from llava_chat.engine.base import ChatEngine, EngineLoad, Opening
+from llava_chat.engine.base import ChatEngine
+from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
-from llava_chat.errors import EngineClosedError, LlavaChatError
+from llava_chat.errors import LlavaChatError
 from llava_chat.image import close_decoders, warm_up
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
 from llava_chat.web.guard import RequestGuard
+from llava_chat.web.health import health_routes
+from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
+from llava_chat.web.readiness import Readiness
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
 from llava_chat.web.signing_key import signing_key
+from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
 from llava_chat.web.uploads import sweeping
 
 # Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
 # stopped, and the engine and the server close.
-REPLIES_GRACE_S = 4.0
+REPLIES_GRACE_S = 3.0
 ENGINE_GRACE_S = 1.0
+ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
 REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
@@ -77,18 +87,23 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
         return
     # Everybody reads which model is being opened, and nobody in which folder it lies.
     names = {model.label: model.name for model in offered}
-    open_model = open_model or partial(_opened, settings, names)
+    metrics = Metrics()
+    open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
     try:
         if on_zero_gpu():
             engine.wait()  # what is on the GPU there has to be there before the page is launched
-        run(engine, settings, offered, told_to_stop)
+        run(engine, settings, offered, told_to_stop, metrics)
     finally:
         engine.close(ENGINE_GRACE_S)
     if engine.still_opening:  # deep in a library: Python would end under its feet, with an abort
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:
+    return MeasuredEngine(open_model(label, report), watch)
 
 
 def _opened(settings: Settings, names: Mapping[str, str], label: str, report: Report) -> ChatEngine:
@@ -110,6 +125,7 @@ def run(
     settings: Settings,
     offered: Sequence[OfferedModel],
     told_to_stop: threading.Event,
+    metrics: Metrics | None = None,
 ) -> None:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
 
@@ -117,15 +133,16 @@ def run(
     kept the first model from being loaded.
     """
     store = ConversationStore.open(settings.database, settings.data_dir)
-    replies = Replies()
+    replies, stopping = Replies(), Stopping(told_to_stop)
     try:
-        blocks = launch(engine, store, replies, settings, offered)
+        blocks = launch(engine, store, replies, settings, offered, stopping, metrics)
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
-        first = _Announced(engine, address, told_to_stop)
+        first = Announced(engine, address, told_to_stop)
         told_to_stop.wait()
         if first.problem is None:
             print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
-        replies.close(REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0)
+        _end_replies(engine, replies)
+        stopping.wait_for_answers(ANSWERS_GRACE_S)
         close_decoders()  # or a question whose picture takes long would hold the exit up
         if blocks.server is not None:
             blocks.server.force_exit = True  # open pages hold connections that never end
@@ -138,61 +155,12 @@ def run(
         raise first.problem
 
 
-class _Announced:
-    """Says in the terminal where the page is, and then that the model answers.
-
-    problem: why the first model does not; then there is nothing to serve.
-    """
-
-    def __init__(
-        self, engine: SwitchingEngine, address: str, told_to_stop: threading.Event
-    ) -> None:
-        self.problem: Exception | None = None
-        self._engine = engine
-        self._address = address
-        self._told_to_stop = told_to_stop
-        if isinstance(engine.state, Opening):
-            print(f"The page is at {address}; {engine.state.name} is loading", flush=True)
-        threading.Thread(target=self._first, name="announcing", daemon=True).start()
-
-    def _first(self) -> None:
-        try:
-            model = self._engine.wait()
-        except EngineClosedError:
-            return
-        except Exception as error:
-            self.problem = error
-            self._told_to_stop.set()
-        else:
-            print(f"{model.id} answers at {self._address} (Ctrl-C stops it)", flush=True)
-            if room := room_in_words(self._engine.load()):
-                print(room, flush=True)
-
-
-def room_in_words(load: EngineLoad) -> str:
-    """What an engine has reserved, for the terminal; "" of one that reserves nothing itself.
-
-    >>> room_in_words(EngineLoad(0, 0, slots=16, capacity_tokens=16384, reserved_bytes=226492416))
-    '226 MB hold 16 conversations of 1,024 tokens, as many of which are answered at once'
-    """
-    if not load.slots or not load.reserved_bytes:
-        return ""
-    tokens = load.capacity_tokens // load.slots
-    if load.slots == 1:
-        return f"{in_bytes(load.reserved_bytes)} hold one conversation of {tokens:,} tokens"
-    return (
-        f"{in_bytes(load.reserved_bytes)} hold {load.slots} conversations of {tokens:,} tokens, "
-        "as many of which are answered at once"
-    )
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes as people read it.
-
-    >>> in_bytes(226_492_416), in_bytes(34_359_738_368)
-    ('226 MB', '34.4 GB')
-    """
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def _end_replies(engine: SwitchingEngine, replies: Replies) -> None:
+    """Those that are kept first; then those of whom only a caller of the API knows."""
+    grace_s = REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0
+    until_s = time.monotonic() + grace_s
+    replies.close(grace_s)
+    engine.close(max(ENGINE_GRACE_S, until_s - time.monotonic()) if grace_s else 0)
 
 
 def launch(
@@ -201,16 +169,23 @@ def launch(
     replies: Replies,
     settings: Settings,
     offered: Sequence[OfferedModel] = (),
+    stopping: Stopping | None = None,
+    metrics: Metrics | None = None,
 ) -> gr.Blocks:
-    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does."""
+    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
+
+    metrics: what watches the engine's replies.
+    """
+    stopping, metrics = stopping or Stopping(threading.Event()), metrics or Metrics()
     prepare_libraries(settings.uploads)  # for what Blocks and launch read
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
+    thumbnails = Thumbnails(settings.data_dir / "thumbnails")
     people = People(sessions, trusted_proxies=settings.trusted_proxies, api_keys=settings.api_keys)
     allowances = Allowances.of(settings)
-    thumbnails = Thumbnails(settings.data_dir / "thumbnails")
-    blocks = page.build(engine, store, replies, thumbnails, settings, offered, sessions.owner_of)
+    metrics.observe(engine, people, allowances)
+    blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -235,15 +210,25 @@ def launch(
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),
+                *health_routes(Readiness(engine, metrics, stopping), metrics, stopping),
             ],
-            "middleware": _middleware(sessions, settings),
+            "middleware": _middleware(sessions, people, allowances, stopping, settings),
             "lifespan": sweeping(settings.uploads),
         },
     )
     return blocks
 
 
-def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
+def _middleware(
+    sessions: Sessions,
+    people: People,
+    allowances: Allowances,
+    stopping: Stopping,
+    settings: Settings,
+) -> list[Middleware]:
+    def on_picture(scope: Scope) -> None:
+        allowances.upload(people.of_anyone(Request(scope)), 1)
+
     embedded = on_space()
     upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
     options: dict[str, Any] = {
@@ -252,9 +237,11 @@ def _middleware(sessions: Sessions, settings: Settings) -> list[Middleware]:
         ),
         "max_upload_bytes": upload_bytes,
         "uploads": settings.uploads,
+        "on_picture": on_picture,
     }
     return [
         Middleware(SecurityHeaders, on_space=embedded),
+        Middleware(StoppingMiddleware, stopping=stopping),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
     ]

@@ -5,7 +5,7 @@ Imports the tabs; `launch` imports this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import gradio as gr
 
@@ -15,6 +15,7 @@ from llava_chat.conversation import TEMPLATES
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
+from llava_chat.web.allowances import Allowances
 from llava_chat.web.api import ChatApi
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.examples import load_examples
@@ -24,6 +25,7 @@ from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Options, Turns
 from llava_chat.web.icons import sprite
+from llava_chat.web.people import People
 from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import UNSENT_AGE_S
 
@@ -45,9 +47,10 @@ def build(
     thumbnails: Thumbnails,
     settings: Settings,
     offered: Sequence[OfferedModel],
-    owner_of: Callable[[gr.Request], str],
+    people: People,
+    allowances: Allowances,
 ) -> gr.Blocks:
-    """The page as gr.Blocks, ready to launch. owner_of: who sends a request."""
+    """The page as gr.Blocks, ready to launch."""
     page = gr.Blocks(
         title="llava_chat",
         fill_width=True,
@@ -59,7 +62,14 @@ def build(
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            _add_chat(page, engine, store, replies, thumbnails, settings, offered, owner_of)
+            limits = Limits(
+                picture_limits(settings),
+                settings.max_pictures,
+                settings.max_message_chars,
+                settings.deadline_s,
+            )
+            turns = Turns(engine, store, replies, limits, thumbnails, allowances)
+            _add_chat(page, turns, Models(engine, offered), settings, people)
     return page
 
 
@@ -76,29 +86,15 @@ def theme() -> gr.themes.Base:
 
 
 def _add_chat(
-    page: gr.Blocks,
-    engine: SwitchingEngine,
-    store: ConversationStore,
-    replies: Replies,
-    thumbnails: Thumbnails,
-    settings: Settings,
-    offered: Sequence[OfferedModel],
-    owner_of: Callable[[gr.Request], str],
+    page: gr.Blocks, turns: Turns, models: Models, settings: Settings, people: People
 ) -> None:
     examples = load_examples()
     # The template of the settings is the own one of the model that was opened with it, and no
     # choice for the others.
     defaults = Options(settings.system, None, generation_settings(settings))
-    limits = Limits(
-        picture_limits(settings),
-        settings.max_pictures,
-        settings.max_message_chars,
-        settings.deadline_s,
-    )
-    turns = Turns(engine, store, replies, limits, thumbnails)
     # A server writes the prompt by its own template.
     templates = tuple(TEMPLATES) if settings.engine == "local" else ()
     parts = layout.build(defaults, templates, examples, settings.max_message_chars)
-    showing = Showing(parts, turns, Models(engine, offered), defaults, examples)
-    ChatHandlers(parts, turns, showing, examples, owner_of).connect(page)
-    ChatApi(turns, defaults, owner_of).register()
+    showing = Showing(parts, turns, models, defaults, examples)
+    ChatHandlers(parts, turns, showing, examples, people).connect(page)
+    ChatApi(turns, defaults, people).register()

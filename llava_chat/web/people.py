@@ -12,12 +12,17 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import threading
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llava_chat.web.session import Sessions
+from llava_chat.web.session import SessionError, Sessions
 
+ACTIVE_S = 300.0  # how long somebody who sent a request counts as here
+REMEMBERED_PEOPLE = 10_000  # of them: more are not told apart
 KEY_DIGITS = 32  # of a key's hash: 128 bits, so that no two keys are ever the same person
 # What one customer of a provider is given at least (RFC 6177): all of it is one person's.
 IPV6_PREFIX_BITS = 64
@@ -53,6 +58,8 @@ class People:
         self._trusted_proxies = trusted_proxies
         self._api_keys = [key.encode() for key in api_keys]
         self._warned = False
+        self._seen_s = OrderedDict[str, float]()
+        self._lock = threading.Lock()
 
     def owner_of(self, request: Any) -> str:
         """To whom conversations of this request belong. Raises SessionError as `Sessions` does."""
@@ -63,8 +70,21 @@ class People:
         if (holder := self.key_holder(request)) is not None:
             return holder
         if name := getattr(request, "username", None):  # a gr.Request's, set by Gradio's sign-in
-            return Person(f"user:{name}")
-        return Person(f"session:{self.owner_of(request)}", self._address(request))
+            return self._seen(Person(f"user:{name}"))
+        return self._seen(Person(f"session:{self.owner_of(request)}", self._address(request)))
+
+    def of_anyone(self, request: Any) -> Person:
+        """As `of_request`; who has no session either is the address that they come from."""
+        try:
+            return self.of_request(request)
+        except SessionError:
+            return self.of_address(request)
+
+    def active(self) -> int:
+        """How many sent a request in the last ACTIVE_S seconds, REMEMBERED_PEOPLE at most."""
+        with self._lock:
+            self._forget()
+            return len(self._seen_s)
 
     def key_holder(self, request: Any) -> Person | None:
         """Whose key of the API the request carries; None where it carries none that is known.
@@ -76,12 +96,27 @@ class People:
         known = [hmac.compare_digest(key, one) for one in self._api_keys]
         if scheme.lower() != "bearer" or not any(known):
             return None
-        return Person(f"key:{hashlib.sha256(key).hexdigest()[:KEY_DIGITS]}")
+        return self._seen(Person(f"key:{hashlib.sha256(key).hexdigest()[:KEY_DIGITS]}"))
 
     def of_address(self, request: Any) -> Person:
         """Somebody who sends neither key nor cookie, where that is allowed."""
         address = self._address(request)
-        return Person(f"address:{address}", address)
+        return self._seen(Person(f"address:{address}", address))
+
+    def _seen(self, person: Person) -> Person:
+        with self._lock:
+            self._seen_s[person.id] = time.monotonic()
+            self._seen_s.move_to_end(person.id)
+            self._forget()
+        return person
+
+    def _forget(self) -> None:
+        oldest_s = time.monotonic() - ACTIVE_S
+        while self._seen_s:
+            id, seen_s = next(iter(self._seen_s.items()))
+            if seen_s >= oldest_s and len(self._seen_s) <= REMEMBERED_PEOPLE:
+                return
+            del self._seen_s[id]
 
     def _address(self, request: Any) -> str:
         peer = "" if request.client is None else request.client.host

@@ -106,5 +106,5 @@ def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gradio's own code warns of pandas' deprecations in the server's threads."""
     for item in items:
-        if "server" in getattr(item, "fixturenames", ()):
+        if {"server", "serve"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.filterwarnings("default"))

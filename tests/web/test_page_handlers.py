@@ -17,12 +17,15 @@ from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, MAX_TOP_K, GenerationSe
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
+from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.handlers import ChatHandlers
 from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import Showing, View
 from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.people import People, Person
+from llava_chat.web.session import Sessions
 from llava_chat.web.thumbnails import Thumbnails
 from tests.web.conftest import run
 
@@ -72,6 +75,16 @@ class Tab:
         return str(shown[-1])
 
 
+class KnownPeople(People):
+    """Who says who they are."""
+
+    def owner_of(self, request: Any) -> str:
+        return str(request.owner)
+
+    def of_request(self, request: Any) -> Person:
+        return Person(request.owner)
+
+
 @pytest.fixture
 def new_tab(
     engine: SwitchingEngine, store: ConversationStore, tmp_path: Path
@@ -80,9 +93,8 @@ def new_tab(
     turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
     with gr.Blocks():
         parts = layout.build(OPTIONS, ("vicuna_v1",), (), 5000)
-    who: Any = lambda request: request.owner  # noqa: E731
     showing = Showing(parts, turns, Models(engine, ()), OPTIONS, ())
-    handlers = ChatHandlers(parts, turns, showing, (), who)
+    handlers = ChatHandlers(parts, turns, showing, (), KnownPeople(Sessions(b"a key")))
 
     def new_tab(owner: str = ME, **query: str) -> Tab:
         return Tab(handlers, owner, View(), query)
@@ -202,6 +214,45 @@ def test_what_is_refused_comes_back_into_the_composer(new_tab: Callable[..., Tab
     assert emptied[composer].value == {"text": "", "files": []}
     assert back[composer].value["text"] == "x" * 5001
     assert "5,001 characters" in tab.sentence([told])
+
+
+def test_who_has_sent_enough_keeps_their_words_and_the_conversation(
+    new_tab: Callable[..., Tab],
+) -> None:
+    tab = new_tab()
+    tab.turns.allowances = Allowances(messages_per_minute=2)
+    left = tab.handlers.parts.allowances
+
+    def last_left(steps: list[dict[Any, Any]]) -> str:
+        return [str(step[left]) for step in steps if left in step][-1]
+
+    assert "1 of 2 messages" in last_left(run(rest(tab.send("One", max_new_tokens=4))))
+    path = tab.turns.store.load(ME, str(tab.view.conversation_id)).path
+    assert "0 of 2 messages" in last_left(run(rest(tab.act("regenerate"))))
+    for steps in (tab.act("edit", message=path[0].id, text="Other"), tab.act("regenerate")):
+        assert "You have sent 2 messages" in tab.sentence(run(rest(steps)))
+    refused = run(rest(tab.send("Two")))
+    assert "You have sent 2 messages" in tab.sentence(refused)
+    assert refused[1][tab.handlers.parts.composer].value["text"] == "Two"
+    after = tab.turns.store.load(ME, str(tab.view.conversation_id)).path
+    assert after[0].text == "One" and len(after) == len(path)
+    assert tab.turns.replies.running(tab.view.conversation_id) is None
+
+
+def test_replies_at_once_are_given_back_with_their_tokens(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    tab.turns.allowances = Allowances(replies_at_once=1, tokens_per_day=100)
+    for _ in range(3):
+        run(rest(tab.send("One", max_new_tokens=4)))
+    run(rest(tab.send("x" * 5001)))  # refused for another reason, its place is free again
+    run(rest(tab.send("One", max_new_tokens=4)))
+    (tokens,) = tab.turns.allowances.left(Person(ME))
+    written = sum(
+        one.record.generated_tokens
+        for one in tab.turns.store.load(ME, str(tab.view.conversation_id)).path
+        if one.record is not None
+    )
+    assert tokens.left == 100 - written
 
 
 def test_the_end_of_a_reply_does_not_bring_back_what_was_left(

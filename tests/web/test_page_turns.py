@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -27,12 +26,14 @@ from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import as_upload
 from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Options, Turns, options_of
 from llava_chat.web.export import to_json
+from llava_chat.web.people import Person
 from llava_chat.web.thumbnails import Thumbnails
 from tests.web.conftest import run
 
 LONG = GenerationSettings(temperature=0, max_new_tokens=900)
 OPTIONS = Options(None, None, GenerationSettings(temperature=0, max_new_tokens=6))
 ME, SOMEBODY = "me", "somebody"
+ADA = Person("session:ada", "home")
 
 
 @pytest.fixture
@@ -287,8 +288,12 @@ def test_a_drawing_on_a_view_of_a_picture_is_another_picture(
 def test_questions_that_wait_hold_up_nobody_elses_words(turns: Turns) -> None:
     free = threading.Event()
 
+    def late() -> LiveReply:
+        assert free.wait(30)
+        return turns.ask(ME, None, "Late", [], OPTIONS)
+
     async def ask() -> None:
-        blocked = [turns.begun(partial(free.wait, 30)) for _ in range(ASKING_THREADS)]
+        blocked = [turns.begun(ADA, late) for _ in range(ASKING_THREADS)]
         waiting = [asyncio.ensure_future(question) for question in blocked]
         await asyncio.to_thread(free.set)  # a thread for a frame is there all the same
         assert all(await asyncio.gather(*waiting))

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from llava_chat.engine.base import ContextUse, Opening
+from llava_chat.errors import EngineBusyError
 from llava_chat.image import picture_from_image
 from llava_chat.progress import Progress as Step
 from llava_chat.store.stored import ConversationSummary, Message, StoredConversation
+from llava_chat.web.allowances import Left
 from llava_chat.web.chat import sidebar, status, thread
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.prose import prose
@@ -86,7 +88,9 @@ def test_the_last_message_without_a_reply_can_be_tried_again() -> None:
         ),
         (Progress("opening", opening=HALF), "50 %"),
         (Progress("opening", opening=Opening("tiny", waiting_for=1)), "after 1 reply"),
-        (Progress("waiting", place=2), "Waiting: place 2"),
+        (Progress("waiting", place=2), "Waiting: place 2<"),
+        (Progress("waiting", place=3, wait_s=19.6), "Waiting: place 3,<"),
+        (Progress("waiting", place=3, wait_s=19.6), "about 20 s"),
         (Progress("looking", pictures=1), "Looking"),
         (Progress("looking", pictures=0), "Reading"),
         (Progress("writing", text="A", tokens=9, tokens_per_s=12.4), "12 tokens/s"),
@@ -103,6 +107,20 @@ def test_a_note_about_a_picture_is_told_with_it_and_a_lost_one_is_passed_over() 
     html = thread.thread(conversation(said), {told.id: told}, replying=False)
     assert "Only the first frame is used." in html
     assert "Look" in html and f"pictures/{lost}" in html
+
+
+def test_what_is_left_is_told_only_where_it_is_little() -> None:
+    plenty, little = Left("messages", 12, 20, 9.0), Left("tokens", 4180, 200_000, 9000.0)
+    assert status.allowances([plenty]) == status.allowances([]) == ""
+    shown = status.allowances([plenty, little, Left("pictures", 1, 120, 8.6)])
+    assert "messages" not in shown
+    assert "about 4,200 of 200,000 tokens left today" in shown
+    assert '"--free-in:9s">1 of 120 pictures left this hour' in shown
+
+
+def test_a_full_queue_is_told_with_how_long_it_will_be() -> None:
+    assert status.refusal(EngineBusyError("32 wait.", 130.0)).endswith("in about 2 min.")
+    assert status.refusal(EngineBusyError("32 wait.")) == "32 wait."
 
 
 def test_the_meter_tells_what_was_left_out() -> None:

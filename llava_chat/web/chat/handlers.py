@@ -8,7 +8,7 @@ only shows their progress, and stops showing it when the page goes on to another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -25,9 +25,12 @@ from llava_chat.web.chat.following import Following, Steps
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
+from llava_chat.web.chat.status import refusal
 from llava_chat.web.chat.turns import Options, Turns
 from llava_chat.web.markdown import printable
+from llava_chat.web.people import People
 from llava_chat.web.security import refuse_foreign_paths
+from llava_chat.web.session import SessionError
 from llava_chat.web.uploads import forget
 
 SECOND_PICTURE = (
@@ -46,14 +49,14 @@ class ChatHandlers:
         turns: Turns,
         showing: Showing,
         examples: tuple[Example, ...],
-        owner_of: Callable[[gr.Request], str],
+        people: People,
     ) -> None:
         self.parts = parts
         self.turns = turns
         self.showing = showing
         self.actions = Actions(turns, showing, examples)
         self.following = Following(turns, showing)
-        self.owner_of = owner_of
+        self.people = people
         # What shows one conversation: stale once the page has gone on to another.
         self._thread = {parts.thread, parts.live, parts.meter, parts.export}
         self.view = gr.State(View())
@@ -88,13 +91,15 @@ class ChatHandlers:
 
     async def open_page(self, values: Values, request: gr.Request) -> Steps:
         """Show the conversation that the address names, and what is being written in it."""
-        async with aclosing(self._guarded(values, self._open_page(values, request))) as steps:
+        async with aclosing(
+            self._guarded(values, request, self._open_page(values, request))
+        ) as steps:
             async for step in steps:
                 yield step
 
     async def send(self, values: Values, request: gr.Request) -> Steps:
         """Take the composer's words and pictures to the model."""
-        async with aclosing(self._guarded(values, self._send(values, request))) as steps:
+        async with aclosing(self._guarded(values, request, self._send(values, request))) as steps:
             async for step in steps:
                 yield step
 
@@ -103,7 +108,8 @@ class ChatHandlers:
         detail = {
             key: printable(str(value)) for key, value in event._data.items() if value is not None
         }
-        async with aclosing(self._guarded(values, self._act(values, request, detail))) as steps:
+        act = self._act(values, request, detail)
+        async with aclosing(self._guarded(values, request, act)) as steps:
             async for step in steps:
                 yield step
 
@@ -138,10 +144,11 @@ class ChatHandlers:
 
     # ---- the steps of each -------------------------------------------------------------------
 
-    async def _guarded(self, values: Values, steps: Steps) -> Steps:
+    async def _guarded(self, values: Values, request: gr.Request, steps: Steps) -> Steps:
         """Pass the steps on; what cannot be done becomes one sentence above the composer.
 
-        The first one brings the model that is there now to a page that shows another.
+        The first one brings the model that is there now to a page that shows another; after the
+        last one comes what is left to the person, where that is little.
         """
         view: View = values[self.view]
         model = self.showing.model(view) if view.models != self.showing.models.state else {}
@@ -150,7 +157,10 @@ class ChatHandlers:
                 yield {**model, **step}
                 model = {}
         except LlavaChatError as error:
-            yield {**model, **self.showing.sentence(str(error))}
+            yield {**model, **self.showing.sentence(refusal(error))}
+        with suppress(SessionError):
+            if left := self.showing.allowances(self.people.of_request(request), view):
+                yield left
 
     async def _page(self, values: Values, request: gr.Request) -> tuple[View, str]:
         """What the page shows, and who asks.
@@ -158,7 +168,7 @@ class ChatHandlers:
         A page that this server has not seen was open when it started: its address tells.
         """
         view: View = values[self.view]
-        owner = self.owner_of(request)
+        owner = self.people.owner_of(request)
         if not view.known:
             wanted = dict(request.query_params).get("c")
             with suppress(NotFoundError):
@@ -173,7 +183,7 @@ class ChatHandlers:
         view: View = values[self.view]
         view.known = True
         wanted = dict(request.query_params).get("c")
-        async for step in self._open(self.owner_of(request), view, wanted):
+        async for step in self._open(self.people.owner_of(request), view, wanted):
             yield step
 
     async def _open(self, owner: str, view: View, wanted: str | None) -> Steps:
@@ -210,19 +220,23 @@ class ChatHandlers:
         text, options = message.get("text") or "", self._options(values)
         files = [refuse_foreign_paths(file) for file in message.get("files") or ()]
         asking = partial(self._ask, owner, view.conversation_id, text, files, options)
-        async for step in self._reply(owner, view, asking, options, (text, files)):
+        begin = partial(self.turns.begun, self.people.of_request(request), asking)
+        warning = await self._warning(owner, view.conversation_id, files)
+        async for step in self._reply(owner, view, begin, options, (text, files), warning):
             yield step
 
     def _ask(
         self, owner: str, shown: str | None, text: str, files: list[Path], options: Options
-    ) -> tuple[LiveReply, str]:
-        warning = ""
-        if files and shown is not None:
-            stored = self.turns.store.load(owner, shown)
-            warning = SECOND_PICTURE if any(one.picture_ids for one in stored.path) else ""
+    ) -> LiveReply:
         live = self.turns.ask(owner, shown, text, files, options)
         forget(files)
-        return live, warning
+        return live
+
+    async def _warning(self, owner: str, shown: str | None, files: list[Path]) -> str:
+        if not files or shown is None:
+            return ""
+        stored = await asyncio.to_thread(self.turns.store.load, owner, shown)
+        return SECOND_PICTURE if any(one.picture_ids for one in stored.path) else ""
 
     async def _act(self, values: Values, request: gr.Request, detail: Detail) -> Steps:
         view, owner = await self._page(values, request)
@@ -239,9 +253,9 @@ class ChatHandlers:
         elif action in self.actions.replying:
             start, options = self.actions.replying[action], self._options(values)
             shown = replace(view)
-            steps = self._reply(
-                owner, view, lambda: (start(owner, shown, detail, options), ""), options
-            )
+            asking = partial(start, owner, shown, detail, options)
+            begin = partial(self.turns.begun, self.people.of_request(request), asking)
+            steps = self._reply(owner, view, begin, options)
         elif action in self.actions.changing:
             steps = self._change(owner, view, action, detail)
         else:
@@ -273,15 +287,16 @@ class ChatHandlers:
         self,
         owner: str,
         view: View,
-        asking: Callable[[], tuple[LiveReply, str]],
+        begin: Callable[[], Awaitable[LiveReply]],
         options: Options,
         sent: tuple[str, list[Path]] | None = None,
+        warning: str = "",
     ) -> Steps:
         """Start a reply and show it. sent: what left the composer; it comes back when refused."""
         visit, view.stop_wanted = view.visit, False
         yield self.showing.composer(running=True, empty=sent is not None)
         try:
-            live, warning = await self.turns.begun(asking)
+            live = await begin()
         except Exception:
             running = self.following.running(view) is not None
             if sent is not None:

@@ -38,6 +38,7 @@ class ChatParts:
     notice: gr.HTML
     composer: gr.MultimodalTextbox
     meter: gr.HTML
+    allowances: gr.HTML
     export: gr.HTML
     settings: SettingsParts
 
@@ -46,7 +47,7 @@ class ChatParts:
         """What handlers change, but for the settings."""
         return [
             self.model, self.watch, self.settings.own_template, self.conversations, self.thread,
-            self.live, self.notice, self.composer, self.meter, self.export,
+            self.live, self.notice, self.composer, self.meter, self.allowances, self.export,
         ]  # fmt: skip
 
 
@@ -89,11 +90,13 @@ def build(
                 composer = _composer(max_message_chars)
                 with gr.Row(elem_id="footer"):
                     meter = gr.HTML(status.meter(None), elem_id="meter", apply_default_css=False)
+                    allowances = gr.HTML("", elem_id="allowances", apply_default_css=False)
                     gr.HTML(_hint(), elem_id="hint", apply_default_css=False)
         settings = panel.build(defaults, templates)
     return ChatParts(
-        model, watch, side, conversations, shown, live, notice, composer, meter, export, settings
-    )
+        model, watch, side, conversations, shown, live, notice, composer, meter, allowances,
+        export, settings,
+    )  # fmt: skip
 
 
 def export_links(conversation_id: str) -> str:

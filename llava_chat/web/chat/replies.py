@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -45,6 +46,7 @@ class Progress:
     phase: Phase = "waiting"
     opening: Opening | None = None
     place: int = 1
+    wait_s: float | None = None
     pictures: int = 0
     text: str = ""
     tokens: int = 0
@@ -55,11 +57,15 @@ class Progress:
 
 
 class LiveReply:
-    """One reply in the making. `progress` may be read from any thread."""
+    """One reply in the making. `progress` may be read from any thread.
+
+    over: how many tokens it had, once it has ended in whatever way.
+    """
 
     def __init__(self, conversation_id: str, stream: Stream) -> None:
         self.conversation_id = conversation_id
         self.progress = Progress()
+        self.over = Future[int]()
         self._stream = stream
         self._first_token_at: float | None = None
         self._followers = 0
@@ -114,6 +120,7 @@ class LiveReply:
 
     def end(self, error: str | None) -> None:
         """Tell whoever follows that there is no more to come."""
+        self.over.set_result(self.progress.tokens)  # first: the next question may follow at once
         self._change(phase="ended", error=error)
 
     def _read(self) -> Done | Failed:
@@ -125,8 +132,8 @@ class LiveReply:
             match event:
                 case Opening() as opening:
                     self._change(phase="opening", opening=opening)
-                case Queued(place):
-                    self._change(phase="waiting", place=place)
+                case Queued(place, wait_s):
+                    self._change(phase="waiting", place=place, wait_s=wait_s)
                 case Looking(pictures):
                     self._change(phase="looking", pictures=pictures)
                 case Token(text, token_id):

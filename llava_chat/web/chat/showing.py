@@ -28,6 +28,7 @@ from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.chat.turns import Options, Turns, options_of
 from llava_chat.web.elements import notice
+from llava_chat.web.people import Person
 
 Updates = dict[Any, Any]
 
@@ -40,7 +41,7 @@ class View:
     the page goes on to show something else; who waited for anything compares it again before
     showing the outcome. known: False until the first event, after a restart of the server too.
     stop_wanted: Stop was pressed since the last question, perhaps before its reply began. models:
-    the state that the header shows.
+    the state that the header shows. warned: what is left of some allowance is shown.
     """
 
     conversation_id: str | None = None
@@ -49,6 +50,7 @@ class View:
     known: bool = False
     stop_wanted: bool = False
     models: State | None = None
+    warned: bool = False
 
     def leave(self) -> int:
         """Count a visit that begins, and return its number."""
@@ -123,6 +125,12 @@ class Showing:
 
     def _meter(self, stored: StoredConversation, options: Options) -> Updates:
         return {self._parts.meter: status.meter(self._turns.context(stored, options))}
+
+    def allowances(self, person: Person, view: View) -> Updates:
+        """What is left of the person's allowances, where it is little; {} while nothing changes."""
+        shown = status.allowances(self._turns.allowances.left(person))
+        before, view.warned = view.warned, bool(shown)
+        return {self._parts.allowances: shown} if shown or before else {}
 
     def listed(self, owner: str, view: View) -> Updates:
         """The sidebar's list."""

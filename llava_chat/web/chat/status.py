@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from llava_chat.engine.base import ContextUse
+from llava_chat.errors import EngineBusyError
+from llava_chat.web.allowances import Left, about
 from llava_chat.web.chat.models import far
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.elements import plural
@@ -38,7 +41,10 @@ def _state(progress: Progress) -> tuple[str, str]:
     if progress.phase == "opening" and progress.opening is not None:
         return f"Waiting for {progress.opening.name}", far(progress.opening)
     if progress.phase == "waiting":
-        return f"Waiting: place {progress.place}", ""
+        place = f"Waiting: place {progress.place}"
+        if progress.wait_s is None:
+            return place, ""
+        return f"{place},", f"about {about(progress.wait_s)}"
     if progress.phase == "looking":
         looks = plural(progress.pictures, "picture")
         return ("Looking" if progress.pictures else "Reading"), (
@@ -68,3 +74,39 @@ def meter(use: ContextUse | None) -> str:
         f'aria-valuemax="100" aria-valuenow="{percent}"><span style="width:{percent}%"></span>'
         f'</span><span class="percent">{percent} % of context</span>{left_out}</div>'
     )
+
+
+def allowances(lefts: Sequence[Left]) -> str:
+    """What is left of the allowances that are nearly used up; nothing while there is plenty.
+
+    Each goes from the page once there is more of it.
+    """
+    told = "".join(
+        f'<span style="--free-in:{left.free_in_s:.0f}s">{escape(_left(left))}</span>'
+        for left in lefts
+        if left.low
+    )
+    return f'<p class="allowances" role="status">{told}</p>' if told else ""
+
+
+def _left(left: Left) -> str:
+    """What is left of one, in words.
+
+    >>> _left(Left("messages", 3, 20, 12.0)), _left(Left("tokens", 4180, 200_000, 9000.0))
+    ('3 of 20 messages left this minute', 'about 4,200 of 200,000 tokens left today')
+    """
+    period = {"messages": "this minute", "pictures": "this hour", "tokens": "today"}[left.unit]
+    count = f"{left.left:,}"
+    if left.left >= 1000:  # a figure that changes in its last digits with each word is no help
+        count = f"about {round(left.left, -2):,}"
+    return f"{count} of {left.allowed:,} {left.unit} left {period}"
+
+
+def refusal(error: Exception) -> str:
+    """The sentence of what could not be done, with how long to wait where that is known."""
+    if isinstance(error, EngineBusyError) and error.retry_after_s is not None:
+        return (
+            "Too many people are waiting for a reply just now. There is room again in about "
+            f"{about(error.retry_after_s)}."
+        )
+    return str(error)

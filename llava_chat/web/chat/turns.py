@@ -1,7 +1,8 @@
 """What a person can do in a conversation: ask, ask again, edit, undo. The store and the engine
 meet here; whatever cannot be done raises a sentence and leaves the conversation as it was.
 
-Imports the engine's interface, conversation, the store, images and their views, errors; no gradio.
+Imports the engine's interface, conversation, the store, images and their views, what people may
+have, errors; no gradio.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from llava_chat import __version__
 from llava_chat.conversation import Conversation, Turn, check_message, fit, template_of
@@ -35,7 +35,9 @@ from llava_chat.store import (
     ReplyRecord,
     StoredConversation,
 )
+from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.replies import LiveReply, Replies
+from llava_chat.web.people import Person
 from llava_chat.web.thumbnails import Thumbnails
 
 # Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
@@ -46,7 +48,6 @@ _PICTURE_ID = re.compile(r"[0-9a-f]{64}")
 # A question may wait for a decoder or for a locked database for half a minute. Those who are behind
 # so many wait for a thread as they would wait for the model.
 ASKING_THREADS = 32
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,35 @@ class Turns:
         replies: Replies,
         limits: Limits,
         thumbnails: Thumbnails,
+        allowances: Allowances | None = None,
     ) -> None:
         self.engine = engine
         self.store = store
         self.replies = replies
         self.limits = limits
         self.thumbnails = thumbnails
+        self.allowances = allowances or Allowances()
         self._asking = ThreadPoolExecutor(ASKING_THREADS, thread_name_prefix="asking")
 
-    async def begun(self, ask: Callable[[], _T]) -> _T:
-        """What `ask` returns, which starts a reply: in a thread of a kind of its own.
+    async def begun(self, person: Person, ask: Callable[[], LiveReply]) -> LiveReply:
+        """The reply that `ask` starts for somebody: in a thread of a kind of its own.
 
         The loop's own few threads show everybody's words, and must not wait with the questions.
+        Raises LimitError, before anything is asked, when they have used what one person may.
         """
+        loop = asyncio.get_running_loop()
         inside = copy_context().run  # whose request it is, for what may depend on it
-        return await asyncio.get_running_loop().run_in_executor(self._asking, inside, ask)
+        return await loop.run_in_executor(self._asking, inside, self._let_in, person, ask)
+
+    def _let_in(self, person: Person, ask: Callable[[], LiveReply]) -> LiveReply:
+        ticket = self.allowances.begin(person)
+        try:
+            live = ask()
+        except BaseException:
+            ticket.end(0)
+            raise
+        live.over.add_done_callback(lambda over: ticket.end(over.result()))
+        return live
 
     def ask(
         self,

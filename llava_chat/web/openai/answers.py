@@ -34,7 +34,7 @@ def model_card(model: ModelInfo, created_s: int) -> dict[str, Any]:
 
 def usage(done: Done) -> dict[str, Any]:
     """How many tokens were read, written, and not computed again."""
-    written = len(done.token_ids)
+    written = done.generated_tokens
     return {
         "prompt_tokens": done.prompt_tokens,
         "completion_tokens": written,
