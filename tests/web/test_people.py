@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import gradio as gr
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 from starlette.requests import Request
 
-from llava_chat.web.people import People, Person, network_of, sender
+from llava_chat.web import people as module
+from llava_chat.web.people import ACTIVE_S, People, Person, network_of, sender
 from llava_chat.web.session import COOKIE_NAME, SessionError, Sessions
 
 SESSIONS = Sessions(b"a key that only this test knows..")
@@ -121,3 +123,28 @@ def test_a_client_that_plays_proxy_is_no_reason_to_warn(caplog: pytest.LogCaptur
     with caplog.at_level(logging.WARNING):
         People(SESSIONS).of_request(one)
     assert not caplog.messages
+
+
+def test_who_is_here_is_counted_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    people, later_s = People(SESSIONS, api_keys=(KEY,)), [0.0]
+    steady = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + later_s[0])
+    for one in (visit(), visit("198.51.100.1"), request(authorization=f"Bearer {KEY}")):
+        people.of_request(one)
+    assert people.active() == 2  # the first two are one session
+    later_s[0] = ACTIVE_S - 1
+    people.of_anyone(request())
+    people.of_anyone(visit())
+    later_s[0] = ACTIVE_S + 1
+    assert people.active() == 2
+    monkeypatch.setattr(module, "REMEMBERED_PEOPLE", 5)
+    for number in range(9):
+        people.of_address(request(f"192.0.2.{number}"))
+    assert people.active() == 5
+
+
+def test_who_has_no_session_is_an_address() -> None:
+    people = People(SESSIONS)
+    person = people.of_anyone(request())
+    assert person == people.of_address(request()) and person.id == f"address:{person.address}"
+    assert people.of_anyone(visit()) == people.of_request(visit())
