@@ -56,7 +56,7 @@ def test_every_dependency_has_a_line_that_says_what_for() -> None:
     first, second = README.split("## What it stands on")[1].split("\n## ")[0].split("to develop it")
     for table, file in ((first, "requirements.txt"), (second, "requirements-dev.txt")):
         rows = re.findall(r"^\| (`.+?) \| .+ \| .+ \|$", table, re.MULTILINE)
-        assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row)} == {
+        assert {name for row in rows for name in re.findall(r"`([\w-]+)(?:\[\w+\])?`", row)} == {
             *requirements(file)
         }
 

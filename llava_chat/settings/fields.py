@@ -209,7 +209,8 @@ class Settings(BaseSettings):
     )
     picture_hosts: Names = Field(
         (),
-        description="hosts from which the API may fetch pictures by address; by default none",
+        description="hosts, like example.org or example.org:8443, from which the API may fetch "
+        "pictures by address; by default none",
     )
     api_keys: Names = Field(
         (), repr=False, description="keys of which a caller of the API has to send one"

@@ -14,7 +14,6 @@ templates, errors, the chat's turns and replies, web.security and web.uploads.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -145,12 +144,12 @@ class ChatApi:
 async def _words(live: LiveReply) -> AsyncGenerator[str]:
     """The reply so far, then all of it. A caller who leaves ends it, unless a page shows it."""
     told = ""
-    with live.followed():
+    with live.followed() as follower:
         while not live.ended:
             if live.progress.text != told:
                 told = live.progress.text
                 yield told
-            await asyncio.sleep(FRAME_S)
+            await follower.news(FRAME_S)
     if live.progress.error is not None:
         raise LlavaChatError(live.progress.error)
     yield live.progress.text

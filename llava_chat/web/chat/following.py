@@ -31,12 +31,12 @@ class Following:
     ) -> Steps:
         """Show a reply until it ends, or until the page goes on to show something else."""
         seen = -1
-        with live.followed():
+        with live.followed() as follower:
             while not live.ended and view.visit == visit:
                 if live.progress.version != seen:
                     seen = live.progress.version
                     yield await self.written(live)
-                await asyncio.sleep(FRAME_S)
+                await follower.news(FRAME_S)
         if view.visit == visit:
             updates = await asyncio.to_thread(self.ended, owner, replace(view), live, options)
             if view.visit == visit:

@@ -7,11 +7,12 @@ Imports engine.base and errors; no gradio.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,23 +69,24 @@ class LiveReply:
         self.over = Future[int]()
         self._stream = stream
         self._first_token_at: float | None = None
-        self._followers = 0
+        self._followers: list[_Follower] = []
 
     @contextmanager
-    def followed(self) -> Iterator[None]:
+    def followed(self) -> Iterator[_Follower]:
         """Count one who shows the reply, on the server's event loop.
 
         When the last one is cut off, because its browser has gone, the reply ends and is kept.
         """
-        self._followers += 1
+        follower = _Follower()
+        self._followers.append(follower)
         try:
-            yield
+            yield follower
         except BaseException:
-            if self._followers == 1:
+            if len(self._followers) == 1:
                 self.stop()
             raise
         finally:
-            self._followers -= 1
+            self._followers.remove(follower)
 
     def stop(self) -> None:
         """End the reply within one token and keep its words."""
@@ -158,6 +160,29 @@ class LiveReply:
         # One thread writes; readers take the whole frozen value, so no lock is needed.
         before = self.progress
         self.progress = replace(before, version=before.version + 1, **changes)  # type: ignore[arg-type]
+        if self.progress.phase != before.phase:
+            for follower in [*self._followers]:
+                follower.wake()
+
+
+class _Follower:
+    """One who shows a reply, on an event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+
+    async def news(self, frame_s: float) -> None:
+        """Wait for the next phase of the reply, or for the time of a frame."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(frame_s):
+                await self._news.wait()
+        self._news.clear()
+
+    def wake(self) -> None:
+        """There is news. From any thread."""
+        with suppress(RuntimeError):  # its loop has ended
+            self._loop.call_soon_threadsafe(self._news.set)
 
 
 class Replies:
