@@ -182,7 +182,12 @@ def launch(
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
-    people = People(sessions, trusted_proxies=settings.trusted_proxies, api_keys=settings.api_keys)
+    people = People(
+        sessions,
+        # A Space's own proxies are not its host's to count.
+        trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
+        api_keys=settings.api_keys,
+    )
     allowances = Allowances.of(settings)
     metrics.observe(engine, people, allowances)
     blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)

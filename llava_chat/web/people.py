@@ -27,6 +27,22 @@ KEY_DIGITS = 32  # of a key's hash: 128 bits, so that no two keys are ever the s
 # What one customer of a provider is given at least (RFC 6177): all of it is one person's.
 IPV6_PREFIX_BITS = 64
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+# RFC 1918, RFC 6598, RFC 4193 and loopback: where the proxies of a hosting platform are.
+_PRIVATE: tuple[Network, ...] = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "fc00::/7",
+        ),
+    )
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,12 +63,13 @@ class Person:
 class People:
     """Tells who sends a request, to one server.
 
-    trusted_proxies: how many proxies of the host's own stand in front of it. api_keys: keys that
+    trusted_proxies: how many proxies of the host's own stand in front of it; None is as many as
+    there are in private networks, as on a Space, whose host cannot know. api_keys: keys that
     callers of the API may send as `Authorization: Bearer`.
     """
 
     def __init__(
-        self, sessions: Sessions, *, trusted_proxies: int = 0, api_keys: Sequence[str] = ()
+        self, sessions: Sessions, *, trusted_proxies: int | None = 0, api_keys: Sequence[str] = ()
     ) -> None:
         self._sessions = sessions
         self._trusted_proxies = trusted_proxies
@@ -121,7 +138,7 @@ class People:
     def _address(self, request: Any) -> str:
         peer = "" if request.client is None else request.client.host
         chain = ",".join(request.headers.getlist("x-forwarded-for"))
-        if chain and not self._trusted_proxies:
+        if chain and self._trusted_proxies == 0:
             self._warn_of_proxy(peer)
         return self._sessions.sign("address", sender(peer, chain, self._trusted_proxies))
 
@@ -136,13 +153,13 @@ class People:
         )
 
 
-def sender(peer: str, chain: str, trusted_proxies: int) -> str:
+def sender(peer: str, chain: str, trusted_proxies: int | None) -> str:
     """The network that a request comes from.
 
     peer: who holds the connection. chain: the X-Forwarded-For headers, joined by commas. Every
     proxy adds who called it at the right, so that what the last `trusted_proxies` entries say is
     the host's own word, and what is left of them is the client's. Without such an entry it is the
-    peer.
+    peer. None trusts whoever calls from a private network.
 
     >>> sender("10.0.0.2", "6.6.6.6, 198.51.100.7", 1)
     '198.51.100.7/32'
@@ -150,15 +167,30 @@ def sender(peer: str, chain: str, trusted_proxies: int) -> str:
     '2001:db8::/64'
     >>> sender("10.0.0.2", "6.6.6.6", 0), sender("10.0.0.2", "unknown", 1)
     ('10.0.0.2/32', '10.0.0.2/32')
+    >>> sender("10.0.0.2", "6.6.6.6, 198.51.100.7, 10.0.0.1", None)
+    '198.51.100.7/32'
     """
     hops = chain.split(",")
+    if trusted_proxies is None:
+        trusted_proxies = _private_hops([*hops, peer])
     named = None
     if 0 < trusted_proxies <= len(hops):
         named = network_of(hops[-trusted_proxies])
     return str(named or network_of(peer) or peer)
 
 
-def network_of(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+def _private_hops(chain: list[str]) -> int:
+    """How many of the last entries of a chain are in private networks."""
+    networks = [network_of(hop) for hop in reversed(chain)]
+    return next((n for n, one in enumerate(networks) if one is None or not _inside(one)), 0)
+
+
+def _inside(network: Network) -> bool:
+    # Python calls what is for documentation private as well.
+    return any(network.subnet_of(own) for own in _PRIVATE if own.version == network.version)  # type: ignore[arg-type]
+
+
+def network_of(address: str) -> Network | None:
     """What one subscriber has: the address, or 64 bits of an IPv6 one; None for what is neither.
 
     A port may follow, as some proxies write it.

@@ -89,6 +89,20 @@ def test_a_chain_that_says_nothing_leaves_the_peer(chain: str) -> None:
     assert address(3, "10.0.0.2", "6.6.6.6, 7.7.7.7") == address(0, "10.0.0.2")
 
 
+@pytest.mark.parametrize(
+    ("peer", "chain", "found"),
+    [
+        ("10.1.2.3", "203.0.113.9", "203.0.113.9/32"),
+        ("10.1.2.3", "6.6.6.6, 203.0.113.9, 100.64.0.1, 172.16.5.5", "203.0.113.9/32"),
+        ("10.1.2.3", "6.6.6.6, nobody", "10.1.2.3/32"),
+        ("10.1.2.3", "", "10.1.2.3/32"),
+        ("203.0.113.9", "6.6.6.6", "203.0.113.9/32"),
+    ],
+)
+def test_on_a_space_its_own_proxies_are_trusted(peer: str, chain: str, found: str) -> None:
+    assert sender(peer, chain, None) == found
+
+
 def test_one_customers_ipv6_addresses_are_one() -> None:
     assert address(0, "2001:db8:0:1::7") == address(0, "2001:db8:0:1:ffff::1")
     assert address(0, "2001:db8:0:1::7") != address(0, "2001:db8:0:2::7")
