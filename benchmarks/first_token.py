@@ -7,7 +7,7 @@ The same conversation is answered in several ways on the same weights, in an ord
 every turn: by our engine; by transformers' `generate` on the whole conversation, given ids and
 pixels ready made; by the real `transformers serve` over HTTP in a process of its own, which is sent
 what a client has to send it; and by llama-cpp-python where it is installed and is given the weights
-as GGUF. The second picture comes with the third turn. Each turn's reply by our engine is what the
+as GGUF. Both pictures come with the first question. Each turn's reply by our engine is what the
 next turn goes on from; a server reads its text, whose ids may then be others.
 """
 
@@ -33,8 +33,8 @@ from llava_chat.conversation import Conversation
 from llava_chat.engine.local import LocalEngine
 
 TURNS = 6
-SECOND_PICTURE_TURN = 2  # counted from 0
-REPLY_TOKENS = 24
+REPLY_TOKENS = 48
+QUESTION = "What is to the left of the large red circle, and how many of them are there?"
 SHAPES = ("bundled", "small")
 OURS, AGAIN = "llava_chat", "generate, all again"
 SERVE, LLAMA = "transformers serve", "llama-cpp-python"
@@ -49,8 +49,8 @@ def converse(ways: dict[str, Way], seed: int) -> Replies:
     """One conversation about two pictures of its own."""
     conversation, replies = Conversation(), []
     for turn in range(TURNS):
-        pictures = [noise(2 * seed + (turn > 0))] if turn in (0, SECOND_PICTURE_TURN) else []
-        conversation = asked(conversation, turn + 1, *pictures)
+        pictures = [noise(2 * seed), noise(2 * seed + 1)] if turn == 0 else []
+        conversation = asked(conversation, turn + 1, *pictures, question=QUESTION)
         names = list(ways)
         first = (seed + turn) % len(names)
         told = {
@@ -125,7 +125,7 @@ def table(result: Result) -> str:
     for shape, told in result["shapes"].items():
         first = told["first_token_ms"]
         for turn, mine in enumerate(first[OURS]):
-            picture = ", with a picture" if turn in (0, SECOND_PICTURE_TURN) else ""
+            picture = ", with both pictures" if turn == 0 else ""
             row = [
                 f"{shape}, turn {turn + 1}{picture}",
                 str(told["prompt_tokens"][turn]),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -108,7 +109,11 @@ class Server:
 
     @property
     def has_api(self) -> bool:
-        """Whether it does."""
+        """Whether it does, once its model is there."""
+        while (status := httpx2.get(f"{self.url}/readyz", trust_env=False).status_code) == 503:
+            time.sleep(0.1)
+        if status != 200:
+            return False
         return httpx2.get(f"{self.url}/v1/models", trust_env=False).status_code == 200
 
 

@@ -29,6 +29,7 @@ from llava_chat.engine.local.sampling import (
 from llava_chat.engine.local.sizing import Room, layer_shapes
 from llava_chat.engine.local.slots import Slot, Slots, prefix_key, reusable
 from llava_chat.engine.local.step import RecordedStep, Step
+from llava_chat.engine.local.thin_linear import thin_out
 from llava_chat.errors import EngineError
 from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
@@ -77,6 +78,7 @@ class Writer:
     ) -> None:
         self._checkpoint = checkpoint
         model = checkpoint.model
+        thin_out(model.language_model)
         # Of several devices this is where a prompt begins, and its logits come back to.
         self._device = model.language_model.model.embed_tokens.weight.device
         self._context_tokens = room.context_tokens
