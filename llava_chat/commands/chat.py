@@ -15,13 +15,13 @@ from pathlib import Path
 from llava_chat.assembly import check_model, generation_settings, open_engine, picture_limits
 from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import (
-    MAX_STOPS,
     ChatEngine,
     Done,
     GenerationSettings,
     ModelInfo,
     whole_reply,
 )
+from llava_chat.engine.generation import MAX_STOPS
 from llava_chat.errors import PictureError, SettingError
 from llava_chat.image import Picture, read_picture
 from llava_chat.progress import ProgressLine
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     pictures = read_pictures(args.image, settings)
     with ProgressLine(settings.model, sys.stderr) as line:
         check_model(settings)
-        engine = open_engine(settings, line)
+        engine = open_engine(for_one(settings), line)
     try:
         conversation = Conversation(system=settings.system)  # in the engine's template
         replies = converse(engine, conversation, pictures, messages, generation, show=not args.json)
@@ -91,6 +91,12 @@ def run(args: argparse.Namespace) -> int:
     finally:
         engine.close(grace_s=0)  # all replies are complete, or one failed or was interrupted
     return 0
+
+
+def for_one(settings: Settings) -> Settings:
+    """There is one conversation, so that a model in this process needs memory for no other."""
+    here = settings.engine == "local" and settings.slots is None
+    return settings.model_copy(update={"slots": 1}) if here else settings
 
 
 def stopping(generation: GenerationSettings, stop: list[str]) -> GenerationSettings:

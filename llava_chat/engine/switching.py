@@ -19,7 +19,6 @@ from weakref import WeakSet
 
 from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
-    MAX_DEADLINE_S,
     ChatEngine,
     ContextUse,
     EngineLoad,
@@ -27,6 +26,7 @@ from llava_chat.engine.base import (
     ModelInfo,
     Opening,
 )
+from llava_chat.engine.generation import MAX_DEADLINE_S
 from llava_chat.engine.held import HeldReply
 from llava_chat.engine.states import NotOpened, Ready, State, closed, not_opened, not_ready
 from llava_chat.errors import EngineBusyError, LlavaChatError

@@ -27,9 +27,10 @@ import gradio.events
 
 from llava_chat.errors import LlavaChatError, MessageError, PictureError
 from llava_chat.templates import template_named
+from llava_chat.web.chat.options import Options, options_of
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.status import refusal
-from llava_chat.web.chat.turns import Options, Turns, options_of
+from llava_chat.web.chat.turns import Turns
 from llava_chat.web.people import People
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.uploads import forget

@@ -21,9 +21,10 @@ from llava_chat.web.chat import layout
 from llava_chat.web.chat.examples import load_examples
 from llava_chat.web.chat.handlers import ChatHandlers
 from llava_chat.web.chat.models import Models
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
-from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.chat.turns import Limits, Turns
 from llava_chat.web.icons import sprite
 from llava_chat.web.people import People
 from llava_chat.web.thumbnails import Thumbnails

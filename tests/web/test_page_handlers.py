@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, MAX_TOP_K, GenerationSettings
+from llava_chat.engine.generation import MAX_NEW_TOKENS_LIMIT, MAX_TOP_K, GenerationSettings
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.image import PictureLimits
 from llava_chat.store import ConversationStore
@@ -21,9 +21,10 @@ from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.handlers import ChatHandlers
 from llava_chat.web.chat.models import Models
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import Showing, View
-from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.chat.turns import Limits, Turns
 from llava_chat.web.people import People, Person
 from llava_chat.web.session import Sessions
 from llava_chat.web.thumbnails import Thumbnails

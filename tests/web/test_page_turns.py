@@ -22,9 +22,10 @@ from llava_chat.errors import ContextFullError, InputError, NotFoundError
 from llava_chat.image import PictureLimits
 from llava_chat.store import ChatOptions, ConversationStore, Message
 from llava_chat.templates import template_named
+from llava_chat.web.chat.options import Options, options_of
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.chat.showing import as_upload
-from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Options, Turns, options_of
+from llava_chat.web.chat.turns import ASKING_THREADS, Limits, Turns
 from llava_chat.web.export import to_json
 from llava_chat.web.people import Person
 from llava_chat.web.thumbnails import Thumbnails

@@ -22,7 +22,7 @@ DEFAULT_CPU_BYTES = 2**30
 """Of a machine's memory, which other programs want as well."""
 
 FREE_SHARE = 0.85
-"""Of what a GPU has left beside the weights; reading a prompt and the libraries take the rest."""
+"""Of what a device has left beside the weights; reading a prompt and the libraries take the rest."""
 
 _FEATURES_SHARE = 8  # a LLaVA-1.5 picture is 4.7 MB as features, 302 MB as keys and values of 7B
 
@@ -89,8 +89,9 @@ def _fitting(shapes: list[Shape], context_tokens: int) -> int:
         bytes_there[shape.device] += shape.token_bytes * (context_tokens + 1)
     most = MOST_SLOTS
     for device, row_bytes in bytes_there.items():
-        budget = DEFAULT_CPU_BYTES
-        if device.type != "cpu":
-            budget = int((free_bytes(device) or DEFAULT_CPU_BYTES) * FREE_SHARE)
+        free = free_bytes(device)
+        budget = DEFAULT_CPU_BYTES if free is None else int(free * FREE_SHARE)
+        if device.type == "cpu":
+            budget = min(budget, DEFAULT_CPU_BYTES)
         most = min(most, (budget - budget // _FEATURES_SHARE) // row_bytes)
     return most

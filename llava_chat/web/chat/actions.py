@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from llava_chat.errors import InputError
 from llava_chat.web.chat.examples import Example
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View, as_upload
-from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.chat.turns import Turns
 
 Detail = dict[str, str]  # what the page sends with an action
 

@@ -10,9 +10,10 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from llava_chat.errors import StoreError
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
-from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.chat.turns import Turns
 
 FRAME_S = 1 / 12  # a person sees no gain from more, and each frame costs every browser a redraw
 

@@ -23,10 +23,11 @@ from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.following import Following, Steps
 from llava_chat.web.chat.layout import ChatParts
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import LiveReply
 from llava_chat.web.chat.showing import Showing, Updates, View
 from llava_chat.web.chat.status import refusal
-from llava_chat.web.chat.turns import Options, Turns
+from llava_chat.web.chat.turns import Turns
 from llava_chat.web.markdown import printable
 from llava_chat.web.people import People
 from llava_chat.web.security import refuse_foreign_paths

@@ -15,8 +15,8 @@ import gradio as gr
 
 from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.panel import SettingsParts
-from llava_chat.web.chat.turns import Options
 from llava_chat.web.elements import icon_button
 from llava_chat.web.icons import icon
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
-from llava_chat.engine.base import MAX_NEW_TOKENS_LIMIT, GenerationSettings, ModelInfo
-from llava_chat.web.chat.turns import Options
+from llava_chat.engine.base import GenerationSettings, ModelInfo
+from llava_chat.engine.generation import MAX_NEW_TOKENS_LIMIT
+from llava_chat.web.chat.options import Options
 from llava_chat.web.elements import icon_button
 
 

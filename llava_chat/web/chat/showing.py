@@ -25,8 +25,9 @@ from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts, export_links
 from llava_chat.web.chat.models import Models
+from llava_chat.web.chat.options import Options, options_of
 from llava_chat.web.chat.replies import Progress
-from llava_chat.web.chat.turns import Options, Turns, options_of
+from llava_chat.web.chat.turns import Turns
 from llava_chat.web.elements import notice
 from llava_chat.web.people import Person
 

@@ -17,8 +17,7 @@ from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from llava_chat import __version__
-from llava_chat.conversation import Conversation, Turn, check_message, fit, template_of
+from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings, Stream
 from llava_chat.errors import (
     EngineOpeningError,
@@ -32,31 +31,20 @@ from llava_chat.store import (
     ChatOptions,
     ConversationStore,
     Message,
-    ReplyRecord,
     StoredConversation,
 )
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.chat.options import Options, lively
+from llava_chat.web.chat.record import record_of
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.people import Person
 from llava_chat.web.thumbnails import Thumbnails
 
-# Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
-LIVELY_TEMPERATURE = 0.7
-LIVELY_TOP_P = 0.9
 _PICTURE_ID = re.compile(r"[0-9a-f]{64}")
 
 # A question may wait for a decoder or for a locked database for half a minute. Those who are behind
 # so many wait for a thread as they would wait for the model.
 ASKING_THREADS = 32
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the settings panel says: system and template None for the model's own."""
-
-    system: str | None
-    template: str | None
-    generation: GenerationSettings
 
 
 @dataclass(frozen=True)
@@ -155,7 +143,7 @@ class Turns:
             generation = options.generation
             if path[-1] is not stored.path[-1] and generation.seed is None:
                 # The likeliest reply again would be no other version.
-                generation = _lively(generation)
+                generation = lively(generation)
             conversation = self._conversation(stored, path, options)
             stream = self._stream(conversation, generation)
             return self._start(owner, path[-1], conversation, stream, generation)
@@ -234,37 +222,11 @@ class Turns:
         generation: GenerationSettings,
     ) -> LiveReply:
         def keep(done: Done) -> None:
-            record = self._record(conversation, generation, done)
+            record = record_of(conversation, generation, done, done.model or self.engine.model)
             to = owner, asked.conversation_id, asked.id
             self.store.add_reply(*to, done.text, done.known_ids, done.finish, record)
 
         return self.replies.start(asked.conversation_id, stream, keep)
-
-    def _record(
-        self, conversation: Conversation, generation: GenerationSettings, done: Done
-    ) -> ReplyRecord:
-        model = done.model or self.engine.model
-        template, system = model.template, conversation.system
-        if model.local:
-            used = template_of(conversation, model.template)
-            template, system = used.name, used.system if system is None else system
-        read = _without_oldest(conversation, done.dropped_turns)
-        return ReplyRecord(
-            model_id=model.id,
-            revision=model.revision,
-            template=template,
-            system=system,
-            settings=asdict(generation),
-            prompt_tokens=done.prompt_tokens,
-            generated_tokens=done.generated_tokens,
-            first_token_s=done.first_token_s,
-            total_s=done.total_s,
-            app_version=__version__,
-            seed=done.seed,
-            picture_ids=tuple(p.id for turn in read.turns for p in turn.images),
-            padded_boxes=model.padded_boxes,
-            adapter=model.adapter,
-        )
 
     def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
         # Raises what would only come as Failed, too late; but for a model that is not there yet.
@@ -311,33 +273,8 @@ class Turns:
         return text
 
 
-def options_of(stored: StoredConversation, defaults: Options) -> Options:
-    """What a conversation was last asked with; what it does not say is the default."""
-    known = {
-        name: value
-        for name, value in stored.settings.items()
-        if name in GenerationSettings.__dataclass_fields__ and name != "deadline_s"
-    }
-    return Options(stored.system, stored.template, replace(defaults.generation, **known))
-
-
 def _find(stored: StoredConversation, message_id: str, role: str) -> tuple[int, Message]:
     for index, message in enumerate(stored.path):
         if message.id == message_id and message.role == role:
             return index, message
     raise NotFoundError("That message is no longer shown here. Reload the page.")
-
-
-def _without_oldest(conversation: Conversation, dropped_turns: int) -> Conversation:
-    """What the model read; the pictures of a turn that was left out may have moved to another."""
-    kept_turns = len(conversation.turns) - dropped_turns
-    return fit(conversation, kept_turns, 0, lambda shorter: len(shorter.turns)).conversation
-
-
-def _lively(generation: GenerationSettings) -> GenerationSettings:
-    """Sampling warm enough that another reply can differ from the one before."""
-    return replace(
-        generation,
-        temperature=max(generation.temperature, LIVELY_TEMPERATURE),
-        top_p=max(generation.top_p, LIVELY_TOP_P),
-    )

@@ -17,7 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from llava_chat.engine.base import GREEDY_BELOW_TEMPERATURE, GenerationSettings
+from llava_chat.engine.generation import GREEDY_BELOW_TEMPERATURE, GenerationSettings
 from llava_chat.engine.local.sampling import (
     NOT_A_NUMBER,
     RowSampler,

@@ -29,8 +29,9 @@ from llava_chat.engine.base import (
 from llava_chat.engine.remote import RemoteEngine, open_engine
 from llava_chat.image import Picture, PictureLimits, picture_from_image
 from llava_chat.store import ConversationStore
+from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import LiveReply, Replies
-from llava_chat.web.chat.turns import Limits, Options, Turns
+from llava_chat.web.chat.turns import Limits, Turns
 from llava_chat.web.thumbnails import Thumbnails
 from tests.drawings import three_shapes
 
