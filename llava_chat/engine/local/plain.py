@@ -39,7 +39,6 @@ class PlainWriter:
     Everything a call needs but its request is in this object, which the forked process has too.
     """
 
-    free_slots = 1  # it works until a reply is over
     kept_tokens = 0
 
     def __init__(self, checkpoint: Checkpoint, room: Room, ended: Ended, lend: Lend) -> None:
@@ -55,6 +54,11 @@ class PlainWriter:
     def idle(self) -> bool:
         """True while there is no reply."""
         return self._job is None
+
+    @property
+    def free_slots(self) -> int:
+        """How many replies can begin before `work` is called."""
+        return int(self.idle)
 
     def knows(self, picture: Picture) -> bool:
         """Never: this process sees no pictures."""

@@ -22,7 +22,7 @@ DEFAULT_CPU_BYTES = 2**30
 """Of a machine's memory, which other programs want as well."""
 
 FREE_SHARE = 0.85
-"""Of what a device has left beside the weights; reading a prompt and the libraries take the rest."""
+"""Of what a device has left beside the weights; reading prompts and the libraries take the rest."""
 
 _FEATURES_SHARE = 8  # a LLaVA-1.5 picture is 4.7 MB as features, 302 MB as keys and values of 7B
 

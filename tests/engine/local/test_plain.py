@@ -116,6 +116,17 @@ def test_the_call_is_made_in_the_name_of_who_asked(plain: LocalEngine, lender: L
     assert [who for who, _ in lender.calls] == ["one", "two"]
 
 
+def test_those_who_ask_at_once_are_answered_one_after_the_other(
+    plain: LocalEngine, make_engine: Callable[..., LocalEngine], lender: Lender
+) -> None:
+    talks = [Conversation((Turn("user", f"Hello {n}"),)) for n in range(4)]
+    streams = [plain.stream(talk, GREEDY) for talk in talks]
+    engine = make_engine()
+    for stream, talk in zip(streams, talks, strict=True):
+        assert done(stream).token_ids == done(engine.stream(talk, GREEDY)).token_ids
+    assert len(lender.calls) == 4
+
+
 def test_stopping_reaches_the_other_process(plain: LocalEngine) -> None:
     stream = plain.stream(HELLO, replace(GREEDY, max_new_tokens=4000))
     seen = [next(stream) for _ in range(4)]
