@@ -90,6 +90,10 @@ def test_a_model_that_answers_is_announced_once(start: Start, port: int, folder:
     if "is loading" in said:
         said = server.stdout.readline()
     assert said == f"tiny answers at http://127.0.0.1:{port} (Ctrl-C stops it)\n"
+    room = server.stdout.readline()
+    assert room.endswith(
+        "16 conversations of 1,024 tokens, as many of which are answered at once\n"
+    )
     server.send_signal(signal.SIGTERM)
     said, told = server.communicate(timeout=60)
     assert (server.returncode, said) == (0, "")

@@ -15,6 +15,7 @@ from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.errors import LlavaChatError, SettingError
 from llava_chat.web.openai import fetching
 from llava_chat.web.openai.fetching import PictureFetcher, is_public
+from tests.web.conftest import run
 from tests.web.openai.conftest import SHAPES, alone, data_url
 
 NAME = "pictures.test"
@@ -84,7 +85,7 @@ def fetcher(port: int, *addresses: str, hosts: tuple[str, ...] = ()) -> PictureF
 
 
 def fetch(of: PictureFetcher, address: str) -> bytes:
-    return asyncio.run(of.fetch(address))
+    return run(of.fetch(address))
 
 
 def test_a_picture_of_a_listed_host_comes_from_the_address_that_was_checked(port: int) -> None:
@@ -155,7 +156,7 @@ def test_the_certificate_is_asked_for_by_name() -> None:
             with pytest.raises(LlavaChatError, match="gave no picture"):
                 await fetcher(port).fetch(f"https://{NAME}:{port}/shapes.png")
 
-    asyncio.run(ask())
+    run(ask())
     assert named == [NAME]
 
 

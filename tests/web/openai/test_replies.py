@@ -13,6 +13,7 @@ from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings, whole_reply
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.image import read_picture
+from tests.web.conftest import run
 from tests.web.openai.conftest import SHAPES, STAR, Served, data_url
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=64)
@@ -179,7 +180,7 @@ def test_four_at_once_are_answered_as_one_by_one(server: Served, client: OpenAI)
             ask = several.chat.completions.create
             return await asyncio.gather(*(ask(model="scenes", messages=each) for each in asked))
 
-    at_once = asyncio.run(together())
+    at_once = run(together())
     assert [each.choices[0].message.content for each in at_once] == [
         each.choices[0].message.content for each in alone
     ]
