@@ -6,6 +6,7 @@ Imports the engine's interface, its states and its probe, errors, web.metrics an
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ FRESH_S = 30.0  # a token of the last so many seconds says enough; an idle model
 KEPT_S = 5.0  # of an answer to nothing good: whoever asks more often is told the same again
 PROBE_S = 10.0  # for one token, waiting in line included
 _POLL_S = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,3 +135,8 @@ class _Probe:
                 raise EngineError("The model gave no token in time.")
         except LlavaChatError as error:
             self.problem = str(error)
+        except Exception as error:
+            _log.exception("the model could not be asked for a token")
+            self.problem = (
+                f"The model failed ({type(error).__name__}); the server's log tells more."
+            )

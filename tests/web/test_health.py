@@ -20,7 +20,7 @@ from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.local import LocalEngine
 from llava_chat.engine.measured import PROBE, MeasuredEngine
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
-from llava_chat.errors import CheckpointError
+from llava_chat.errors import CheckpointError, EngineClosedError
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
@@ -156,7 +156,7 @@ def test_a_model_that_hangs_is_told_and_asked_no_second_time(
     def hangs(conversation: Any, generation: Any) -> Any:
         asked.append(conversation)
         goes_on.wait(60)
-        raise AssertionError
+        raise EngineClosedError("It is over.")
 
     with monkeypatch.context() as broken:
         broken.setattr(served.engine, "stream", hangs)
@@ -168,6 +168,20 @@ def test_a_model_that_hangs_is_told_and_asked_no_second_time(
             assert "gave no token" in told["reason"]
         assert len(asked) == 1
         assert served.get("healthz").status_code == 200
+
+
+def test_a_model_that_breaks_is_not_ready(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(conversation: Any, generation: Any) -> Any:
+        raise ZeroDivisionError("secret detail")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(served.engine, "stream", breaks)
+        status, told = served.ready()
+    assert (status, told["status"]) == (503, "failing")
+    assert "ZeroDivisionError" in told["reason"] and "secret" not in told["reason"]
+    assert "secret detail" in caplog.text
 
 
 def test_an_engine_that_refuses_is_not_ready(served: Served) -> None:
