@@ -24,7 +24,7 @@ DEFAULT_CPU_BYTES = 2**30
 FREE_SHARE = 0.85
 """Of what a device has left beside the weights; reading prompts and the libraries take the rest."""
 
-_FEATURES_SHARE = 8  # a LLaVA-1.5 picture is 4.7 MB as features, 302 MB as keys and values of 7B
+_FEATURES_SHARE = 32  # a LLaVA-1.5 picture is 4.7 MB as features, 302 MB as keys and values of 7B
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def test_a_token_takes_keys_and_values_in_every_layer(checkpoint: Checkpoint) ->
         ({"slots": 3, "context_tokens": 100}, 3, 100),
         ({"context_tokens": 10**6}, MOST_SLOTS, 4096),  # no more than the model reads
         ({"cache_bytes": 0}, 1, 4096),  # there is always one
-        ({"cache_bytes": 8 * TOKEN_BYTES * 4097}, 7, 4096),  # an eighth is for pictures
+        ({"cache_bytes": 8 * TOKEN_BYTES * 4097}, 7, 4096),  # some of it is for pictures
     ],
 )
 def test_room(
