@@ -14,6 +14,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,12 +23,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this folder alone is on it
 
+from benchmarks.apart import generate_apart
 from benchmarks.report import Result, head, markdown, number_format, options, ratio, tell
-from benchmarks.shapes import open_checkpoint, token_bytes, transformers_twin, weight_bytes
+from benchmarks.shapes import open_checkpoint, token_bytes, weight_bytes
 from benchmarks.talk import DESCRIBE, asked, drawing
-from benchmarks.ways import Generate, Ours, Timing, Way
+from benchmarks.ways import Ours, Timing, Way
 from llava_chat.conversation import Conversation
 from llava_chat.engine.local import LocalEngine
+from llava_chat.engine.local.passing import in_passing
 
 REPLY_TOKENS = 128
 WARM_UPS = 2  # a compiled step is compiled at the first, captured at the second
@@ -61,25 +65,24 @@ def measure(
 ) -> Result:
     """Medians over `repeats` conversations of their own pictures."""
     checkpoint = open_checkpoint(shape, device, dtype)
-    model, twin = checkpoint.model, transformers_twin(checkpoint.model)
-    engine = LocalEngine(checkpoint)
-    ways: dict[str, Way] = {
-        OURS: Ours(engine),
-        DYNAMIC: Generate(checkpoint, twin),
-        STATIC: Generate(checkpoint, twin, cache="static"),
-    }
-    told: dict[str, list[Timing]] = {way: [] for way in ways}
-    speeds = []
-    for repeat in range(repeats + WARM_UPS):
-        conversation = asked(Conversation(), repeat, drawing(repeat), question=DESCRIBE)
-        names = list(ways)
-        first = repeat % len(names)
-        for name in names[first:] + names[:first]:
-            told[name].append(ways[name].reply(conversation, tokens))
-        context = told[OURS][-1].prompt_tokens + told[OURS][-1].tokens // 2
-        step_bytes = weight_bytes(model) + token_bytes(model) * context
-        speeds.append(bandwidth(device, step_bytes))
-    engine.close()
+    model = checkpoint.model
+    with generate_apart(shape, device, dtype) as generate, closing(LocalEngine(checkpoint)) as ours:
+        ways: dict[str, Way] = {
+            OURS: Ours(ours),
+            DYNAMIC: generate,
+            STATIC: replace(generate, cache="static"),
+        }
+        told: dict[str, list[Timing]] = {way: [] for way in ways}
+        speeds = []
+        for repeat in range(repeats + WARM_UPS):
+            conversation = asked(Conversation(), repeat, drawing(repeat), question=DESCRIBE)
+            names = list(ways)
+            first = repeat % len(names)
+            for name in names[first:] + names[:first]:
+                told[name].append(ways[name].reply(conversation, tokens))
+            context = told[OURS][-1].prompt_tokens + told[OURS][-1].tokens // 2
+            step_bytes = weight_bytes(model) + token_bytes(model) * context
+            speeds.append(in_passing(bandwidth, device, step_bytes))
     kept = {way: timings[WARM_UPS:] for way, timings in told.items()}
     return {
         "shape": shape,

@@ -5,10 +5,10 @@
 
 The same conversation is answered in several ways on the same weights, in an order that changes at
 every turn: by our engine; by transformers' `generate` on the whole conversation, given ids and
-pixels ready made; by the real `transformers serve` over HTTP in a process of its own, which is sent
-what a client has to send it; and by llama-cpp-python where it is installed and is given the weights
-as GGUF. Both pictures come with the first question. Each turn's reply by our engine is what the
-next turn goes on from; a server reads its text, whose ids may then be others.
+pixels ready made, in a process of its own; by the real `transformers serve` over HTTP, which is
+sent what a client has to send it; and by llama-cpp-python where it is installed and is given the
+weights as GGUF. Both pictures come with the first question. Each turn's reply by our engine is what
+the next turn goes on from; a server reads its text, whose ids may then be others.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this folder alone is on it
 
+from benchmarks.apart import generate_apart
 from benchmarks.openai_http import NOT_SERVED, transformers_serve
 from benchmarks.report import Result, head, markdown, number_format, options, ratio, tell
-from benchmarks.shapes import open_checkpoint, transformers_twin
+from benchmarks.shapes import open_checkpoint
 from benchmarks.talk import answered, asked, noise
-from benchmarks.ways import Generate, Ours, Timing, Way
+from benchmarks.ways import Ours, Timing, Way
 from benchmarks.with_llama_cpp import NOT_MEASURED, LlamaCpp, installed
 from llava_chat.conversation import Conversation
 from llava_chat.engine.local import LocalEngine
@@ -74,8 +75,8 @@ def measure(
     with ExitStack() as opened:
         engine = LocalEngine(checkpoint)
         opened.callback(engine.close)
-        twin = transformers_twin(checkpoint.model)
-        ways: dict[str, Way] = {OURS: Ours(engine), AGAIN: Generate(checkpoint, twin)}
+        again = opened.enter_context(generate_apart(shape, device, dtype))
+        ways: dict[str, Way] = {OURS: Ours(engine), AGAIN: again}
         server = opened.enter_context(transformers_serve(checkpoint, device, dtype))
         if server is not None:
             ways[SERVE] = server

@@ -37,6 +37,7 @@ from benchmarks.talk import DESCRIBE, answered, asked, drawing
 from benchmarks.ways import Ours, Timing
 from llava_chat.conversation import Conversation
 from llava_chat.engine.local import LocalEngine
+from llava_chat.engine.local.passing import in_passing
 from llava_chat.image import png_bytes
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.store import ConversationStore
@@ -125,7 +126,7 @@ def served(
     with tempfile.TemporaryDirectory(prefix="llava-front-") as name:
         folder, port, secret = Path(name), free_port(), secrets.token_urlsafe(32)
         if shape != BUNDLED:
-            save_checkpoint(checkpoint, folder / "model", dtype=dtype)
+            in_passing(save_checkpoint, checkpoint, folder / "model", dtype=dtype)
         command = [
             *(sys.executable, "-m", "llava_chat", "serve", "--port", str(port)),
             *("--model", "scenes" if shape == BUNDLED else str(folder / "model")),

@@ -24,10 +24,10 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from transformers import LlavaForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this folder alone is on it
 
+from benchmarks.apart import GenerateApart, generate_apart
 from benchmarks.report import (
     Result,
     head,
@@ -38,9 +38,9 @@ from benchmarks.report import (
     ratio,
     tell,
 )
-from benchmarks.shapes import open_checkpoint, transformers_twin
+from benchmarks.shapes import open_checkpoint
 from benchmarks.talk import answered, asked, noise
-from benchmarks.ways import Generate, Ours, Timing, Way
+from benchmarks.ways import Ours, Timing, Way
 from llava_chat.conversation import Conversation
 from llava_chat.engine.local import LocalEngine
 from llava_chat.image import Picture
@@ -111,12 +111,10 @@ def run(way: Way, people: int, seed: int) -> list[Visit]:
 
 
 @contextmanager
-def opened(
-    name: str, checkpoint: Checkpoint, twin: LlavaForConditionalGeneration, slots: int
-) -> Iterator[Way]:
+def opened(name: str, checkpoint: Checkpoint, generate: GenerateApart, slots: int) -> Iterator[Way]:
     """A way that has computed nothing yet of what it will be asked, but is warm."""
     if name == GENERATE:
-        yield Behind(Generate(checkpoint, twin), threading.Lock())
+        yield Behind(generate, threading.Lock())
         return
     engine = LocalEngine(
         checkpoint, slots=1 if name == ONE_SLOT else slots, max_waiting=MOST_WAITING
@@ -155,21 +153,21 @@ def measure(
     other writes no faster for more of them.
     """
     checkpoint = open_checkpoint(shape, device, dtype)
-    twin = transformers_twin(checkpoint.model)
     usual = (f"{slots} slots", ONE_AT_A_TIME)
     counts: Result = {}
-    for count in people:
-        slow = (ONE_SLOT, GENERATE) if count <= SLOW_PEOPLE else ()
-        runs: dict[str, list[Result]] = {name: [] for name in (*usual, *slow)}
-        for repeat in range(repeats):
-            turned = usual if repeat % 2 else usual[::-1]
-            for name in turned if repeat else (*turned, *slow):
-                with opened(name, checkpoint, twin, slots) as way:
-                    runs[name].append(measured(run(way, count, seed=repeat + 1)))
-        counts[str(count)] = {
-            name: {key: round(median(one[key] for one in told), 3) for key in told[0]}
-            for name, told in runs.items()
-        }
+    with generate_apart(shape, device, dtype) as generate:
+        for count in people:
+            slow = (ONE_SLOT, GENERATE) if count <= SLOW_PEOPLE else ()
+            runs: dict[str, list[Result]] = {name: [] for name in (*usual, *slow)}
+            for repeat in range(repeats):
+                turned = usual if repeat % 2 else usual[::-1]
+                for name in turned if repeat else (*turned, *slow):
+                    with opened(name, checkpoint, generate, slots) as way:
+                        runs[name].append(measured(run(way, count, seed=repeat + 1)))
+            counts[str(count)] = {
+                name: {key: round(median(one[key] for one in told), 3) for key in told[0]}
+                for name, told in runs.items()
+            }
     return {
         "shape": shape,
         "repeats": repeats,

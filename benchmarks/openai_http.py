@@ -26,6 +26,7 @@ from transformers.utils.import_utils import is_serve_available
 
 from benchmarks.ways import DEADLINE_S, Timing
 from llava_chat.conversation import Conversation, Turn
+from llava_chat.engine.local.passing import in_passing
 from llava_chat.image import Picture, png_bytes
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -156,7 +157,7 @@ def transformers_serve(
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="llava-served-") as folder:
-        save_checkpoint(checkpoint, folder, dtype=dtype)
+        in_passing(save_checkpoint, checkpoint, folder, dtype=dtype)
         port = free_port()
         command = [
             *(sys.executable, "-m", "transformers.cli.transformers", "serve", folder),

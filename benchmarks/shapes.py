@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from llava_chat.engine.local.passing import in_passing
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
@@ -64,8 +65,8 @@ NAMES = (BUNDLED, *SHAPES)
 def open_checkpoint(name: str, device: torch.device, dtype: torch.dtype) -> Checkpoint:
     """The bundled model, or random weights in one of SHAPES."""
     if name == BUNDLED:
-        return load_checkpoint("scenes", device=str(device), dtype=dtype)
-    return random_checkpoint(SHAPES[name], device, dtype)
+        return in_passing(load_checkpoint, "scenes", device=str(device), dtype=dtype)
+    return in_passing(random_checkpoint, SHAPES[name], device, dtype)
 
 
 def random_checkpoint(shape: Shape, device: torch.device, dtype: torch.dtype) -> Checkpoint:

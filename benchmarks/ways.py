@@ -22,6 +22,8 @@ from llava_chat.tokens import end_ids, tokenize
 
 DEADLINE_S = 3600.0
 
+CacheKind = Literal["dynamic", "static"]
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -100,7 +102,7 @@ class Generate:
 
     checkpoint: Checkpoint
     twin: LlavaForConditionalGeneration
-    cache: Literal["dynamic", "static"] = "dynamic"
+    cache: CacheKind = "dynamic"
     _ends: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:

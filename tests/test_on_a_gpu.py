@@ -11,6 +11,7 @@ import torch
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import Done, GenerationSettings
 from llava_chat.engine.local import LocalEngine, open_engine
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.rows import RowCache
 from llava_chat.engine.local.sizing import layer_shapes
 from llava_chat.engine.local.step import RecordedStep, Step
@@ -101,12 +102,12 @@ def test_logits_of_a_recorded_step_are_those_of_a_step() -> None:
     device, random_ids = torch.device("cuda"), torch.Generator().manual_seed(0)
     with torch.inference_mode():
         cache = RowCache(layer_shapes(model), 6, 512)
+        decoder = RowDecoder(model, cache, device)
         lengths = [3, 200, 77, 300, 140]
         for row, length in enumerate(lengths):
             ids = torch.randint(3, 1000, (1, length), generator=random_ids)
-            cache.read_into(row, 0)
-            model(model.words(ids.to(device)), cache=cache, logits_to_keep=1)
-        step, recorded = Step(model, cache, device), RecordedStep(model, cache, device)
+            decoder.read(model.words(ids.to(device)), row, 0)
+        step, recorded = Step(decoder, cache, device), RecordedStep(decoder, cache, device)
         for count in (1, 2, 3, 5):
             asked = list(range(10, 10 + count)), lengths[:count]
             expected = step.write(*asked).clone()

@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from transformers import (
-    Cache,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -149,24 +148,18 @@ class LlavaModel(nn.Module):
         self,
         embeds: Tensor,
         *,
-        attention_mask: Tensor | dict[str, Tensor] | None = None,
-        positions: Tensor | None = None,
-        cache: Cache | None = None,
+        attention_mask: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
     ) -> Tensor:
         """Embeds (B, T, D) -> logits (B, T', V); T' is T, or logits_to_keep when that is not 0.
 
-        attention_mask: (B, length of cache + T), 1 where a token is; or what is added to attention,
-        (B, 1, T, length), by the kind of layer where a model has several. positions: (B, T), where
-        the tokens stand; None is behind what the cache has.
-        cache: transformers' Cache; it grows by T. None keeps nothing.
+        attention_mask: (B, T), 1 where a token is. Nothing is kept; what continues a conversation
+        from what is known of it is the engine's.
         """
         output = self.language_model(
             inputs_embeds=embeds,
             attention_mask=attention_mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
+            use_cache=False,
             logits_to_keep=logits_to_keep,
         )
         logits: Tensor = output.logits

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from transformers import DynamicCache, LlavaForConditionalGeneration
+from transformers import LlavaForConditionalGeneration
 
 from llava_chat.model.llava import LlavaModel, parameter_count
 
@@ -84,19 +84,6 @@ def test_batch_of_unequal_lengths_equals_transformers_and_each_alone(
     for row, text in enumerate(texts):
         assert (ours[row, : len(text)] - theirs[row, : len(text)]).abs().max() <= ROUNDING
         assert (ours[row, : len(text)] - alone[row][0]).abs().max() <= ROUNDING
-
-
-def test_a_cache_gives_the_logits_of_the_whole(tiny: LlavaModel, pixels: torch.Tensor) -> None:
-    ids = torch.tensor([PROMPTS["two pictures"]])
-    cache = DynamicCache()
-    with torch.no_grad():
-        embeds = tiny.embed(ids, tiny.image_features(pixels))
-        whole = tiny(embeds)
-        tiny(embeds[:, :12], cache=cache)
-        rest = tiny(embeds[:, 12:], cache=cache, logits_to_keep=1)
-    assert cache.get_seq_length() == ids.shape[1]
-    assert rest.shape[1] == 1
-    assert (rest[0, -1] - whole[0, -1]).abs().max() <= ROUNDING
 
 
 def test_placeholder_beyond_the_vocabulary(make_llava: Make, pixels: torch.Tensor) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig
 
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.rows import RowCache
 from llava_chat.engine.local.sizing import layer_shapes
 from llava_chat.errors import CheckpointError
@@ -189,23 +190,31 @@ def test_keys_and_values_lie_beside_their_layers(make_llava: Callable[..., Llava
     embeds = torch.randn(1, 20, 48)
     with torch.inference_mode():
         cache = RowCache(layer_shapes(model), 2, 30)
-        cache.read_into(1, 0)
-        output = model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
-        assert output.logits.device == META
+        decoder = RowDecoder(model, cache, CPU)
+        assert decoder.read(embeds, 1, 0, last=False) is None
         assert [keys.device for keys, _ in cache.between(1, 0, 20)] == [CPU, META, META]
         cache.copy(1, 0, 15)
-        cache.read_into(0, 15)
-        model.language_model(
-            inputs_embeds=embeds[:, 15:], past_key_values=cache, use_cache=True, logits_to_keep=1
-        )
-        cache.write_into(torch.tensor([20, 20]), 21)
-        model.language_model(
-            inputs_embeds=torch.randn(2, 1, 48),
-            attention_mask=torch.zeros(2, 1, 1, 21),
-            position_ids=torch.tensor([[20], [20]]),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        decoder.read(embeds[:, 15:], 0, 15, last=False)
+
+
+def test_a_decoder_in_two_parts_computes_what_it_does_in_one(
+    make_llava: Callable[..., LlavaModel],
+) -> None:
+    # "cpu" and "cpu:0" are the same memory under two names.
+    plain, parted = make_llava(), spread(make_llava(), torch.device("cpu", 0))
+    embeds = torch.randn(1, 20, 48)
+    with torch.inference_mode():
+        found = []
+        for model in (plain, parted):
+            decoder = RowDecoder(model, RowCache(layer_shapes(model), 2, 30), CPU)
+            for row in range(2):
+                decoder.read(embeds[:, :15], row, 0, last=False)
+                found.append(decoder.read(embeds[:, 15 : 18 + row], row, 15))
+            ids, places = torch.tensor([7, 8]), torch.tensor([18, 19])
+            found.append(decoder.write(ids, places, 20, alone=False))
+    for wanted, told in zip(found[:3], found[3:], strict=True):
+        assert wanted is not None and told is not None
+        assert torch.equal(wanted, told)
 
 
 def test_logits_come_back_to_where_the_embeds_were(make_llava: Callable[..., LlavaModel]) -> None:

@@ -76,12 +76,17 @@ class Asker:
         """The newest part of a conversation that leaves room for a reply. Raises InputError."""
         conversation = self._readable(conversation)
         reserve = min(reply_tokens, self._context_tokens // _MOST_RESERVED_SHARE)
+        tokenized = lru_cache(maxsize=None)(self._tokenize)
+
+        def count(part: Conversation) -> int:
+            return len(tokenized(part).ids)
+
         try:
-            fitted = fit(conversation, self._context_tokens, reserve, self._count)
+            fitted = fit(conversation, self._context_tokens, reserve, count)
         except ContextFullError:
             least = min(reserve, _LEAST_REPLY_TOKENS)
-            fitted = fit(conversation, self._context_tokens, least, self._count)
-        return fitted, self._tokenize(fitted.conversation)
+            fitted = fit(conversation, self._context_tokens, least, count)
+        return fitted, tokenized(fitted.conversation)
 
     def _readable(self, conversation: Conversation) -> Conversation:
         """Without the ids of replies that another model must have made; their text remains."""
@@ -92,9 +97,6 @@ class Asker:
             for turn in conversation.turns
         )
         return replace(conversation, turns=tuple(turns))
-
-    def _count(self, conversation: Conversation) -> int:
-        return len(self._tokenize(conversation).ids)
 
     def _tokenize(self, conversation: Conversation) -> Prompt:
         model = self._checkpoint.model

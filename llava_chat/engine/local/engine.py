@@ -25,6 +25,7 @@ from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.line import Line, closed
+from llava_chat.engine.local.passing import in_passing
 from llava_chat.engine.local.plain import Lend, PlainWriter
 from llava_chat.engine.local.sizing import choose_room
 from llava_chat.engine.local.step import can_record
@@ -76,7 +77,7 @@ class LocalEngine:
         # Both hold the model; closing takes them away.
         self._asker: Asker | None = Asker(checkpoint, room.context_tokens)
         self._writer: Writer | PlainWriter | None = (
-            Writer(checkpoint, room, self._ended, recorded=recorded, report=report)
+            in_passing(Writer, checkpoint, room, self._ended, recorded=recorded, report=report)
             if lend is None
             else PlainWriter(checkpoint, room, self._ended, lend)
         )
@@ -192,7 +193,8 @@ def open_engine(
     Raises CheckpointError,
     SettingError, UsageError for an unknown template.
     """
-    checkpoint = load_checkpoint(
+    checkpoint = in_passing(
+        load_checkpoint,
         name,
         device=device,
         dtype=dtype,

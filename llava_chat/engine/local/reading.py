@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.feature_cache import FeatureCache
 from llava_chat.engine.local.job import Job
-from llava_chat.engine.local.rows import RowCache
 from llava_chat.engine.local.slots import KeyPart, Slot
 from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
@@ -60,14 +60,14 @@ class Reading:
         *,
         checkpoint: Checkpoint,
         eye: Eye,
-        cache: RowCache,
+        decoder: RowDecoder,
         device: torch.device,
     ) -> None:
         self._slot = slot
         self._key = key
         self._model = checkpoint.model
         self._eye = eye
-        self._cache = cache
+        self._decoder = decoder
         self._device = device
         known = len(slot.key)
         spans = [span for span in job.request.prompt.spans if span.start >= known]
@@ -93,7 +93,8 @@ class Reading:
             self._embeds = self._model.embed(ids, torch.cat(self._seen) if self._seen else None)
         piece, self._embeds = self._embeds[:, :most_tokens], self._embeds[:, most_tokens:]
         start = len(self._slot.key)
-        self._cache.read_into(self._slot.row, start)
-        logits = self._model(piece, cache=self._cache, logits_to_keep=1)[0, -1]
-        self._slot.key.extend(self._key[start : start + piece.shape[1]])
-        return logits if len(self._slot.key) == len(self._key) else None
+        end = start + piece.shape[1]
+        last = end == len(self._key)
+        logits = self._decoder.read(piece, self._slot.row, start, last=last)
+        self._slot.key.extend(self._key[start:end])
+        return logits

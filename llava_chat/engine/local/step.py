@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.rows import RowCache
 from llava_chat.errors import SettingError
 from llava_chat.model.llava import LlavaModel
@@ -24,8 +25,6 @@ from llava_chat.progress import Progress, Report
 
 _SHORTEST = 256  # of the lengths that are recorded; attention over so few places costs nothing
 _WARM_UPS = 2  # before a recording: libraries choose their kernels and reserve their memory
-
-Mask = Tensor | dict[str, Tensor]
 
 
 def can_record(model: LlavaModel, capture: str) -> bool:
@@ -50,55 +49,15 @@ class Step:
     device: where ids go and logits come back to.
     """
 
-    def __init__(self, model: LlavaModel, cache: RowCache, device: torch.device) -> None:
-        self._model = model
+    def __init__(self, decoder: RowDecoder, cache: RowCache, device: torch.device) -> None:
+        self._decoder = decoder
         self._cache = cache
         self._device = device
-        self._windows = _windows(model)
 
     def write(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
         """The newest id of each row, and where it stands in it -> logits (rows, V)."""
-        places = torch.tensor(positions, device=self._device)
-        words = torch.tensor(ids, device=self._device)
-        return self._logits(words, places, max(positions) + 1, alone=len(ids) == 1)
-
-    def _logits(self, ids: Tensor, positions: Tensor, length: int, *, alone: bool) -> Tensor:
-        """ids, positions: (B,). alone: one row of exactly `length` tokens, which needs no mask."""
-        self._cache.write_into(positions, length)
-        mask = None if alone else self._mask(positions, length)
-        logits: Tensor = self._model(
-            self._model.words(ids.unsqueeze(1)),
-            attention_mask=mask,
-            positions=positions.unsqueeze(1),
-            cache=self._cache,
-            logits_to_keep=1,
-        )
-        return logits[:, -1]
-
-    def _mask(self, positions: Tensor, length: int) -> Mask:
-        """What is added to attention, (B, 1, 1, length), by the kind of layer if kinds differ."""
-        places = torch.arange(length, device=positions.device)
-        newest = positions.unsqueeze(1)
-
-        def within(window: int | None) -> Tensor:
-            seen = places <= newest
-            if window is not None:
-                seen &= places > newest - window
-            none = torch.zeros((), dtype=self._model.dtype, device=positions.device)
-            return torch.where(seen, none, none - torch.inf)[:, None, None]
-
-        masks = {kind: within(window) for kind, window in self._windows.items()}
-        return masks if len(masks) > 1 else next(iter(masks.values()))
-
-
-def _windows(model: LlavaModel) -> dict[str, int | None]:
-    """How many of the newest places the layers of each kind see, None for all of them."""
-    text = model.config.text
-    window = getattr(text, "sliding_window", None)
-    kinds = getattr(text, "layer_types", None)
-    if kinds is None:  # one kind for all layers, as Mistral's
-        kinds = ["sliding_attention" if window else "full_attention"]
-    return {kind: window if kind == "sliding_attention" else None for kind in dict.fromkeys(kinds)}
+        words, places = torch.tensor([ids, positions], device=self._device)
+        return self._decoder.write(words, places, max(positions) + 1, alone=len(ids) == 1)
 
 
 @dataclass(frozen=True)
@@ -117,8 +76,8 @@ class FixedStep(Step):
     Rows that only fill a shape up write behind the end of their row, where nobody reads.
     """
 
-    def __init__(self, model: LlavaModel, cache: RowCache, device: torch.device) -> None:
-        super().__init__(model, cache, device)
+    def __init__(self, decoder: RowDecoder, cache: RowCache, device: torch.device) -> None:
+        super().__init__(decoder, cache, device)
         self.counts = doubling(1, cache.rows)
         self.lengths = doubling(min(_SHORTEST, cache.capacity), cache.capacity)
 
@@ -134,7 +93,7 @@ class FixedStep(Step):
     def _run(self, ids: Tensor, positions: Tensor, length: int) -> Tensor:
         """ids, positions: (B,) on the CPU -> logits (B, V)."""
         there = ids.to(self._device), positions.to(self._device)
-        return self._logits(*there, length, alone=False)
+        return self._decoder.write(*there, length, alone=False)
 
 
 class RecordedStep(FixedStep):
@@ -145,12 +104,12 @@ class RecordedStep(FixedStep):
 
     def __init__(
         self,
-        model: LlavaModel,
+        decoder: RowDecoder,
         cache: RowCache,
         device: torch.device,
         report: Report | None = None,
     ) -> None:
-        super().__init__(model, cache, device)
+        super().__init__(decoder, cache, device)
         self._recordings: dict[tuple[int, int], _Recording] = {}
         self._pool = torch.cuda.graph_pool_handle()
         shapes = [(count, length) for count in self.counts for length in self.lengths]
@@ -176,11 +135,11 @@ class RecordedStep(FixedStep):
         beside.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(beside):
             for _ in range(_WARM_UPS):
-                self._logits(ids, positions, length, alone=False)
+                self._decoder.write(ids, positions, length, alone=False)
         torch.cuda.current_stream(self._device).wait_stream(beside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            logits = self._logits(ids, positions, length, alone=False)
+            logits = self._decoder.write(ids, positions, length, alone=False)
         return _Recording(graph, ids, positions, logits)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llava_chat.engine.base import Done, Failed, FinishReason
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.detokenizer import decoder
 from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
@@ -86,11 +87,12 @@ class Writer:
         self._slots = Slots(room.slots)
         with torch.inference_mode():
             self._cache = RowCache(layer_shapes(model), room.slots, room.context_tokens)
+            self._decoder = RowDecoder(model, self._cache, self._device)
         self._eye = Eye(checkpoint, self._device, room.feature_bytes)
         self._step = (
-            RecordedStep(model, self._cache, self._device, report)
+            RecordedStep(self._decoder, self._cache, self._device, report)
             if recorded
-            else Step(model, self._cache, self._device)
+            else Step(self._decoder, self._cache, self._device)
         )
         self._decode = decoder(checkpoint.tokenizer.backend_tokenizer)
         forbidden = torch.zeros(model.config.text.vocab_size, dtype=torch.bool)
@@ -139,7 +141,7 @@ class Writer:
                 key,
                 checkpoint=self._checkpoint,
                 eye=self._eye,
-                cache=self._cache,
+                decoder=self._decoder,
                 device=self._device,
             ),
         )

@@ -36,10 +36,10 @@ def forced(checkpoint: Checkpoint, ids: list[int]) -> Iterator[None]:
     wanted = iter(ids)
 
     def force(_module: object, _inputs: object, logits: Tensor) -> Tensor:
-        logits[0, -1, next(wanted)] = 1000
+        logits[0, next(wanted)] = 1000
         return logits
 
-    hook = checkpoint.model.register_forward_hook(force)
+    hook = checkpoint.model.language_model.lm_head.register_forward_hook(force)
     try:
         yield
     finally:
@@ -162,7 +162,7 @@ def test_half_an_end_is_kept_when_the_reply_is_cancelled(
         if next(steps) == len(ids):
             stream.cancel()
 
-    hook = checkpoint.model.register_forward_hook(cancel)
+    hook = checkpoint.model.language_model.lm_head.register_forward_hook(cancel)
     try:
         with forced(checkpoint, [*ids, *ids]):
             stream = engine.stream(question("llava_v0"), replace(GREEDY, max_new_tokens=40))

@@ -89,7 +89,7 @@ def test_logits_that_are_not_numbers_fail_and_leave_nothing_behind(
     def poison(_module: object, _inputs: object, logits: Tensor) -> Tensor:
         return logits * float("nan") if next(steps) == 3 else logits
 
-    hook = checkpoint.model.register_forward_hook(poison)
+    hook = checkpoint.model.language_model.lm_head.register_forward_hook(poison)
     try:
         assert "not a number" in sentence(last(engine, HELLO))
     finally:

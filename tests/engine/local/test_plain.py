@@ -153,7 +153,7 @@ def test_an_error_comes_back_as_a_sentence(
     def fail(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = checkpoint.model.register_forward_pre_hook(fail)
+    hook = checkpoint.model.language_model.model.layers[0].mlp.register_forward_pre_hook(fail)
     try:
         *_, last = engine.stream(HELLO, GREEDY)
     finally:

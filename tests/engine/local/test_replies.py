@@ -62,8 +62,8 @@ def reply(finish: Finish, checkpoint: Checkpoint, generate: Generate) -> Callabl
 def recorded_logits(checkpoint: Checkpoint) -> Iterator[list[Tensor]]:
     """The logits of the last position of every step."""
     steps: list[Tensor] = []
-    hook = checkpoint.model.register_forward_hook(
-        lambda _module, _inputs, logits: steps.append(logits[0, -1].clone())
+    hook = checkpoint.model.language_model.lm_head.register_forward_hook(
+        lambda _module, _inputs, logits: steps.append(logits[0].clone())
     )
     try:
         yield steps

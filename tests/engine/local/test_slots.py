@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from llava_chat.engine.local.rows import RowCache, Shape
+from llava_chat.engine.local.rows import OneRow, RowCache, Shape
 from llava_chat.engine.local.slots import KeyPart, Slots, Taken
 
 LAYERS, HEADS, SIZE, CAPACITY = 2, 2, 3, 12
@@ -86,9 +86,9 @@ def put(cache: RowCache, row: int, key: list[KeyPart], start: int = 0) -> torch.
     places = range(start, len(key))
     seen = [random.Random(repr(key[: place + 1])).random() for place in places]
     states = torch.tensor(seen).view(1, 1, -1, 1).expand(1, HEADS, -1, SIZE)
-    cache.read_into(row, start)
     for layer in range(LAYERS):
-        keys, values = cache.update(states + layer, -states - layer, layer)
+        new = states + layer, -states - layer
+        keys, values = cache.update(layer, new, OneRow(row, start))
         assert keys.shape[2] == values.shape[2] == len(key)
     return read(cache, row, len(key))
 

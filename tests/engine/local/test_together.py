@@ -70,7 +70,7 @@ def test_a_long_prompt_does_not_stop_the_others(
     assert isinstance(next(running), Looking)
     assert isinstance(next(running), Token)
     steps: list[int] = []
-    hook = checkpoint.model.register_forward_hook(
+    hook = checkpoint.model.language_model.model.layers[0].mlp.register_forward_hook(
         lambda _module, inputs, _logits: steps.append(inputs[0].shape[1])
     )
     try:
@@ -123,7 +123,7 @@ def test_without_memory_one_reply_fails_and_the_others_go_on(
             failing.set()
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    hook = checkpoint.model.register_forward_pre_hook(fail)
+    hook = checkpoint.model.language_model.model.layers[0].mlp.register_forward_pre_hook(fail)
     try:
         failed = last(engine.stream(talks[2], replace(GREEDY, max_new_tokens=200)))
     finally:
@@ -168,7 +168,7 @@ def test_memory_is_what_was_stated(
     assert (before.slots, before.capacity_tokens, before.kept_tokens) == (2, 1024, 0)
     writer = engine._writer
     assert isinstance(writer, Writer)
-    tensors = [each for layer in writer._cache.layers for each in (layer.keys, layer.values)]
+    tensors = writer._cache._stored()
     places = [each.data_ptr() for each in tensors]
     for talk in talks:
         assert ids(engine.stream(talk, GREEDY))

@@ -1,15 +1,16 @@
-"""A decoder that sees only its newest tokens computes the same in the rows of a cache."""
+"""In the rows of a cache a decoder computes what transformers' own does from nothing."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from transformers import CLIPVisionConfig, MistralConfig, Qwen2Config
+from transformers import CLIPVisionConfig, LlamaConfig, MistralConfig, Qwen2Config
 
+from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.rows import RowCache
 from llava_chat.engine.local.sizing import layer_shapes
 from llava_chat.engine.local.step import FixedStep, Step
-from llava_chat.model.llava import LlavaConfig, LlavaModel
+from llava_chat.model.llava import LlavaConfig, LlavaModel, TextConfig
 
 TOKENS, WINDOW, CHUNK, CAPACITY = 40, 8, 16, 48
 VISION = CLIPVisionConfig(
@@ -27,18 +28,32 @@ SHAPE = {
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "sliding_window": WINDOW,
 }
 
 
-def llava(kind: str) -> LlavaModel:
-    """Random; Mistral's window is every layer's, Qwen2's the second one's."""
+TEXTS = {
+    "llama": LlamaConfig(**{**SHAPE, "num_key_value_heads": 4}),
+    "llama 3": LlamaConfig(
+        **SHAPE,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500_000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ),
+    "mistral": MistralConfig(**SHAPE, sliding_window=WINDOW),  # every layer's
+    "qwen2": Qwen2Config(  # the second layer's
+        **SHAPE, sliding_window=WINDOW, use_sliding_window=True, max_window_layers=1
+    ),
+}
+
+
+def llava(text: TextConfig) -> LlavaModel:
+    """Random."""
     torch.manual_seed(0)
-    text = (
-        MistralConfig(**SHAPE)
-        if kind == "mistral"
-        else Qwen2Config(**SHAPE, use_sliding_window=True, max_window_layers=1)
-    )
     model = LlavaModel(LlavaConfig(VISION, text, image_token_id=49)).eval()
     for parameter in model.parameters():
         parameter.data += torch.randn_like(parameter) * 0.1
@@ -46,26 +61,26 @@ def llava(kind: str) -> LlavaModel:
 
 
 @pytest.mark.parametrize("step_class", [Step, FixedStep])
-@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+@pytest.mark.parametrize("kind", TEXTS)
 @torch.no_grad()
 def test_logits_are_those_of_the_whole(kind: str, step_class: type[Step]) -> None:
-    model = llava(kind)
+    model = llava(TEXTS[kind])
     ids = torch.randint(0, 49, (3, TOKENS))
     expected = model.language_model(ids, use_cache=False).logits
     earlier = ids.clone()
     earlier[:, 0] = (earlier[:, 0] + 1) % 49
     changed = model.language_model(earlier, use_cache=False).logits != expected
-    assert changed[:, -1].any() == (kind == "qwen2")  # it sees the first token, Mistral does not
+    assert changed[:, -1].any() == (kind != "mistral")  # only there nothing sees the first token
 
     cache = RowCache(layer_shapes(model), 4, CAPACITY)
+    decoder = RowDecoder(model, cache, torch.device("cpu"))
     read = [5, 20, 33]
     for row, length in enumerate(read):
         for start in range(0, length, CHUNK):
-            cache.read_into(row, start)
             end = min(start + CHUNK, length)
-            found = model(model.words(ids[row : row + 1, start:end]), cache=cache)
-            assert (found[0] - expected[row, start:end]).abs().max() < 1e-5
-    step = step_class(model, cache, torch.device("cpu"))
+            found = decoder.read(model.words(ids[row : row + 1, start:end]), row, start)
+            assert (found - expected[row, end - 1]).abs().max() < 1e-5
+    step = step_class(decoder, cache, torch.device("cpu"))
     for more in range(TOKENS - max(read)):
         for rows in (1, 3) if more == 0 else (3,):  # alone, and once more with the others
             places = [length + more for length in read[:rows]]
