@@ -13,9 +13,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -63,6 +64,8 @@ from llava_chat.web.uploads import sweeping
 REPLIES_GRACE_S = 3.0
 ENGINE_GRACE_S = 1.0
 ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
+# On a machine that is busy each of these may take longer, and the host then kills what is left.
+END_LIMIT_S = 9.0
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
 REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
@@ -90,16 +93,41 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     metrics = Metrics()
     open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
-    try:
-        if on_zero_gpu():
-            engine.wait()  # what is on the GPU there has to be there before the page is launched
-        run(engine, settings, offered, told_to_stop, metrics)
-    finally:
-        engine.close(ENGINE_GRACE_S)
+    with ending_within(END_LIMIT_S, told_to_stop):
+        try:
+            if on_zero_gpu():
+                engine.wait()  # what is on the GPU there has to be there before the page
+            run(engine, settings, offered, told_to_stop, metrics)
+        finally:
+            engine.close(ENGINE_GRACE_S)
     if engine.still_opening:  # deep in a library: Python would end under its feet, with an abort
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+        _leave()
+
+
+@contextmanager
+def ending_within(limit_s: float, told_to_stop: threading.Event) -> Iterator[None]:
+    """End the process, with 0, where this takes longer than `limit_s` after it was told to stop.
+
+    What was said by then is in the database: each message and reply is committed by itself.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        told_to_stop.wait()
+        if not over.wait(limit_s):
+            _leave()
+
+    threading.Thread(target=watch, name="ending", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _leave() -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:

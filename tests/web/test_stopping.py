@@ -127,6 +127,26 @@ def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_
     assert [kept(tmp_path, client) for client in clients] == [["cancelled"], ["none"], ["none"]]
 
 
+STUCK = """
+import threading, time
+from llava_chat.web.launch import ending_within
+told = threading.Event()
+with ending_within({limit_s}, told):
+    told.set()
+    time.sleep({work_s})
+print("at its end")
+"""
+
+
+@pytest.mark.parametrize(("limit_s", "work_s", "said"), [(0.1, 60, ""), (60, 0, "at its end\n")])
+def test_an_end_that_takes_too_long_is_cut_short(limit_s: float, work_s: float, said: str) -> None:
+    program = STUCK.format(limit_s=limit_s, work_s=work_s)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
 def test_a_short_reply_ends_by_itself(start: Any, tmp_path: Path) -> None:
     server, address = start("--temperature", "0")
     client = Client(address, verbose=False)
