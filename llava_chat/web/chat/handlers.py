@@ -20,7 +20,7 @@ from llava_chat.engine.base import Opening
 from llava_chat.errors import InputError, LlavaChatError, NotFoundError
 from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
-from llava_chat.web.chat.following import Following, Steps
+from llava_chat.web.chat.following import FRAME_S, Following, Steps
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.sending import Sending, Sent
@@ -177,9 +177,14 @@ class ChatHandlers:
 
     async def _open_page(self, values: Values, request: gr.Request) -> Steps:
         view: View = values[self.view]
-        view.known = True
-        wanted = dict(request.query_params).get("c")
-        async for step in self._open(self.people.owner_of(request), view, wanted):
+        owner = self.people.owner_of(request)
+        # Whoever is quicker than the page sends their question before this, and it shows that.
+        while view.asking:
+            await asyncio.sleep(FRAME_S)
+        if view.visit:
+            yield {}  # with no step at all Gradio would empty every part of the page
+            return
+        async for step in self._open(owner, view, dict(request.query_params).get("c")):
             yield step
 
     async def _open(self, owner: str, view: View, wanted: str | None) -> Steps:
@@ -193,7 +198,7 @@ class ChatHandlers:
         if view.visit != visit:
             return
         live = self.following.running(view)
-        updates |= self.showing.composer(running=live is not None)
+        updates |= self.showing.composer(running=live is not None or view.asking > 0)
         yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem
@@ -206,7 +211,7 @@ class ChatHandlers:
         if wanted is not None:
             await asyncio.to_thread(self.turns.store.load, owner, wanted)
         if view.visit == visit:
-            view.conversation_id = wanted
+            view.conversation_id, view.known = wanted, True
         shown = replace(view, conversation_id=wanted)
         return await asyncio.to_thread(self.showing.conversation, owner, shown, fields=True)
 
