@@ -3,7 +3,11 @@
 Gradio makes each output that a step does not mention anew, from its constructor's arguments, to
 say "no change": with the 19 outputs of the page's events 7.6 ms of the one loop that serves
 everybody, at every frame of every reply (measured on Gradio 6.31). Here only what a step does
-mention goes through Gradio; the browser is told of the rest what `gr.skip()` says. Imports gradio.
+mention goes through Gradio; the browser is told of the rest what `gr.skip()` says.
+
+And when a handler has ended Gradio tells its last step once more: the whole conversation again, and
+what another event may have changed meanwhile, such as the button that stops its reply. Callers of
+the API want that, the page does not. Imports gradio.
 """
 
 from __future__ import annotations
@@ -34,6 +38,23 @@ class SparseBlocks(gr.Blocks):
             values = await super().postprocess_data(few, predictions, state)
             told = dict(zip((output._id for output in few.outputs), values, strict=True))
         return [told.get(output._id, gr.skip()) for output in block_fn.outputs]
+
+    def handle_streaming_diffs(
+        self,
+        block_fn: BlockFunction,
+        data: list[Any],
+        session_hash: str | None,
+        run: str | None,
+        final: bool,
+        simple_format: bool = False,
+    ) -> list[Any]:
+        """What changed since the step before; the end of an event of the page alone is no step."""
+        told: list[Any] = super().handle_streaming_diffs(
+            block_fn, data, session_hash, run, final, simple_format
+        )
+        if final and block_fn.api_visibility == "private":
+            return [gr.skip() for _ in told]
+        return told
 
 
 def _is_sparse(block_fn: BlockFunction, predictions: Any) -> bool:

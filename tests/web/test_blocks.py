@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import pytest
 from gradio.block_function import BlockFunction
 from gradio.state_holder import SessionState
+from gradio.utils import diff
 
 from llava_chat.web.blocks import SparseBlocks
 from tests.web.conftest import run
 
 UNCHANGED = gr.skip()
+Visibility = Literal["public", "private"]
 
 
 class Page:
     """Three components that one event writes."""
 
-    def __init__(self, kind: type[gr.Blocks]) -> None:
+    def __init__(self, kind: type[gr.Blocks], visibility: Visibility = "private") -> None:
         with kind() as self.blocks:
             self.words, self.number = gr.HTML("words"), gr.Slider(0, 9, 3)
             self.box, self.other = gr.MultimodalTextbox(), gr.HTML("other")
             button = gr.Button()
             outputs = [self.words, self.number, self.box]
-            button.click(lambda: None, None, outputs)
+            button.click(lambda: None, None, outputs, api_visibility=visibility)
         self.state = SessionState(self.blocks)
 
     @property
@@ -85,3 +87,25 @@ def test_the_event_keeps_its_outputs() -> None:
     page = Page(SparseBlocks)
     page.told({page.words: "<p>4</p>"})
     assert page.event.outputs == [page.words, page.number, page.box]
+
+
+@pytest.mark.parametrize(
+    ("visibility", "last"),
+    [("private", [UNCHANGED] * 3), ("public", ["<p>6</p>", UNCHANGED, UNCHANGED])],
+)
+def test_the_end_of_an_event_tells_its_last_step_to_callers_of_the_api_alone(
+    visibility: Visibility, last: list[Any]
+) -> None:
+    page = Page(SparseBlocks, visibility)
+
+    def sent(step: Any, *, final: bool = False) -> list[Any]:
+        told = [None] * 3 if final else page.told(step)
+        changes: list[Any] = page.blocks.handle_streaming_diffs(
+            page.event, told, "page", "run", final
+        )
+        return changes
+
+    assert sent({page.words: "<p>5</p>"}) == ["<p>5</p>", UNCHANGED, UNCHANGED]
+    assert sent({page.words: "<p>6</p>"})[0] == diff("<p>5</p>", "<p>6</p>")
+    assert sent(None, final=True) == last
+    assert "run" not in page.blocks.pending_diff_streams["page"]
