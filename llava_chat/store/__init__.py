@@ -6,6 +6,7 @@ conversation, image and errors; no torch, no gradio.
 
 from llava_chat.store.conversations import ConversationStore, Place
 from llava_chat.store.picture_files import write_whole
+from llava_chat.store.pictures import KeptPictures
 from llava_chat.store.stored import (
     ChatOptions,
     ConversationSummary,
@@ -13,16 +14,19 @@ from llava_chat.store.stored import (
     ReplyRecord,
     StoredConversation,
     title_from,
+    turns_of,
 )
 
 __all__ = [
     "ChatOptions",
     "ConversationStore",
     "ConversationSummary",
+    "KeptPictures",
     "Message",
     "Place",
     "ReplyRecord",
     "StoredConversation",
     "title_from",
+    "turns_of",
     "write_whole",
 ]

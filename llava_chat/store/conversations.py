@@ -7,22 +7,21 @@ disk. Every method takes the owner, and somebody else's conversation looks like 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture
 from llava_chat.store import rows
 from llava_chat.store.database import BUSY_TIMEOUT_S, Database
-from llava_chat.store.pictures import Pictures
-from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow
+from llava_chat.store.listing import summaries
+from llava_chat.store.pictures import KeptPictures, Pictures
+from llava_chat.store.remembered import Remembered
+from llava_chat.store.schema import MessagePictureRow, MessageRow
 from llava_chat.store.stored import (
     ChatOptions,
     ConversationSummary,
@@ -56,6 +55,7 @@ class ConversationStore:
     def __init__(self, database: Database, pictures: Pictures) -> None:
         self._database = database
         self._pictures = pictures
+        self._remembered = Remembered()
 
     @classmethod
     def open(
@@ -99,6 +99,11 @@ class ConversationStore:
         with self._database.read() as session:
             return self._pictures.find(session, picture_id)
 
+    def pictures(self, picture_ids: Iterable[str]) -> KeptPictures:
+        """Those of these pictures that are kept, by id; one that is not raises NotFoundError."""
+        with self._database.read() as session:
+            return self._pictures.find_all(session, picture_ids)
+
     def has_picture(self, owner: str, picture_id: str) -> bool:
         """Whether a message of the owner's, in any version, brought this picture."""
         with self._database.read() as session:
@@ -115,8 +120,8 @@ class ConversationStore:
     ) -> StoredConversation:
         """Begin an empty conversation. Without a title its first message gives it one."""
         with self._database.write() as session:
-            row = _begin(session, owner, _title(title))
-            _set_options(row, ChatOptions(system, template, settings or {}))
+            row = rows.begin(session, owner, _title(title))
+            rows.set_options(row, ChatOptions(system, template, settings or {}))
             return rows.stored(row, ())
 
     def list(self, owner: str, search: str = "", limit: int = 200) -> Summaries:
@@ -124,34 +129,15 @@ class ConversationStore:
 
         search: letters, in any case, that the title or a message of any version contains.
         """
-        count = func.count(MessageRow.id)
-        query = (
-            select(ConversationRow.id, ConversationRow.title, ConversationRow.updated_at, count)
-            .outerjoin(MessageRow, MessageRow.conversation_id == ConversationRow.id)
-            .where(ConversationRow.owner == owner)
-            .group_by(ConversationRow.id)
-            .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
-            .limit(limit)
-        )
-        words = rows.storable(search.strip())
-        if words:
-            said = (
-                select(MessageRow.conversation_id)
-                .join(ConversationRow, ConversationRow.id == MessageRow.conversation_id)
-                .where(ConversationRow.owner == owner)  # nobody waits for a search of all chats
-                .where(MessageRow.text.icontains(words, autoescape=True))
-            )
-            titled = ConversationRow.title.icontains(words, autoescape=True)
-            query = query.where(or_(titled, ConversationRow.id.in_(said)))
         with self._database.read() as session:
-            return [ConversationSummary(*found) for found in session.execute(query)]
+            return summaries(session, owner, search, limit)
 
     def load(self, owner: str, conversation_id: str) -> StoredConversation:
         """The conversation with its active path."""
         with self._database.read() as session:
             row = rows.owned(session, owner, conversation_id)
-            tree = rows.tree_of(session, conversation_id)
-            return rows.stored(row, rows.messages(session, tree, tree.path(row.head_id)))
+            messages = self._remembered.read(session, conversation_id)
+            return rows.stored(row, rows.path_to(row.head_id, messages))
 
     def rename(self, owner: str, conversation_id: str, title: str) -> None:
         """Give the conversation a title, cut to 200 characters."""
@@ -168,6 +154,7 @@ class ConversationStore:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
+        self._remembered.forget(conversation_id)
         try:
             with self._database.write() as session:
                 return self._pictures.remove_unused(session, used)
@@ -192,21 +179,22 @@ class ConversationStore:
         options: take the place of the conversation's. Raises StoreError when the parent is no
         reply; then, as after every failure, neither options nor a new conversation are kept.
         """
-        for picture in pictures:
-            self.keep_picture(picture)  # here: nobody else can write during a transaction
+        with self._database.told():
+            for picture in pictures:
+                self._pictures.write_file(picture)  # here: nobody else writes in a transaction
         with self._database.write() as session:
             if conversation_id is None:
-                conversation = _begin(session, owner)
+                conversation = rows.begin(session, owner)
             else:
                 conversation = rows.owned(session, owner, conversation_id, to_change=True)
             if options is not None:
-                _set_options(conversation, options)
-            tree = rows.tree_of(session, conversation.id)
+                rows.set_options(conversation, options)
+            tree = self._tree(session, conversation.id)
             if isinstance(parent_id, Place):
                 parent_id = _place(tree, conversation.head_id)
             if parent_id is not None and rows.known(tree, parent_id).role != "assistant":
                 raise StoreError("A message can only follow a reply.")
-            row = _new_message(conversation, parent_id, len(tree), text)
+            row = rows.new_message(conversation, parent_id, len(tree), text)
             row.role = "user"
             self._pictures.keep_all(session, pictures)
             row.pictures = [
@@ -234,10 +222,10 @@ class ConversationStore:
         """
         with self._database.write() as session:
             conversation = rows.owned(session, owner, conversation_id, to_change=True)
-            tree = rows.tree_of(session, conversation_id)
+            tree = self._tree(session, conversation_id)
             if rows.known(tree, parent_id).role != "user":
                 raise StoreError("A reply can only follow a user's message.")
-            row = _new_message(conversation, parent_id, len(tree), text)
+            row = rows.new_message(conversation, parent_id, len(tree), text)
             row.role = "assistant"
             row.token_ids = None if token_ids is None else [int(token) for token in token_ids]
             row.finish = finish
@@ -250,7 +238,7 @@ class ConversationStore:
         """Go to a version: the newest message at or below it becomes the head."""
         with self._database.write() as session:
             conversation = rows.owned(session, owner, conversation_id, to_change=True)
-            tree = rows.tree_of(session, conversation_id)
+            tree = self._tree(session, conversation_id)
             conversation.head_id = tree.newest_leaf(rows.known(tree, message_id).id)
 
     def undo(self, owner: str, conversation_id: str) -> Message:
@@ -261,33 +249,20 @@ class ConversationStore:
         """
         with self._database.write() as session:
             conversation = rows.owned(session, owner, conversation_id, to_change=True)
-            tree = rows.tree_of(session, conversation_id)
-            asked = [id for id in tree.path(conversation.head_id) if tree[id].role == "user"]
+            messages = self._remembered.read(session, conversation_id)
+            path = rows.path_to(conversation.head_id, messages)
+            asked = [message for message in path if message.role == "user"]
             if not asked:
                 raise NotFoundError("There is nothing to undo in this conversation.")
-            conversation.head_id = tree[asked[-1]].parent_id
-            return rows.messages(session, tree, asked[-1:])[0]
+            conversation.head_id = asked[-1].parent_id
+            return asked[-1]
+
+    def _tree(self, session: Session, conversation_id: str) -> Tree:
+        return rows.tree_of(self._remembered.read(session, conversation_id))
 
 
 def _title(title: str) -> str:
     return " ".join(rows.storable(title).split())[:TITLE_LIMIT_CHARACTERS]
-
-
-def _begin(session: Session, owner: str, title: str = "") -> ConversationRow:
-    now = datetime.now(UTC)
-    row = ConversationRow(
-        id=uuid.uuid4().hex, owner=owner, title=title, created_at=now, updated_at=now
-    )
-    _set_options(row, ChatOptions())
-    session.add(row)
-    session.flush()
-    return row
-
-
-def _set_options(row: ConversationRow, options: ChatOptions) -> None:
-    row.system = None if options.system is None else rows.storable(options.system)
-    row.template = options.template
-    row.settings = dict(options.settings)
 
 
 def _place(tree: Tree, head_id: str | None) -> str | None:
@@ -297,23 +272,8 @@ def _place(tree: Tree, head_id: str | None) -> str | None:
     return tree[head_id].parent_id
 
 
-def _new_message(
-    conversation: ConversationRow, parent_id: str | None, position: int, text: str
-) -> MessageRow:
-    return MessageRow(
-        id=uuid.uuid4().hex,
-        conversation_id=conversation.id,
-        parent_id=parent_id,
-        position=position,
-        text=rows.storable(text),
-        created_at=rows.touch(conversation),
-        pictures=[],
-        record=None,
-    )
-
-
 def _added(session: Session, tree: Tree, row: MessageRow) -> Message:
     session.add(row)
     session.flush()
     tree.add(Node(row.id, row.parent_id, row.role))
-    return rows.message(row, tree)
+    return rows.with_versions(rows.message(row), tree)

@@ -25,6 +25,7 @@ class PictureFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._found_again: set[str] = set()  # folders that a power cut would leave here
 
     def path(self, picture_id: str) -> Path:
         """Where a picture is or would be. Raises NotFoundError when the id is no SHA-256."""
@@ -38,8 +39,10 @@ class PictureFiles:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, png_bytes(picture))
-            for folder in (path.parent, self._folder):
-                _sync_folder(folder)
+            _sync_folder(path.parent)
+            if path.parent.name not in self._found_again:
+                _sync_folder(self._folder)
+                self._found_again.add(path.parent.name)
         return path.stat().st_size
 
     def older_than(self, age: timedelta) -> Iterator[Path]:

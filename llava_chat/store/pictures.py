@@ -22,6 +22,14 @@ UNSENT_PICTURE_AGE = timedelta(days=1)
 """A picture that was kept and never sent goes after this long."""
 
 
+class KeptPictures(dict[str, Picture]):
+    """Pictures by id; asking for one that is not kept raises NotFoundError."""
+
+    def __missing__(self, picture_id: str) -> Picture:
+        """Say so in a sentence."""
+        raise NotFoundError("This picture is no longer kept: send it again.")
+
+
 class Pictures:
     """The kept pictures; its methods work inside the session that they are given."""
 
@@ -57,11 +65,20 @@ class Pictures:
 
     def find(self, session: Session, picture_id: str) -> Picture:
         """The picture, its source the path of its file. Raises NotFoundError."""
-        path = self._files.path(picture_id)
-        row = session.get(PictureRow, picture_id)
-        if row is None or not path.is_file():
-            raise NotFoundError("This picture is no longer kept: send it again.")
-        return Picture(row.id, row.width, row.height, path, row.notice)
+        self._files.path(picture_id)
+        return self.find_all(session, (picture_id,))[picture_id]
+
+    def find_all(self, session: Session, picture_ids: Iterable[str]) -> KeptPictures:
+        """Those of these pictures that are kept with their files, by id, in one query."""
+        query = select(PictureRow.id, PictureRow.width, PictureRow.height, PictureRow.notice)
+        found = KeptPictures()
+        for id, width, height, notice in session.execute(
+            query.where(PictureRow.id.in_(set(picture_ids)))
+        ):
+            path = self._files.path(id)
+            if path.is_file():
+                found[id] = Picture(id, width, height, path, notice)
+        return found
 
     def used_in(self, session: Session, conversation_id: str) -> set[str]:
         """Ids of the pictures in any version of the conversation."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ from sqlalchemy.orm import Session
 from llava_chat.conversation import Role
 from llava_chat.errors import NotFoundError
 from llava_chat.store.schema import ConversationRow, MessageRow, ReplyRecordRow
-from llava_chat.store.stored import Message, ReplyRecord, StoredConversation
+from llava_chat.store.stored import ChatOptions, Message, ReplyRecord, StoredConversation
 from llava_chat.store.tree import Node, Tree
 
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
@@ -39,13 +41,16 @@ def owned(
     return row
 
 
-def tree_of(session: Session, conversation_id: str) -> Tree:
-    """The conversation's messages without their words."""
-    query = select(MessageRow.id, MessageRow.parent_id, MessageRow.role)
-    rows = session.execute(
-        query.where(MessageRow.conversation_id == conversation_id).order_by(MessageRow.position)
-    )
-    return Tree(Node(id, parent_id, role) for id, parent_id, role in rows)
+def messages_from(session: Session, conversation_id: str, position: int) -> tuple[Message, ...]:
+    """The conversation's messages from that position on, oldest first, without their versions."""
+    query = select(MessageRow).where(MessageRow.conversation_id == conversation_id)
+    query = query.where(MessageRow.position >= position).order_by(MessageRow.position)
+    return tuple(map(message, session.scalars(query)))
+
+
+def tree_of(messages: Iterable[Message]) -> Tree:
+    """Where all messages of a conversation, oldest first, stand in it."""
+    return Tree(Node(one.id, one.parent_id, one.role) for one in messages)
 
 
 def known(tree: Tree, message_id: str) -> Node:
@@ -55,16 +60,8 @@ def known(tree: Tree, message_id: str) -> Node:
     return tree[message_id]
 
 
-def messages(session: Session, tree: Tree, message_ids: Iterable[str]) -> tuple[Message, ...]:
-    """These messages, in this order."""
-    wanted = tuple(message_ids)
-    rows = session.scalars(select(MessageRow).where(MessageRow.id.in_(wanted)))
-    by_id = {row.id: message(row, tree) for row in rows}
-    return tuple(by_id[message_id] for message_id in wanted)
-
-
-def message(row: MessageRow, tree: Tree) -> Message:
-    """The row as a value, with its versions."""
+def message(row: MessageRow) -> Message:
+    """The row as a value, without its versions."""
     return Message(
         id=row.id,
         conversation_id=row.conversation_id,
@@ -76,8 +73,19 @@ def message(row: MessageRow, tree: Tree) -> Message:
         token_ids=None if row.token_ids is None else tuple(row.token_ids),
         finish=row.finish,
         record=None if row.record is None else _record(row.record),
-        sibling_ids=tree.siblings(row.id),
     )
+
+
+def with_versions(message: Message, tree: Tree) -> Message:
+    """The message with the ids of all its versions."""
+    return replace(message, sibling_ids=tree.siblings(message.id))
+
+
+def path_to(head_id: str | None, messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Of all messages of a conversation those from the first to `head_id`, with their versions."""
+    by_id = {one.id: one for one in messages}
+    tree = tree_of(by_id.values())
+    return tuple(with_versions(by_id[id], tree) for id in tree.path(head_id))
 
 
 def _record(row: ReplyRecordRow) -> ReplyRecord:
@@ -127,3 +135,38 @@ def touch(conversation: ConversationRow) -> datetime:
     """Mark the conversation as changed now; a clock set back does not push it down the list."""
     conversation.updated_at = max(datetime.now(UTC), conversation.updated_at)
     return conversation.updated_at
+
+
+def begin(session: Session, owner: str, title: str = "") -> ConversationRow:
+    """A new conversation of the owner's, with no options of its own."""
+    now = datetime.now(UTC)
+    row = ConversationRow(
+        id=uuid.uuid4().hex, owner=owner, title=title, created_at=now, updated_at=now
+    )
+    set_options(row, ChatOptions())
+    session.add(row)
+    session.flush()
+    return row
+
+
+def set_options(row: ConversationRow, options: ChatOptions) -> None:
+    """Let these options take the place of the conversation's."""
+    row.system = None if options.system is None else storable(options.system)
+    row.template = options.template
+    row.settings = dict(options.settings)
+
+
+def new_message(
+    conversation: ConversationRow, parent_id: str | None, position: int, text: str
+) -> MessageRow:
+    """A message that still lacks its role, without pictures and record."""
+    return MessageRow(
+        id=uuid.uuid4().hex,
+        conversation_id=conversation.id,
+        parent_id=parent_id,
+        position=position,
+        text=storable(text),
+        created_at=touch(conversation),
+        pictures=[],
+        record=None,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -109,16 +109,21 @@ class StoredConversation:
 
     def conversation(self, store_picture: Callable[[str], Picture]) -> Conversation:
         """The active path as an engine takes it; `store_picture` finds a picture by its id."""
-        turns = tuple(
-            Turn(
-                role=message.role,
-                text=message.text,
-                images=tuple(store_picture(picture_id) for picture_id in message.picture_ids),
-                token_ids=message.token_ids,
-            )
-            for message in self.path
-        )
+        turns = turns_of(self.path, store_picture)
         return Conversation(turns, system=self.system, template=self.template)
+
+
+def turns_of(path: Iterable[Message], store_picture: Callable[[str], Picture]) -> tuple[Turn, ...]:
+    """Messages as an engine takes them; `store_picture` finds a picture by its id."""
+    return tuple(
+        Turn(
+            role=message.role,
+            text=message.text,
+            images=tuple(store_picture(picture_id) for picture_id in message.picture_ids),
+            token_ids=message.token_ids,
+        )
+        for message in path
+    )
 
 
 def title_from(text: str) -> str:

@@ -17,6 +17,7 @@ from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.api import ChatApi
+from llava_chat.web.blocks import SparseBlocks
 from llava_chat.web.chat import layout
 from llava_chat.web.chat.examples import load_examples
 from llava_chat.web.chat.handlers import ChatHandlers
@@ -52,7 +53,7 @@ def build(
     allowances: Allowances,
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch."""
-    page = gr.Blocks(
+    page = SparseBlocks(
         title="llava_chat",
         fill_width=True,
         fill_height=True,

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Locator, Route, expect
 
-from tests.browser.conftest import Chat, Server
+from tests.browser.conftest import Chat, NewChat, Server
 
 
 def edit(chat: Chat, text: str) -> Locator:
@@ -122,6 +122,56 @@ def held_back(chat: Chat) -> Iterator[None]:
     holding = False
     for call in calls:
         call.continue_()
+
+
+@contextmanager
+def opening_held_back(new_chat: NewChat, server: Server, query: str = "") -> Iterator[Chat]:
+    """A page on a phone, whose own first call to the server waits until the end."""
+    options = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
+    chat = Chat(new_chat(**options).page.context.new_page(), server)
+    held: list[Route] = []
+    chat.page.route("**/queue/join*", lambda call: held.append(call), times=1)
+    with chat.page.expect_request("**/queue/join*"):
+        chat.open(query)
+    yield chat
+    (opening,) = held
+    with chat.page.expect_response("**/queue/join*"):
+        opening.continue_()
+
+
+def test_a_message_that_is_quicker_than_the_page_is_not_lost(
+    new_chat: NewChat, server: Server
+) -> None:
+    with opening_held_back(new_chat, server) as chat:
+        chat.ask("First")
+        chat.box.press_sequentially("Next")
+    chat.box.press("Enter")
+    expect(chat.messages).to_have_text(["First", "Next"])
+    expect(chat.replies).to_have_count(2)
+    chat.idle()
+    expect(chat.messages).to_have_text(["First", "Next"])
+    expect(chat.box).to_have_value("")
+
+
+def test_a_message_on_its_way_while_the_page_opens_is_not_lost(
+    new_chat: NewChat, server: Server
+) -> None:
+    with opening_held_back(new_chat, server) as chat:
+        chat.allow_long_replies()
+        chat.say("A long one")
+        chat.writing()
+    chat.page.keyboard.press("Escape")
+    expect(chat.replies).to_have_count(1)
+    expect(chat.messages).to_have_text(["A long one"])
+    chat.idle()
+
+
+def test_words_typed_before_the_page_has_opened_stay(new_chat: NewChat, server: Server) -> None:
+    with opening_held_back(new_chat, server) as chat:
+        chat.box.press_sequentially("Half a question")
+    chat.page.get_by_role("button", name="Conversations").click()
+    expect(chat.page.locator("#conversations")).to_contain_text("will be here")
+    expect(chat.box).to_have_value("Half a question")
 
 
 def say(chat: Chat, text: str) -> None:

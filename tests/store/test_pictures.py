@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
+from sqlalchemy import event
 
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture, picture_from_image
@@ -140,3 +141,33 @@ def test_when_the_disk_refuses_a_picture_its_message_is_not_kept(
     in_the_way.unlink()
     store.add_user("ann", chat, "look", (red,))
     assert store.picture(red.id) == red
+
+
+def test_pictures_are_found_in_one_look_and_lost_ones_are_named_when_asked_for(
+    store: ConversationStore, database_file: Path, red: Picture, blue: Picture
+) -> None:
+    store.keep_picture(red)
+    store.keep_picture(blue)
+    told: list[str] = []
+    event.listen(
+        store._database._engine, "before_cursor_execute", lambda *args: told.append(args[2])
+    )
+    found = store.pictures([red.id, blue.id, red.id, "0" * 64, "no hash"])
+    assert dict(found) == {red.id: red, blue.id: blue}
+    assert found[red.id].rgb().tobytes() == red.rgb().tobytes()
+    assert len([query for query in told if query.startswith("SELECT")]) == 1
+    (database_file.parent / "pictures" / red.id[:2] / f"{red.id}.png").unlink()
+    left = store.pictures([red.id, blue.id])
+    assert set(left) == {blue.id}
+    with pytest.raises(NotFoundError, match="send it again"):
+        left[red.id]
+
+
+def test_a_message_and_its_pictures_are_committed_together(
+    store: ConversationStore, red: Picture, blue: Picture
+) -> None:
+    commits: list[object] = []
+    event.listen(store._database._engine, "commit", commits.append)
+    asked = store.add_user("ann", None, "both", (red, blue))
+    assert len(commits) == 1
+    assert set(store.pictures(asked.picture_ids)) == {red.id, blue.id}

@@ -103,6 +103,16 @@ def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return draw
 
 
+@pytest.fixture
+def new_tab(
+    engine: SwitchingEngine, store: ConversationStore, tmp_path: Path
+) -> Callable[..., Any]:
+    """Open a page of somebody's: `tests.web.tabs.Tab`."""
+    from tests.web.tabs import tabs  # which needs `run`
+
+    return tabs(engine, store, tmp_path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gradio's own code warns of pandas' deprecations in the server's threads."""
     for item in items:

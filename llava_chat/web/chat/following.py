@@ -28,10 +28,18 @@ class Following:
         self._showing = showing
 
     async def follow(
-        self, owner: str, view: View, visit: int, live: LiveReply, options: Options | None
+        self,
+        owner: str,
+        view: View,
+        visit: int,
+        live: LiveReply,
+        options: Options | None,
+        seen: int = -1,
     ) -> Steps:
-        """Show a reply until it ends, or until the page goes on to show something else."""
-        seen = -1
+        """Show a reply until it ends, or until the page goes on to show something else.
+
+        seen: the version of its progress that the page shows already.
+        """
         with live.followed() as follower:
             while not live.ended and view.visit == visit:
                 if live.progress.version != seen:
@@ -49,6 +57,8 @@ class Following:
     async def written(self, live: LiveReply | None) -> Updates:
         """The words so far; a long reply's Markdown would hold up the loop that serves everyone."""
         progress = None if live is None else live.progress
+        if progress is None or not progress.text:  # nothing that takes longer than a thread's start
+            return self._showing.progress(progress)
         return await asyncio.to_thread(self._showing.progress, progress)
 
     def ended(self, owner: str, view: View, live: LiveReply, options: Options | None) -> Updates:

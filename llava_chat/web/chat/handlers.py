@@ -8,11 +8,10 @@ only shows their progress, and stops showing it when the page goes on to another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,10 +20,10 @@ from llava_chat.engine.base import Opening
 from llava_chat.errors import InputError, LlavaChatError, NotFoundError
 from llava_chat.web.chat.actions import Actions, Detail
 from llava_chat.web.chat.examples import Example
-from llava_chat.web.chat.following import Following, Steps
+from llava_chat.web.chat.following import FRAME_S, Following, Steps
 from llava_chat.web.chat.layout import ChatParts
 from llava_chat.web.chat.options import Options
-from llava_chat.web.chat.replies import LiveReply
+from llava_chat.web.chat.sending import Sending, Sent
 from llava_chat.web.chat.showing import Showing, Updates, View
 from llava_chat.web.chat.status import refusal
 from llava_chat.web.chat.turns import Turns
@@ -32,11 +31,6 @@ from llava_chat.web.markdown import printable
 from llava_chat.web.people import People
 from llava_chat.web.security import refuse_foreign_paths
 from llava_chat.web.session import SessionError
-from llava_chat.web.uploads import forget
-
-SECOND_PICTURE = (
-    "This model reads a chat's first picture best. For another picture, a new chat answers better."
-)
 
 Values = Mapping[Any, Any]
 
@@ -57,6 +51,7 @@ class ChatHandlers:
         self.showing = showing
         self.actions = Actions(turns, showing, examples)
         self.following = Following(turns, showing)
+        self.sending = Sending(turns, showing, self.following)
         self.people = people
         # What shows one conversation: stale once the page has gone on to another.
         self._thread = {parts.thread, parts.live, parts.meter, parts.export}
@@ -182,9 +177,14 @@ class ChatHandlers:
 
     async def _open_page(self, values: Values, request: gr.Request) -> Steps:
         view: View = values[self.view]
-        view.known = True
-        wanted = dict(request.query_params).get("c")
-        async for step in self._open(self.people.owner_of(request), view, wanted):
+        owner = self.people.owner_of(request)
+        # Whoever is quicker than the page sends their question before this, and it shows that.
+        while view.asking:
+            await asyncio.sleep(FRAME_S)
+        if view.visit:
+            yield {}  # with no step at all Gradio would empty every part of the page
+            return
+        async for step in self._open(owner, view, dict(request.query_params).get("c")):
             yield step
 
     async def _open(self, owner: str, view: View, wanted: str | None) -> Steps:
@@ -198,7 +198,7 @@ class ChatHandlers:
         if view.visit != visit:
             return
         live = self.following.running(view)
-        updates |= self.showing.composer(running=live is not None)
+        updates |= self.showing.composer(running=live is not None or view.asking > 0)
         yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem
@@ -211,33 +211,17 @@ class ChatHandlers:
         if wanted is not None:
             await asyncio.to_thread(self.turns.store.load, owner, wanted)
         if view.visit == visit:
-            view.conversation_id = wanted
+            view.conversation_id, view.known = wanted, True
         shown = replace(view, conversation_id=wanted)
         return await asyncio.to_thread(self.showing.conversation, owner, shown, fields=True)
 
     async def _send(self, values: Values, request: gr.Request) -> Steps:
         view, owner = await self._page(values, request)
         message = values[self.parts.composer] or {}
-        text, options = message.get("text") or "", self._options(values)
         files = [refuse_foreign_paths(file) for file in message.get("files") or ()]
-        asking = partial(self._ask, owner, view.conversation_id, text, files, options)
-        begin = partial(self.turns.begun, self.people.of_request(request), asking)
-        warning = await self._warning(owner, view.conversation_id, files)
-        async for step in self._reply(owner, view, begin, options, (text, files), warning):
+        sent, person = Sent(message.get("text") or "", files), self.people.of_request(request)
+        async for step in self.sending.send(owner, person, view, sent, self._options(values)):
             yield step
-
-    def _ask(
-        self, owner: str, shown: str | None, text: str, files: list[Path], options: Options
-    ) -> LiveReply:
-        live = self.turns.ask(owner, shown, text, files, options)
-        forget(files)
-        return live
-
-    async def _warning(self, owner: str, shown: str | None, files: list[Path]) -> str:
-        if not files or shown is None:
-            return ""
-        stored = await asyncio.to_thread(self.turns.store.load, owner, shown)
-        return SECOND_PICTURE if any(one.picture_ids for one in stored.path) else ""
 
     async def _act(self, values: Values, request: gr.Request, detail: Detail) -> Steps:
         view, owner = await self._page(values, request)
@@ -252,11 +236,10 @@ class ChatHandlers:
             yield self.showing.model(view)
             return
         elif action in self.actions.replying:
-            start, options = self.actions.replying[action], self._options(values)
-            shown = replace(view)
-            asking = partial(start, owner, shown, detail, options)
-            begin = partial(self.turns.begun, self.people.of_request(request), asking)
-            steps = self._reply(owner, view, begin, options)
+            person, options = self.people.of_request(request), self._options(values)
+            begin = self.actions.replying[action]
+            start = partial(begin, owner, replace(view), detail, options)
+            steps = self.sending.reply(owner, person, view, start, options)
         elif action in self.actions.changing:
             steps = self._change(owner, view, action, detail)
         else:
@@ -283,40 +266,6 @@ class ChatHandlers:
         else:
             listed = await asyncio.to_thread(self.showing.listed, owner, replace(view))
             yield {**listed, **self.showing.told("")}
-
-    async def _reply(
-        self,
-        owner: str,
-        view: View,
-        begin: Callable[[], Awaitable[LiveReply]],
-        options: Options,
-        sent: tuple[str, list[Path]] | None = None,
-        warning: str = "",
-    ) -> Steps:
-        """Start a reply and show it. sent: what left the composer; it comes back when refused."""
-        visit, view.stop_wanted = view.visit, False
-        yield self.showing.composer(running=True, empty=sent is not None)
-        try:
-            live = await begin()
-        except Exception:
-            running = self.following.running(view) is not None
-            if sent is not None:
-                yield self.showing.given_back(*sent, running=running)
-            else:
-                yield self.showing.composer(running=running)
-            raise
-        if view.visit != visit:  # the person did not wait for the first word
-            yield await asyncio.to_thread(self.showing.listed, owner, replace(view))
-            return
-        if view.stop_wanted:
-            live.stop()
-        visit, view.conversation_id = view.leave(), live.conversation_id
-        updates = await asyncio.to_thread(self.showing.conversation, owner, replace(view))
-        if view.visit == visit:
-            updates |= self.showing.composer(running=True)
-            yield {**updates, **await self.following.written(live), **self.showing.told(warning)}
-        async for step in self.following.follow(owner, view, visit, live, options):
-            yield step
 
     def _options(self, values: Values) -> Options:
         return self.parts.settings.options(values, self.turns.limits.deadline_s)

@@ -18,6 +18,7 @@ from typing import Literal
 
 from llava_chat.engine.base import (
     UNKNOWN_TOKEN,
+    ContextUse,
     Done,
     Failed,
     Looking,
@@ -60,11 +61,13 @@ class Progress:
 class LiveReply:
     """One reply in the making. `progress` may be read from any thread.
 
-    over: how many tokens it had, once it has ended in whatever way.
+    use: how full the context is without it, None where that is not known. over: how many tokens it
+    had, once it has ended in whatever way.
     """
 
-    def __init__(self, conversation_id: str, stream: Stream) -> None:
+    def __init__(self, conversation_id: str, stream: Stream, use: ContextUse | None = None) -> None:
         self.conversation_id = conversation_id
+        self.use = use
         self.progress = Progress()
         self.over = Future[int]()
         self._stream = stream
@@ -220,10 +223,17 @@ class Replies:
                 self._reserved.discard(conversation_id or "")
 
     def start(
-        self, conversation_id: str, stream: Stream, keep: Callable[[Done], None]
+        self,
+        conversation_id: str,
+        stream: Stream,
+        keep: Callable[[Done], None],
+        use: ContextUse | None = None,
     ) -> LiveReply:
-        """Read `stream` in a thread of its own until it ends; `keep` stores the outcome."""
-        live = LiveReply(conversation_id, stream)
+        """Read `stream` in a thread of its own until it ends; `keep` stores the outcome.
+
+        use: how full the context is without the reply, where that is known.
+        """
+        live = LiveReply(conversation_id, stream, use)
         with self._lock:
             if conversation_id in self._running or self._closed:
                 stream.cancel()

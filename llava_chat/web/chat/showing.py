@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,21 @@ from gradio.utils import get_upload_folder
 
 from llava_chat.engine.base import Opening
 from llava_chat.engine.states import Ready, State
-from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture, png_bytes
-from llava_chat.store import StoredConversation
+from llava_chat.store import KeptPictures, StoredConversation
 from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.layout import ChatParts, export_links
 from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.options import Options, options_of
-from llava_chat.web.chat.replies import Progress
+from llava_chat.web.chat.replies import LiveReply, Progress
 from llava_chat.web.chat.turns import Turns
 from llava_chat.web.elements import notice
 from llava_chat.web.people import Person
+
+SECOND_PICTURE = (
+    "This model reads a chat's first picture best. For another picture, a new chat answers better."
+)
 
 Updates = dict[Any, Any]
 
@@ -41,8 +43,9 @@ class View:
     The id proves nothing: the store gives a conversation to its owner alone. visit: grows whenever
     the page goes on to show something else; who waited for anything compares it again before
     showing the outcome. known: False until the first event, after a restart of the server too.
-    stop_wanted: Stop was pressed since the last question, perhaps before its reply began. models:
-    the state that the header shows. warned: what is left of some allowance is shown.
+    stop_wanted: Stop was pressed since the last question, perhaps before its reply began. asking:
+    questions whose reply has not begun. models: the state that the header shows. warned: what is
+    left of some allowance is shown.
     """
 
     conversation_id: str | None = None
@@ -50,6 +53,7 @@ class View:
     visit: int = 0
     known: bool = False
     stop_wanted: bool = False
+    asking: int = 0
     models: State | None = None
     warned: bool = False
 
@@ -84,27 +88,51 @@ class Showing:
         options: what the context is measured with, by default the conversation's own. fields: put
         the conversation's own settings into the panel too.
         """
-        parts = self._parts
-        updates = {parts.live: "", **self.listed(owner, view)}
         if view.conversation_id is None:
-            return updates | {
-                parts.thread: thread.welcome(self._examples),
-                parts.meter: status.meter(None),
-                parts.export: "",
-            }
+            return self._welcome() | self.listed(owner, view)
         stored = self._turns.store.load(owner, view.conversation_id)
-        own = options_of(stored, self._defaults)
+        own, pictures = options_of(stored, self._defaults), self._turns.pictures(stored.path)
+        updates = self._meter(stored, options or own, pictures) | self._thread(stored, pictures)
+        if fields:
+            updates |= self._parts.settings.show(own)
+        return updates | self.listed(owner, view)
+
+    def begun(self, owner: str, view: View, live: LiveReply, *, brings_picture: bool) -> Updates:
+        """The conversation at the start of a reply, before which nothing is counted again.
+
+        brings_picture: with the question, which is not the best for every model.
+        """
+        stored = self._turns.store.load(owner, live.conversation_id)
+        asked = [message for message in stored.path if message.role == "user"]
+        second = brings_picture and any(message.picture_ids for message in asked[:-1])
+        return {
+            **self._thread(stored, self._turns.pictures(stored.path)),
+            **self.listed(owner, view),
+            **self.told(SECOND_PICTURE if second else ""),
+            self._parts.meter: status.meter(live.use),
+        }
+
+    def _welcome(self) -> Updates:
+        return {
+            self._parts.live: "",
+            self._parts.thread: thread.welcome(self._examples),
+            self._parts.meter: status.meter(None),
+            self._parts.export: "",
+        }
+
+    def _thread(self, stored: StoredConversation, pictures: KeptPictures) -> Updates:
+        """One whose picture was lost hides no word of itself."""
         model = self.models.answering
-        updates |= self._meter(stored, options or own) | {
-            parts.thread: thread.thread(
+        return {
+            self._parts.live: "",
+            self._parts.thread: thread.thread(
                 stored,
-                self._pictures(stored),
+                pictures,
                 replying=self._turns.replies.running(stored.id) is not None,
                 padded_boxes=None if model is None else model.padded_boxes,
             ),
-            parts.export: export_links(stored.id),
+            self._parts.export: export_links(stored.id),
         }
-        return updates | (parts.settings.show(own) if fields else {})
 
     def model(self, view: View) -> Updates:
         """Which model there is, or how far it is, and what hangs on that in any conversation."""
@@ -122,10 +150,13 @@ class Showing:
         if view.conversation_id is None:
             return {}
         stored = self._turns.store.load(owner, view.conversation_id)
-        return self._meter(stored, options_of(stored, self._defaults))
+        pictures = self._turns.pictures(stored.path)
+        return self._meter(stored, options_of(stored, self._defaults), pictures)
 
-    def _meter(self, stored: StoredConversation, options: Options) -> Updates:
-        return {self._parts.meter: status.meter(self._turns.context(stored, options))}
+    def _meter(
+        self, stored: StoredConversation, options: Options, pictures: KeptPictures
+    ) -> Updates:
+        return {self._parts.meter: status.meter(self._turns.context(stored, options, pictures))}
 
     def allowances(self, person: Person, view: View) -> Updates:
         """What is left of the person's allowances, where it is little; {} while nothing changes."""
@@ -171,14 +202,6 @@ class Showing:
     def default_fields(self) -> Updates:
         """The settings panel at the server's defaults."""
         return self._parts.settings.show(self._defaults)
-
-    def _pictures(self, stored: StoredConversation) -> dict[str, Picture]:
-        """By id; one whose file was lost is left out, and hides no word of the conversation."""
-        found: dict[str, Picture] = {}
-        for picture_id in {id for message in stored.path for id in message.picture_ids}:
-            with suppress(NotFoundError):
-                found[picture_id] = self._turns.store.picture(picture_id)
-        return found
 
 
 def as_upload(picture: Picture) -> Path:

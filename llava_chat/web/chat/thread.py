@@ -7,6 +7,7 @@ elements; neither gradio nor the engine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from html import escape
 
 from llava_chat.image import Picture
@@ -16,6 +17,8 @@ from llava_chat.web.chat.examples import Example
 from llava_chat.web.elements import icon_button, plural
 from llava_chat.web.icons import icon
 from llava_chat.web.prose import prose
+
+RENDERED_REPLIES = 512  # of all conversations: some megabytes
 
 _FINISH_NOTES = {
     "cancelled": "Stopped.",
@@ -111,10 +114,16 @@ def _reply(message: Message, pointed: str, *, is_last: bool) -> str:
         tools += icon_button("undo", "Take back the last question", "act", action="undo")
     return (
         f'<li class="message reply" data-id="{message.id}" aria-label="Reply">'
-        f'<div class="text md" data-raw="{escape(message.text)}">{prose(message.text)}'
+        f'<div class="text md" data-raw="{escape(message.text)}">{_prose(message.text)}'
         f"</div>{pointed}{_note(note) if note else ''}"
         f'<div class="tools">{tools}{_facts(message)}</div></li>'
     )
+
+
+@lru_cache(maxsize=RENDERED_REPLIES)
+def _prose(text: str) -> str:
+    """A reply's Markdown: every turn shows the earlier replies again, and they do not change."""
+    return prose(text)
 
 
 def _unanswered() -> str:

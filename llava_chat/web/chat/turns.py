@@ -30,8 +30,10 @@ from llava_chat.image import Picture, PictureLimits, read_picture
 from llava_chat.store import (
     ChatOptions,
     ConversationStore,
+    KeptPictures,
     Message,
     StoredConversation,
+    turns_of,
 )
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.options import Options, lively
@@ -113,7 +115,7 @@ class Turns:
         with self.replies.reserved(conversation_id):
             text = self._checked(text, len(files))
             stored = None if conversation_id is None else self.store.load(owner, conversation_id)
-            pictures = [self._read(owner, Path(file)) for file in files]
+            pictures: Sequence[Picture] = [self._read(owner, Path(file)) for file in files]
             path = () if stored is None else stored.path
             if path and path[-1].role == "user":
                 # An unanswered message is said anew; its pictures stay unless others came.
@@ -144,9 +146,9 @@ class Turns:
             if path[-1] is not stored.path[-1] and generation.seed is None:
                 # The likeliest reply again would be no other version.
                 generation = lively(generation)
-            conversation = self._conversation(stored, path, options)
-            stream = self._stream(conversation, generation)
-            return self._start(owner, path[-1], conversation, stream, generation)
+            conversation = self._conversation(path, options)
+            begun = self._stream(conversation, generation)
+            return self._start(owner, path[-1], conversation, generation, *begun)
 
     def undo(self, owner: str, conversation_id: str) -> Message:
         """Take back the last message with its reply; returns it. Its pictures stay kept."""
@@ -171,15 +173,23 @@ class Turns:
         for picture_id in self.store.delete(owner, conversation_id):
             self.thumbnails.discard(picture_id)
 
-    def context(self, stored: StoredConversation, options: Options) -> ContextUse | None:
+    def pictures(self, path: Sequence[Message]) -> KeptPictures:
+        """The pictures of these messages by id; asking for a lost one raises NotFoundError."""
+        return self.store.pictures(id for message in path for id in message.picture_ids)
+
+    def context(
+        self, stored: StoredConversation, options: Options, pictures: KeptPictures | None = None
+    ) -> ContextUse | None:
         """How full the context is, and what was left out of it.
 
-        None while nothing was said, and where only the model's server can count.
+        pictures: the conversation's, where they are known. None while nothing was said, and where
+        only the model's server can count.
         """
         if not stored.path:
             return None
         try:
-            conversation = self._conversation(stored, stored.path, options)
+            pictures = self.pictures(stored.path) if pictures is None else pictures
+            conversation = _conversation(stored.path, options, pictures)
             return self.engine.context_use(conversation, options.generation.max_new_tokens)
         except LlavaChatError:
             return None  # the meter is a help; its failure must not hide the conversation
@@ -194,10 +204,10 @@ class Turns:
         options: Options,
     ) -> LiveReply:
         """The engine is asked first: what it refuses never becomes part of the conversation."""
-        earlier = self._conversation(stored, before, options)
+        earlier = self._conversation(before, options)
         turns = (*earlier.turns, Turn("user", text, tuple(pictures)))
         conversation = replace(earlier, turns=turns)
-        stream = self._stream(conversation, options.generation)
+        stream, use = self._stream(conversation, options.generation)
         kept = ChatOptions(options.system, options.template, asdict(options.generation))
         try:
             message = self.store.add_user(
@@ -211,39 +221,40 @@ class Turns:
         except BaseException:
             stream.cancel()
             raise
-        return self._start(owner, message, conversation, stream, options.generation)
+        return self._start(owner, message, conversation, options.generation, stream, use)
 
     def _start(
         self,
         owner: str,
         asked: Message,
         conversation: Conversation,
-        stream: Stream,
         generation: GenerationSettings,
+        stream: Stream,
+        use: ContextUse | None,
     ) -> LiveReply:
         def keep(done: Done) -> None:
             record = record_of(conversation, generation, done, done.model or self.engine.model)
             to = owner, asked.conversation_id, asked.id
             self.store.add_reply(*to, done.text, done.known_ids, done.finish, record)
 
-        return self.replies.start(asked.conversation_id, stream, keep)
+        return self.replies.start(asked.conversation_id, stream, keep, use)
 
-    def _stream(self, conversation: Conversation, generation: GenerationSettings) -> Stream:
+    def _stream(
+        self, conversation: Conversation, generation: GenerationSettings
+    ) -> tuple[Stream, ContextUse | None]:
+        """A reply that begins, and how full the context is without it, where that is known."""
+        use = None
         # Raises what would only come as Failed, too late; but for a model that is not there yet.
         with suppress(EngineOpeningError):
-            self.engine.context_use(conversation, generation.max_new_tokens)
-        return self.engine.stream(conversation, generation)
+            use = self.engine.context_use(conversation, generation.max_new_tokens)
+        return self.engine.stream(conversation, generation), use
 
-    def _conversation(
-        self, stored: StoredConversation | None, path: Sequence[Message], options: Options
-    ) -> Conversation:
-        turns: tuple[Turn, ...] = ()
-        if stored is not None:
-            turns = replace(stored, path=tuple(path)).conversation(self.store.picture).turns
-        return Conversation(turns, system=options.system, template=options.template)
+    def _conversation(self, path: Sequence[Message], options: Options) -> Conversation:
+        return _conversation(path, options, self.pictures(path))
 
     def _pictures(self, message: Message) -> list[Picture]:
-        return [self.store.picture(picture_id) for picture_id in message.picture_ids]
+        kept = self.pictures((message,))
+        return [kept[picture_id] for picture_id in message.picture_ids]
 
     def _read(self, owner: str, file: Path) -> Picture:
         """The picture in an upload.
@@ -278,3 +289,11 @@ def _find(stored: StoredConversation, message_id: str, role: str) -> tuple[int, 
         if message.id == message_id and message.role == role:
             return index, message
     raise NotFoundError("That message is no longer shown here. Reload the page.")
+
+
+def _conversation(
+    path: Sequence[Message], options: Options, pictures: KeptPictures
+) -> Conversation:
+    """What the engine is asked. Raises NotFoundError for a picture that was lost."""
+    turns = turns_of(path, pictures.__getitem__)
+    return Conversation(turns, system=options.system, template=options.template)
