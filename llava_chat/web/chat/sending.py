@@ -65,9 +65,8 @@ class Sending:
         view.asking += 1
         try:
             begun = asyncio.ensure_future(self._turns.begun(person, start))
-            await asyncio.sleep(
-                0
-            )  # it begins now, and not once the page has been told that it does
+            # It begins now, and not once the page has been told that it does.
+            await asyncio.sleep(0)
             try:
                 yield self._showing.composer(running=True, empty=sent is not None)
                 live = await asyncio.shield(begun)
