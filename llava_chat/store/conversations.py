@@ -7,9 +7,7 @@ disk. Every method takes the owner, and somebody else's conversation looks like 
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -33,7 +31,7 @@ from llava_chat.store.stored import (
 )
 from llava_chat.store.tree import Node, Tree
 
-TITLE_LIMIT_CHARACTERS = 200
+PICTURES_AT_ONCE = 1000  # in one transaction, for which everybody else has to wait
 Summaries = list[ConversationSummary]
 
 _log = logging.getLogger(__name__)
@@ -56,6 +54,16 @@ class ConversationStore:
     def __init__(self, database: Database, pictures: Pictures) -> None:
         self._database = database
         self._pictures = pictures
+
+    @property
+    def database(self) -> Database:
+        """For the rest of this package: what is said of replies stands in the same tables."""
+        return self._database
+
+    @property
+    def pictures(self) -> Pictures:
+        """For the rest of this package: the kept pictures."""
+        return self._pictures
 
     @classmethod
     def open(
@@ -112,11 +120,15 @@ class ConversationStore:
         system: str | None = None,
         template: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        kept: bool = True,
     ) -> StoredConversation:
-        """Begin an empty conversation. Without a title its first message gives it one."""
+        """Begin an empty conversation. Without a title its first message gives it one.
+
+        kept: False for one that is its owner's alone and goes when they have left.
+        """
         with self._database.write() as session:
-            row = _begin(session, owner, _title(title))
-            _set_options(row, ChatOptions(system, template, settings or {}))
+            row = rows.begin(session, owner, rows.title(title), kept=kept)
+            rows.set_options(row, ChatOptions(system, template, settings or {}))
             return rows.stored(row, ())
 
     def list(self, owner: str, search: str = "", limit: int = 200) -> Summaries:
@@ -125,8 +137,9 @@ class ConversationStore:
         search: letters, in any case, that the title or a message of any version contains.
         """
         count = func.count(MessageRow.id)
+        columns = (ConversationRow.id, ConversationRow.title, ConversationRow.updated_at)
         query = (
-            select(ConversationRow.id, ConversationRow.title, ConversationRow.updated_at, count)
+            select(*columns, count, ConversationRow.kept)
             .outerjoin(MessageRow, MessageRow.conversation_id == ConversationRow.id)
             .where(ConversationRow.owner == owner)
             .group_by(ConversationRow.id)
@@ -156,7 +169,14 @@ class ConversationStore:
     def rename(self, owner: str, conversation_id: str, title: str) -> None:
         """Give the conversation a title, cut to 200 characters."""
         with self._database.write() as session:
-            rows.owned(session, owner, conversation_id, to_change=True).title = _title(title)
+            rows.owned(session, owner, conversation_id, to_change=True).title = rows.title(title)
+
+    def keep(self, owner: str, conversation_id: str, kept: bool) -> None:
+        """Decide whether the conversation is kept. What was said of its replies goes with a no."""
+        with self._database.write() as session:
+            rows.owned(session, owner, conversation_id, to_change=True).kept = kept
+            if not kept:
+                rows.forget_opinions(session, conversation_id)
 
     def delete(self, owner: str, conversation_id: str) -> tuple[str, ...]:
         """Delete the conversation with every version, and the pictures that nobody else uses.
@@ -168,12 +188,24 @@ class ConversationStore:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
+        return self.remove_pictures(used)
+
+    def remove_pictures(self, picture_ids: Iterable[str]) -> tuple[str, ...]:
+        """Remove those that no message has any more, after conversations were deleted.
+
+        Returns the ids of what is gone, or all of them when none can be removed now.
+        """
+        used = sorted(picture_ids)
+        removed: tuple[str, ...] = ()
         try:
-            with self._database.write() as session:
-                return self._pictures.remove_unused(session, used)
+            for start in range(0, max(1, len(used)), PICTURES_AT_ONCE):
+                some = used[start : start + PICTURES_AT_ONCE]
+                with self._database.write() as session:
+                    removed += self._pictures.remove_unused(session, some)
+            return removed
         except StoreError as error:  # the conversation is gone all the same: nothing to try again
             _log.warning("the pictures of a deleted conversation could not be removed: %s", error)
-            return tuple(sorted(used))
+            return tuple(used)
 
     def add_user(
         self,
@@ -184,29 +216,31 @@ class ConversationStore:
         *,
         parent_id: str | Place | None = Place.HEAD,
         options: ChatOptions | None = None,
+        kept: bool = True,
     ) -> Message:
         """Add what the user said, to a new conversation for None, and make it the head.
 
         parent_id: the reply it follows, None for a first message; a message's own parent makes an
         edited version of it. Left out: the head, and in place of a last message that got no reply.
-        options: take the place of the conversation's. Raises StoreError when the parent is no
-        reply; then, as after every failure, neither options nor a new conversation are kept.
+        options: take the place of the conversation's. kept: of a new conversation. Raises
+        StoreError when the parent is no reply; then, as after every failure, neither options nor a
+        new conversation are kept.
         """
         for picture in pictures:
             self.keep_picture(picture)  # here: nobody else can write during a transaction
         with self._database.write() as session:
             if conversation_id is None:
-                conversation = _begin(session, owner)
+                conversation = rows.begin(session, owner, kept=kept)
             else:
                 conversation = rows.owned(session, owner, conversation_id, to_change=True)
             if options is not None:
-                _set_options(conversation, options)
+                rows.set_options(conversation, options)
             tree = rows.tree_of(session, conversation.id)
             if isinstance(parent_id, Place):
                 parent_id = _place(tree, conversation.head_id)
             if parent_id is not None and rows.known(tree, parent_id).role != "assistant":
                 raise StoreError("A message can only follow a reply.")
-            row = _new_message(conversation, parent_id, len(tree), text)
+            row = rows.new_message(conversation, parent_id, len(tree), text)
             row.role = "user"
             self._pictures.keep_all(session, pictures)
             row.pictures = [
@@ -237,7 +271,7 @@ class ConversationStore:
             tree = rows.tree_of(session, conversation_id)
             if rows.known(tree, parent_id).role != "user":
                 raise StoreError("A reply can only follow a user's message.")
-            row = _new_message(conversation, parent_id, len(tree), text)
+            row = rows.new_message(conversation, parent_id, len(tree), text)
             row.role = "assistant"
             row.token_ids = None if token_ids is None else [int(token) for token in token_ids]
             row.finish = finish
@@ -269,47 +303,11 @@ class ConversationStore:
             return rows.messages(session, tree, asked[-1:])[0]
 
 
-def _title(title: str) -> str:
-    return " ".join(rows.storable(title).split())[:TITLE_LIMIT_CHARACTERS]
-
-
-def _begin(session: Session, owner: str, title: str = "") -> ConversationRow:
-    now = datetime.now(UTC)
-    row = ConversationRow(
-        id=uuid.uuid4().hex, owner=owner, title=title, created_at=now, updated_at=now
-    )
-    _set_options(row, ChatOptions())
-    session.add(row)
-    session.flush()
-    return row
-
-
-def _set_options(row: ConversationRow, options: ChatOptions) -> None:
-    row.system = None if options.system is None else rows.storable(options.system)
-    row.template = options.template
-    row.settings = dict(options.settings)
-
-
 def _place(tree: Tree, head_id: str | None) -> str | None:
     """The parent of what is said next: the head, or what an unanswered message followed."""
     if head_id is None or tree[head_id].role == "assistant":
         return head_id
     return tree[head_id].parent_id
-
-
-def _new_message(
-    conversation: ConversationRow, parent_id: str | None, position: int, text: str
-) -> MessageRow:
-    return MessageRow(
-        id=uuid.uuid4().hex,
-        conversation_id=conversation.id,
-        parent_id=parent_id,
-        position=position,
-        text=rows.storable(text),
-        created_at=rows.touch(conversation),
-        pictures=[],
-        record=None,
-    )
 
 
 def _added(session: Session, tree: Tree, row: MessageRow) -> Message:

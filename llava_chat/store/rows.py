@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llava_chat.conversation import Role
 from llava_chat.errors import NotFoundError
-from llava_chat.store.schema import ConversationRow, MessageRow, ReplyRecordRow
-from llava_chat.store.stored import Message, ReplyRecord, StoredConversation
+from llava_chat.store.schema import (
+    Base,
+    ConversationRow,
+    CorrectionRow,
+    MessageRow,
+    RankingRow,
+    RatingRow,
+    ReplyRecordRow,
+)
+from llava_chat.store.stored import ChatOptions, Message, ReplyRecord, StoredConversation
 from llava_chat.store.tree import Node, Tree
+
+TITLE_LIMIT_CHARACTERS = 200
 
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -120,6 +132,7 @@ def stored(row: ConversationRow, path: tuple[Message, ...]) -> StoredConversatio
         template=row.template,
         settings=row.settings,
         path=path,
+        kept=row.kept,
     )
 
 
@@ -127,3 +140,79 @@ def touch(conversation: ConversationRow) -> datetime:
     """Mark the conversation as changed now; a clock set back does not push it down the list."""
     conversation.updated_at = max(datetime.now(UTC), conversation.updated_at)
     return conversation.updated_at
+
+
+def title(text: str) -> str:
+    """A title as it is kept: one line, cut to 200 characters."""
+    return " ".join(storable(text).split())[:TITLE_LIMIT_CHARACTERS]
+
+
+def begin(
+    session: Session, owner: str, title: str = "", *, kept: bool = True, id: str | None = None
+) -> ConversationRow:
+    """A new conversation with the model's own options. id: None draws one."""
+    now = datetime.now(UTC)
+    row = ConversationRow(
+        id=id or uuid.uuid4().hex,
+        owner=owner,
+        title=title,
+        created_at=now,
+        updated_at=now,
+        kept=kept,
+    )
+    set_options(row, ChatOptions())
+    session.add(row)
+    session.flush()
+    return row
+
+
+def set_options(row: ConversationRow, options: ChatOptions) -> None:
+    """Replace what the conversation goes on with."""
+    row.system = None if options.system is None else storable(options.system)
+    row.template = options.template
+    row.settings = dict(options.settings)
+
+
+def new_message(
+    conversation: ConversationRow, parent_id: str | None, position: int, text: str
+) -> MessageRow:
+    """A message that still needs a role, and is not added yet."""
+    return MessageRow(
+        id=uuid.uuid4().hex,
+        conversation_id=conversation.id,
+        parent_id=parent_id,
+        position=position,
+        text=storable(text),
+        created_at=touch(conversation),
+        pictures=[],
+        record=None,
+    )
+
+
+def forget_opinions(session: Session, conversation_id: str) -> None:
+    """Delete what was said of the conversation's replies."""
+    of_it = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
+    for table in (RatingRow, CorrectionRow, RankingRow):
+        session.execute(delete(table).where(table.message_id.in_(of_it)))
+
+
+def next_position(
+    session: Session, table: type[CorrectionRow | RankingRow], owner: str, message_id: str
+) -> int:
+    """One more than the newest of the owner's on this message has; from 0."""
+    newest = select(func.max(table.position)).filter_by(owner=owner, message_id=message_id)
+    found = session.scalar(newest)
+    return 0 if found is None else found + 1
+
+
+def added_first(session: Session, row: Base) -> bool:
+    """Add a row unless another transaction was first with its key; whether it was added.
+
+    What came first is committed then, and a new query finds it.
+    """
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True

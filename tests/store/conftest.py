@@ -1,4 +1,8 @@
-"""A real store on a fresh SQLite file, and the small things that fill it."""
+"""A real store on a fresh database, and the small things that fill it.
+
+Every test runs on SQLite and on PostgreSQL; a module that is about one of them says so by a
+`backend` of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,41 @@ from PIL import Image
 
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.store import ConversationStore, ReplyRecord
+from tests.postgresql import PostgresqlServer
 
 OpenStore = Callable[..., ConversationStore]
 
 
 @pytest.fixture
 def database_file(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "chat.sqlite3"
+    file = tmp_path / "data" / "chat.sqlite3"
+    file.parent.mkdir()
+    return file
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database the test runs on."""
+    return str(request.param)
 
 
 @pytest.fixture
-def open_store(database_file: Path) -> Iterator[OpenStore]:
+def database_url(backend: str, database_file: Path, request: pytest.FixtureRequest) -> str:
+    """The address of a database that is not there yet, or is empty."""
+    if backend == "sqlite":
+        return f"sqlite:///{database_file}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    return server.new_database()
+
+
+@pytest.fixture
+def open_store(database_url: str, database_file: Path) -> Iterator[OpenStore]:
     """Open the same database as often as wanted; all are closed at the end."""
     opened: list[ConversationStore] = []
 
     def open_again(busy_timeout_s: float = 5.0) -> ConversationStore:
         store = ConversationStore.open(
-            f"sqlite:///{database_file}", database_file.parent, busy_timeout_s=busy_timeout_s
+            database_url, database_file.parent, busy_timeout_s=busy_timeout_s
         )
         opened.append(store)
         return store
