@@ -132,6 +132,7 @@ def _conversations(session: Session, ids: Sequence[str]) -> Iterator[JudgedConve
             owner=conversation.owner,
             created_at=conversation.created_at,
             messages=_all_versions(messages[id]),
+            positions={row.id: row.position for row in messages[id]},
             opinions=by_conversation.get((id, conversation.owner), {}),
         )
     session.expunge_all()  # what was read is not needed again, and may be large

@@ -58,13 +58,15 @@ class Opinion:
 class JudgedConversation:
     """A conversation that its owner said something of.
 
-    messages: all versions, in the order they came. opinions: by the id of the message.
+    messages: all versions, in the order they came, or some of them. positions: of each among all.
+    opinions: by the id of the message.
     """
 
     id: str
     owner: str
     created_at: datetime
     messages: tuple[Message, ...]
+    positions: Mapping[str, int] = field(default_factory=dict)
     opinions: Mapping[str, Opinion] = field(default_factory=dict)
 
 

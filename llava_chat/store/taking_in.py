@@ -30,22 +30,18 @@ IMPORTED = "import"
 """The wording of a consent that was given elsewhere, to whoever exported."""
 
 
-def take_in(
-    store: ConversationStore,
-    conversation: JudgedConversation,
-    positions: dict[str, int],
-) -> bool:
+def take_in(store: ConversationStore, conversation: JudgedConversation) -> bool:
     """Keep a conversation, in one transaction; whether anything of it was new.
 
-    Its pictures must be kept already. positions: of its messages among all of the conversation's,
-    some of which may not have been exported. Raises StoreError when something else has the same
-    id, and when the database fails; nothing of the conversation is kept then.
+    Its pictures must be kept already, and a message comes after the one that it answers. Raises
+    StoreError when something else has the same id, and when the database fails; nothing of the
+    conversation is kept then.
     """
     with store.database.write() as session:
         _agree(session, conversation.owner)
         begun = _begin(session, conversation)
         news = [
-            _add_message(session, conversation.id, message, positions[message.id])
+            _add_message(session, conversation.id, message, conversation.positions[message.id])
             for message in conversation.messages
         ]
         newest = select(MessageRow.id).filter_by(conversation_id=conversation.id)
