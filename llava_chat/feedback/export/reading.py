@@ -222,6 +222,8 @@ def _conversation(row: _Object) -> JudgedConversation:
 
 def _message(told: _Object, row: _Object) -> Message:
     role = told.take("role", str)
+    if role not in ("user", "assistant"):
+        raise FeedbackError(f"{told.where}, role: it must be user or assistant.")
     record, token_ids, finish = None, None, None
     pictures: tuple[str, ...] = ()
     if role == "user":
