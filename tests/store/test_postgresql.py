@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine, delete, make_url, text
 
 from llava_chat.errors import StoreError
+from llava_chat.image import Picture
 from llava_chat.store import ConversationStore
 from llava_chat.store.database import CURRENT_REVISION, Database
-from llava_chat.store.schema import Base
+from llava_chat.store.schema import Base, MessagePictureRow
 
 OpenStore = Callable[..., ConversationStore]
 OPEN = """
@@ -92,6 +95,31 @@ def test_a_locked_row_is_told_in_a_sentence_and_the_store_goes_on(
         assert store.load("ann", chat).path == ()
         other.rollback()
     store.add_user("ann", chat, "hello", ())
+
+
+def test_a_picture_that_is_sent_while_another_program_removes_it_stays(
+    open_store: OpenStore, database_url: str, red: Picture
+) -> None:
+    sender, remover = open_store(), open_store()
+    gone = sender.add_user("ann", None, "look", (red,))
+    again = sender.add_user("bob", None, "look again", ())
+    with sender.database.write() as session:
+        session.execute(delete(MessagePictureRow).filter_by(message_id=gone.id))
+    with ThreadPoolExecutor(1) as thread:
+        with sender.database.write() as session:
+            sender.pictures.keep(session, red)
+            removal = thread.submit(remover.remove_pictures, [red.id])
+            _wait_until_somebody_waits(database_url)
+            session.add(MessagePictureRow(message_id=again.id, position=0, picture_id=red.id))
+        assert removal.result() == ()
+    assert sender.picture(red.id).rgb().tobytes() == red.rgb().tobytes()
+
+
+def _wait_until_somebody_waits(database_url: str) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with psycopg.connect(_conninfo(database_url), autocommit=True) as watching:
+        while watching.execute(waiting).fetchone() == (0,):
+            time.sleep(0.01)
 
 
 def test_a_connection_that_broke_is_made_again(store: ConversationStore, database_url: str) -> None:
