@@ -86,7 +86,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    with opened_store(load_settings(_settings_only(args))) as store:
+    with opened_store(load_settings(_settings_only(args)), new=True) as store:
         counts = import_feedback(store, args.folder)
     print(
         json.dumps(counts) if args.json else f"{counts['rows']} rows, {counts['new']} of them new"
@@ -110,10 +110,14 @@ _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[ConversationStore]:
-    """The store that the settings name. Raises UsageError where there is none yet."""
+def opened_store(settings: Settings, *, new: bool = False) -> Iterator[ConversationStore]:
+    """The store that the settings name. Raises UsageError where there is none yet, unless `new`."""
     database = settings.database
-    if database.startswith("sqlite:///") and not Path(database.removeprefix("sqlite:///")).exists():
+    if (
+        not new
+        and database.startswith("sqlite:///")
+        and not Path(database.removeprefix("sqlite:///")).exists()
+    ):
         raise UsageError(
             f"there is no database {database.removeprefix('sqlite:///')}; name the one of the page "
             "with --data-dir or --database-url"
