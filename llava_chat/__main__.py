@@ -28,6 +28,8 @@ COMMANDS = (
     ("convert", "llava_chat.commands.convert", "a checkpoint in another layout, or made whole"),
     ("train", "llava_chat.commands.train", "align, finetune, or the bundled model"),
     ("evaluate", "llava_chat.commands.evaluate", "how well a model answers"),
+    ("feedback", "llava_chat.commands.feedback", "what people said of replies, as files"),
+    ("replay", "llava_chat.commands.replay", "make a reply again from its record"),
 )
 
 

@@ -9,6 +9,7 @@ This module imports nothing, so any other may raise from it.
     +-- InputError                 what a person sent cannot be used; the conversation is unchanged
     |   +-- PictureError           the bytes are no picture that is accepted here
     |   +-- MessageError           the text is empty, too long or not text
+    |   +-- FeedbackError          a rating, correction or ranking is not as it must be
     |   +-- ContextFullError       the message and its picture alone exceed the model's context
     +-- CheckpointError            a model cannot be loaded: missing, incomplete, misshapen, unsafe
     +-- EngineError                a reply could not be made
@@ -17,6 +18,7 @@ This module imports nothing, so any other may raise from it.
     |   +-- EngineOpeningError     the model is still being opened
     |   +-- EngineClosedError      the engine is shutting down
     +-- LimitError                 one person has used what one person may: names when it is free
+    +-- ConsentError               feedback is kept only of those who agreed to it
     +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
     +-- SessionError               (llava_chat.web.session) no session of this server
@@ -65,6 +67,10 @@ class ContextFullError(InputError):
     """The newest message does not fit the model's context even with nothing before it."""
 
 
+class FeedbackError(InputError):
+    """A rating, correction or ranking, or a file of them, is not as it must be: names the field."""
+
+
 class CheckpointError(LlavaChatError):
     """A model cannot be loaded; the sentence names the file or the weight."""
 
@@ -99,6 +105,10 @@ class EngineOpeningError(EngineError):
 
 class EngineClosedError(EngineError):
     """The engine is shutting down and takes no new work."""
+
+
+class ConsentError(LlavaChatError):
+    """A person has not agreed that what they say of replies is kept, so it was not."""
 
 
 class StoreError(LlavaChatError):

@@ -7,7 +7,7 @@ checkpoint's tokenizer.json is. The checkpoint has random weights, so what it sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from llava_chat.image import Picture, picture_from_image
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
+from tests import postgresql
 
 IMAGE_TOKEN = "<image>"
 CHATML = ["<|im_start|>", "<|im_end|>"]
@@ -179,3 +180,13 @@ def random_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[..., Chec
         )
 
     return build
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.PostgresqlServer]:
+    """A real server for all tests that want one."""
+    bin_folder = postgresql.programs()
+    if bin_folder is None:
+        pytest.skip(postgresql.HOW_TO_GET_ONE)
+    with postgresql.running(bin_folder) as server:
+        yield server

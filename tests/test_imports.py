@@ -20,6 +20,7 @@ LAYERS = (
     ("web", "commands", "training", "evaluation"),
     ("assembly",),
     ("engine",),
+    ("feedback",),
     ("store", "model"),
     ("tokens",),
     ("conversation", "templates", "image"),
@@ -62,8 +63,8 @@ LEAN_PACKAGES = {
     "torch",
     "transformers",
 }
-# Imported only where a setting asks for it, which says so where it is missing.
-OPTIONAL = {"bitsandbytes"}
+# Imported only where a setting or an option asks for it, which says so where it is missing.
+OPTIONAL = {"bitsandbytes", "pyarrow"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 
@@ -200,6 +201,19 @@ WRONG = {
         "a cycle",
     ),
     "gradio outside the page": ({"commands.chat": "import gradio as gr"}, "belongs to web"),
+    "torch in what stands on the store": ({"feedback.export": "import torch"}, "imports torch"),
+    "sqlalchemy in what stands on the store": (
+        {"feedback.rows": "from sqlalchemy import select"},
+        "belongs to store",
+    ),
+    "feedback in the store": (
+        {"store.opinions": "from llava_chat.feedback import REASONS", "feedback": ""},
+        "store.opinions imports feedback, which is above it",
+    ),
+    "the engine in feedback": (
+        {"feedback.rows": "from llava_chat.engine import base", "engine.base": ""},
+        "feedback.rows imports engine.base, which is above it",
+    ),
     "torch in the engine's interface": ({"engine.base": "from torch import nn"}, "imports torch"),
     "torch below the model": ({"tokens": "import torch.nn"}, "imports torch"),
     "sqlalchemy in the page": ({"web.chat": "from sqlalchemy import text"}, "imports sqlalchemy"),
@@ -260,13 +274,14 @@ COME_ALONG = {
     "tokenizers": "transformers",
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
-# By transformers, for a checkpoint that holds only a tokenizer.model.
-NOT_IMPORTED = {"sentencepiece", "protobuf"}
+# By transformers, for a checkpoint that holds only a tokenizer.model; by sqlalchemy, which the
+# database's address tells.
+NOT_IMPORTED = {"sentencepiece", "protobuf", "psycopg"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    required = {re.split("[<>=]", line)[0] for line in lines}
+    required = {re.split(r"[\[<>=]", line)[0] for line in lines}
     sources = read_sources()
     packages = set[str]().union(*(outer_imports(module, sources) for module in sources))
     needed = {

@@ -35,7 +35,7 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "models")
+SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models")
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -150,7 +150,16 @@ class Settings(BaseSettings):
         Path("data"), description="folder of the database, the pictures and the signing key"
     )
     database_url: str | None = Field(
-        None, description="SQLAlchemy address; by default a SQLite file in the data folder"
+        None,
+        description="SQLAlchemy address, like postgresql+psycopg://user@host/name; "
+        "by default a SQLite file in the data folder",
+    )
+    keep_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days after which a chat that was not changed is removed with all that was "
+        "said of it; by default never",
     )
     models: Names | None = Field(
         None,

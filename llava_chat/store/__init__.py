@@ -1,12 +1,29 @@
-"""What the app remembers: conversations with all versions, records of replies, pictures by hash.
+"""What the app remembers: conversations with all versions, what was said of them, pictures by hash.
 
-SQLite by default; another database by its SQLAlchemy URL and driver, not tested yet. Imports
-conversation, image and errors; no torch, no gradio.
+    conversations.py  the conversations themselves      opinions.py   ratings, corrections, rankings
+    retention.py      what is kept no longer            personal.py   all that is kept of a person
+    taking_in.py      what another database exported    opinion_rows.py  reads what was said
+    database.py       SQLite by default, PostgreSQL by its address; transactions
+    schema.py         the tables, which migrations/ makes
+
+Imports conversation, image and errors; no torch, no gradio.
 """
 
 from llava_chat.store.conversations import ConversationStore, Place
+from llava_chat.store.opinion_rows import conversation_of, judged
+from llava_chat.store.opinions import Opinions
+from llava_chat.store.personal import everything_of
 from llava_chat.store.picture_files import write_whole
 from llava_chat.store.pictures import KeptPictures
+from llava_chat.store.retention import remove_old, remove_person, remove_unkept
+from llava_chat.store.said import (
+    Consent,
+    JudgedConversation,
+    KeptCorrection,
+    KeptRanking,
+    KeptRating,
+    Opinion,
+)
 from llava_chat.store.stored import (
     ChatOptions,
     ConversationSummary,
@@ -16,16 +33,31 @@ from llava_chat.store.stored import (
     title_from,
     turns_of,
 )
+from llava_chat.store.taking_in import take_in
 
 __all__ = [
     "ChatOptions",
+    "Consent",
     "ConversationStore",
     "ConversationSummary",
+    "JudgedConversation",
+    "KeptCorrection",
     "KeptPictures",
+    "KeptRanking",
+    "KeptRating",
     "Message",
+    "Opinion",
+    "Opinions",
     "Place",
     "ReplyRecord",
     "StoredConversation",
+    "conversation_of",
+    "everything_of",
+    "judged",
+    "remove_old",
+    "remove_person",
+    "remove_unkept",
+    "take_in",
     "title_from",
     "turns_of",
     "write_whole",

@@ -32,7 +32,7 @@ from llava_chat.store.stored import (
 )
 from llava_chat.store.tree import Node, Tree
 
-TITLE_LIMIT_CHARACTERS = 200
+PICTURES_AT_ONCE = 1000  # in one transaction, for which everybody else has to wait
 Summaries = list[ConversationSummary]
 
 _log = logging.getLogger(__name__)
@@ -56,6 +56,16 @@ class ConversationStore:
         self._database = database
         self._pictures = pictures
         self._remembered = Remembered()
+
+    @property
+    def database(self) -> Database:
+        """For the rest of this package: what is said of replies stands in the same tables."""
+        return self._database
+
+    @property
+    def kept_pictures(self) -> Pictures:
+        """For the rest of this package: the kept pictures."""
+        return self._pictures
 
     @classmethod
     def open(
@@ -117,10 +127,14 @@ class ConversationStore:
         system: str | None = None,
         template: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        kept: bool = True,
     ) -> StoredConversation:
-        """Begin an empty conversation. Without a title its first message gives it one."""
+        """Begin an empty conversation. Without a title its first message gives it one.
+
+        kept: False for one that is its owner's alone and goes when they have left.
+        """
         with self._database.write() as session:
-            row = rows.begin(session, owner, _title(title))
+            row = rows.begin(session, owner, rows.title(title), kept=kept)
             rows.set_options(row, ChatOptions(system, template, settings or {}))
             return rows.stored(row, ())
 
@@ -142,7 +156,14 @@ class ConversationStore:
     def rename(self, owner: str, conversation_id: str, title: str) -> None:
         """Give the conversation a title, cut to 200 characters."""
         with self._database.write() as session:
-            rows.owned(session, owner, conversation_id, to_change=True).title = _title(title)
+            rows.owned(session, owner, conversation_id, to_change=True).title = rows.title(title)
+
+    def keep(self, owner: str, conversation_id: str, kept: bool) -> None:
+        """Decide whether the conversation is kept. What was said of its replies goes with a no."""
+        with self._database.write() as session:
+            rows.owned(session, owner, conversation_id, to_change=True).kept = kept
+            if not kept:
+                rows.forget_opinions(session, conversation_id)
 
     def delete(self, owner: str, conversation_id: str) -> tuple[str, ...]:
         """Delete the conversation with every version, and the pictures that nobody else uses.
@@ -154,13 +175,30 @@ class ConversationStore:
             row = rows.owned(session, owner, conversation_id, to_change=True)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
-        self._remembered.forget(conversation_id)
+        self.forget((conversation_id,))
+        return self.remove_pictures(used)
+
+    def forget(self, conversation_ids: Iterable[str]) -> None:
+        """Hold nothing in memory of conversations that were deleted."""
+        for conversation_id in conversation_ids:
+            self._remembered.forget(conversation_id)
+
+    def remove_pictures(self, picture_ids: Iterable[str]) -> tuple[str, ...]:
+        """Remove those that no message has any more, after conversations were deleted.
+
+        Returns the ids of what is gone, or all of them when none can be removed now.
+        """
+        used = sorted(picture_ids)
+        removed: tuple[str, ...] = ()
         try:
-            with self._database.write() as session:
-                return self._pictures.remove_unused(session, used)
+            for start in range(0, max(1, len(used)), PICTURES_AT_ONCE):
+                some = used[start : start + PICTURES_AT_ONCE]
+                with self._database.write() as session:
+                    removed += self._pictures.remove_unused(session, some)
+            return removed
         except StoreError as error:  # the conversation is gone all the same: nothing to try again
             _log.warning("the pictures of a deleted conversation could not be removed: %s", error)
-            return tuple(sorted(used))
+            return tuple(used)
 
     def add_user(
         self,
@@ -171,20 +209,22 @@ class ConversationStore:
         *,
         parent_id: str | Place | None = Place.HEAD,
         options: ChatOptions | None = None,
+        kept: bool = True,
     ) -> Message:
         """Add what the user said, to a new conversation for None, and make it the head.
 
         parent_id: the reply it follows, None for a first message; a message's own parent makes an
         edited version of it. Left out: the head, and in place of a last message that got no reply.
-        options: take the place of the conversation's. Raises StoreError when the parent is no
-        reply; then, as after every failure, neither options nor a new conversation are kept.
+        options: take the place of the conversation's. kept: of a new conversation. Raises
+        StoreError when the parent is no reply; then, as after every failure, neither options nor a
+        new conversation are kept.
         """
         with self._database.told():
             for picture in pictures:
                 self._pictures.write_file(picture)  # here: nobody else writes in a transaction
         with self._database.write() as session:
             if conversation_id is None:
-                conversation = rows.begin(session, owner)
+                conversation = rows.begin(session, owner, kept=kept)
             else:
                 conversation = rows.owned(session, owner, conversation_id, to_change=True)
             if options is not None:
@@ -259,10 +299,6 @@ class ConversationStore:
 
     def _tree(self, session: Session, conversation_id: str) -> Tree:
         return rows.tree_of(self._remembered.read(session, conversation_id))
-
-
-def _title(title: str) -> str:
-    return " ".join(rows.storable(title).split())[:TITLE_LIMIT_CHARACTERS]
 
 
 def _place(tree: Tree, head_id: str | None) -> str | None:

@@ -1,6 +1,8 @@
 """Opens the database, brings its tables up to date, and gives out transactions.
 
-One process writes with one thread at a time; any number read. Alembic is imported only when there
+One process writes with one thread at a time; any number read. SQLite takes one writing process at a
+time too; PostgreSQL takes several, in read-committed transactions that lock the rows they are about
+to change. A reader sees one state of either. Alembic is imported only when there
 is something to migrate: it is slow to import, and nearly every start finds the tables as they
 should be. Only the store and what builds on its tables import this module.
 """
@@ -13,8 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -22,12 +35,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from llava_chat.errors import SettingError, StoreError
 from llava_chat.store.faults import sentence
 
-CURRENT_REVISION = "0002"
+CURRENT_REVISION = "0003"
 """The newest migration; a test holds it to the files in migrations/versions."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 5.0
 """How long a transaction waits for another program's. Below the 10 s after which people reload."""
+MIGRATION_LOCK = 0x6C6C617661
+"""The key of PostgreSQL's advisory lock that one migrating process holds; "llava" in ASCII."""
+CONNECT_TIMEOUT_S = 10
 
 
 class Database:
@@ -37,6 +53,10 @@ class Database:
         self.place = url.database if _is_sqlite(url) else url.render_as_string()
         self._engine = _engine(url, busy_timeout_s)
         self._writer = self._engine.execution_options(writes=True)
+        self._reader = self._engine
+        if not _is_sqlite(url):
+            # Several queries of one session are to see one state, as they do in SQLite.
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing = threading.Lock()
         self._closed = False
 
@@ -58,7 +78,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing."""
-        with self.told(), Session(self._engine) as session:
+        with self.told(), Session(self._reader) as session:
             yield session
 
     @contextmanager
@@ -95,6 +115,8 @@ class Database:
                     return
             # Asked again inside the transaction: two processes may start on one new database.
             with self._writer.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
                 revision = _revision(connection)
                 if revision != CURRENT_REVISION:
                     _migrate(connection, revision, str(self.place))
@@ -107,6 +129,8 @@ def _checked(database_url: str) -> URL:
         raise SettingError(
             "database_url", "must be a URL like sqlite:////data/chat.sqlite3"
         ) from None
+    if url.drivername in ("postgresql", "postgres"):  # as hosts of databases write it
+        return url.set(drivername="postgresql+psycopg")
     if _is_sqlite(url):
         if url.database in (None, "", ":memory:"):
             raise SettingError(
@@ -125,13 +149,36 @@ def _is_sqlite(url: URL) -> bool:
 
 def _engine(url: URL, busy_timeout_s: float) -> Engine:
     try:
+        if url.get_backend_name() == "postgresql":
+            return _postgresql(url, busy_timeout_s)
         if not _is_sqlite(url):
-            return create_engine(url, pool_pre_ping=True)
+            raise SettingError("database_url", "must begin with sqlite:// or postgresql+psycopg://")
         engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
     except (ImportError, SQLAlchemyError) as error:
         raise SettingError("database_url", f"names a driver that is missing: {error}") from error
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgresql(url: URL, busy_timeout_s: float) -> Engine:
+    options = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_S}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=options)
+    settings = (
+        f"SET lock_timeout = {round(busy_timeout_s * 1000)}",
+        # Where the server would acknowledge before it wrote to its disk. A stricter choice stays.
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'",
+    )
+
+    def set_up(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for setting in settings:
+            cursor.execute(setting)
+        cursor.close()
+        connection.commit()
+
+    event.listen(engine, "connect", set_up)
     return engine
 
 

@@ -6,10 +6,20 @@ import errno
 
 from sqlalchemy.exc import DBAPIError
 
+_AWAY = "The database {place} cannot be reached, so nothing was saved: check that its server runs."
 _SENTENCES = (
     (("is full", "no space left"), "The disk is full, so nothing was saved: free some space."),
     (("is locked", "is busy"), "Another program holds the database {place}, so nothing was saved: "
      "try again in a moment."),
+    (("lock timeout", "deadlock detected"), "Another program holds what was to change in the "
+     "database {place}, so nothing was saved: try again in a moment."),
+    (("connection refused", "server closed the", "connection is lost", "terminating connection",
+      "starting up", "shutting down", "too many clients"), _AWAY),
+    (("fatal:", "no password"), "The database {place} lets nobody in with this address: check the "
+     "name, the user and the password in it."),
+    (("connection failed", "connection timeout", "failed to resolve"), _AWAY),
+    (("unique constraint", "duplicate key"), "Something else has this id already, so nothing was "
+     "saved: make a new id."),
     (("malformed", "not a database", "corrupt"), "The database {place} is damaged. The file is "
      "kept there as it is: restore a backup over it, or name another database."),
     (("readonly", "read-only"), "The database {place} cannot be written: check its permissions."),

@@ -15,14 +15,15 @@ from llava_chat.store.stored import ConversationSummary
 
 def summaries(session: Session, owner: str, search: str, limit: int) -> list[ConversationSummary]:
     """As `ConversationStore.list`."""
-    # Positions have no gaps, and the index knows the last one: nothing is counted.
+    # Positions have no gaps but in what was imported, and the index knows the last one.
     count = (
         select(func.coalesce(func.max(MessageRow.position) + 1, 0))
         .where(MessageRow.conversation_id == ConversationRow.id)
         .scalar_subquery()
     )
+    columns = (ConversationRow.id, ConversationRow.title, ConversationRow.updated_at)
     query = (
-        select(ConversationRow.id, ConversationRow.title, ConversationRow.updated_at, count)
+        select(*columns, count, ConversationRow.kept)
         .where(ConversationRow.owner == owner)
         .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
         .limit(limit)

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture
+from llava_chat.store import rows
 from llava_chat.store.picture_files import PictureFiles
 from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow, PictureRow
 
@@ -43,10 +44,10 @@ class Pictures:
     def keep(self, session: Session, picture: Picture) -> None:
         """Keep the picture's file and row, if they are not there."""
         # The lock (PostgreSQL) holds off a removal until this transaction has referred to it.
-        query = select(PictureRow).filter_by(id=picture.id).with_for_update(read=True)
-        row = session.scalar(query)
+        locked = select(PictureRow.id).filter_by(id=picture.id).with_for_update(read=True)
+        known = session.scalar(locked)
         size_bytes = self._files.keep(picture)
-        if row is None:
+        if known is None:
             row = PictureRow(
                 id=picture.id,
                 width=picture.width,
@@ -55,8 +56,8 @@ class Pictures:
                 notice=picture.notice,
                 created_at=datetime.now(UTC),
             )
-            session.add(row)
-            session.flush()
+            if not rows.added_first(session, row):
+                session.scalar(locked)  # another process sent the same one a moment ago
 
     def keep_all(self, session: Session, pictures: Iterable[Picture]) -> None:
         """Keep every picture, in the order of their ids so that two writers cannot deadlock."""
@@ -113,14 +114,19 @@ class Pictures:
         Returns the ids of what was removed.
         """
         unsent_since = datetime.now(UTC) - UNSENT_PICTURE_AGE
+        in_use = select(MessagePictureRow.picture_id)
         unused = (
             select(PictureRow.id)
-            .where(PictureRow.id.not_in(select(MessagePictureRow.picture_id)))
+            .where(PictureRow.id.not_in(in_use))
             .where(or_(PictureRow.id.in_(set(picture_ids)), PictureRow.created_at < unsent_since))
+            .order_by(PictureRow.id)
             .with_for_update()
         )
-        removed = tuple(session.scalars(unused))
+        locked = list(session.scalars(unused))
+        # Asked again: while it waited for the lock (PostgreSQL) somebody may have sent one.
+        still = select(PictureRow.id).where(PictureRow.id.in_(locked), PictureRow.id.not_in(in_use))
+        removed = tuple(session.scalars(still))
+        session.execute(delete(PictureRow).where(PictureRow.id.in_(removed)))
         for picture_id in removed:
-            session.execute(delete(PictureRow).where(PictureRow.id == picture_id))
             self._files.remove(picture_id)
         return removed

@@ -2,7 +2,8 @@
 
 A message and what belongs to it is written once and never changed, and a conversation's positions
 have no gaps: what was read up to a position stays true, in this process and beside any other one
-that writes. Only the versions of a message, which follow from the others, are not kept with it.
+that writes. Only the versions of a message, which follow from the others, are not kept with it. An
+imported conversation may have gaps, which another import fills: it is read whole every time.
 Whoever asks has made sure whose conversation it is. Only the store imports this module.
 """
 
@@ -44,7 +45,10 @@ class Remembered:
         """
         with self._lock:
             known, size = self._known.get(conversation_id, ((), 0))
-        new = rows.messages_from(session, conversation_id, len(known))
+        new, end = rows.messages_from(session, conversation_id, len(known))
+        if end != len(known) + len(new):
+            self.forget(conversation_id)
+            return rows.messages_from(session, conversation_id, 0)[0]
         if new:
             size += sum(map(_size, new))
             known = (*known, *new)

@@ -9,14 +9,25 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llava_chat.conversation import Role
 from llava_chat.errors import NotFoundError
-from llava_chat.store.schema import ConversationRow, MessageRow, ReplyRecordRow
+from llava_chat.store.schema import (
+    Base,
+    ConversationRow,
+    CorrectionRow,
+    MessageRow,
+    RankingRow,
+    RatingRow,
+    ReplyRecordRow,
+)
 from llava_chat.store.stored import ChatOptions, Message, ReplyRecord, StoredConversation
 from llava_chat.store.tree import Node, Tree
+
+TITLE_LIMIT_CHARACTERS = 200
 
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -41,11 +52,17 @@ def owned(
     return row
 
 
-def messages_from(session: Session, conversation_id: str, position: int) -> tuple[Message, ...]:
-    """The conversation's messages from that position on, oldest first, without their versions."""
+def messages_from(
+    session: Session, conversation_id: str, position: int
+) -> tuple[tuple[Message, ...], int]:
+    """The conversation's messages from that position on, oldest first, without their versions.
+
+    The second result is the position after the last one, `position` itself where there is none.
+    """
     query = select(MessageRow).where(MessageRow.conversation_id == conversation_id)
     query = query.where(MessageRow.position >= position).order_by(MessageRow.position)
-    return tuple(map(message, session.scalars(query)))
+    found = session.scalars(query).all()
+    return tuple(map(message, found)), found[-1].position + 1 if found else position
 
 
 def tree_of(messages: Iterable[Message]) -> Tree:
@@ -128,6 +145,7 @@ def stored(row: ConversationRow, path: tuple[Message, ...]) -> StoredConversatio
         template=row.template,
         settings=row.settings,
         path=path,
+        kept=row.kept,
     )
 
 
@@ -137,11 +155,23 @@ def touch(conversation: ConversationRow) -> datetime:
     return conversation.updated_at
 
 
-def begin(session: Session, owner: str, title: str = "") -> ConversationRow:
-    """A new conversation of the owner's, with no options of its own."""
+def title(text: str) -> str:
+    """A title as it is kept: one line, cut to 200 characters."""
+    return " ".join(storable(text).split())[:TITLE_LIMIT_CHARACTERS]
+
+
+def begin(
+    session: Session, owner: str, title: str = "", *, kept: bool = True, id: str | None = None
+) -> ConversationRow:
+    """A new conversation with the model's own options. id: None draws one."""
     now = datetime.now(UTC)
     row = ConversationRow(
-        id=uuid.uuid4().hex, owner=owner, title=title, created_at=now, updated_at=now
+        id=id or uuid.uuid4().hex,
+        owner=owner,
+        title=title,
+        created_at=now,
+        updated_at=now,
+        kept=kept,
     )
     set_options(row, ChatOptions())
     session.add(row)
@@ -170,3 +200,32 @@ def new_message(
         pictures=[],
         record=None,
     )
+
+
+def forget_opinions(session: Session, conversation_id: str) -> None:
+    """Delete what was said of the conversation's replies."""
+    of_it = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
+    for table in (RatingRow, CorrectionRow, RankingRow):
+        session.execute(delete(table).where(table.message_id.in_(of_it)))
+
+
+def next_position(
+    session: Session, table: type[CorrectionRow | RankingRow], owner: str, message_id: str
+) -> int:
+    """One more than the newest of the owner's on this message has; from 0."""
+    newest = select(func.max(table.position)).filter_by(owner=owner, message_id=message_id)
+    found = session.scalar(newest)
+    return 0 if found is None else found + 1
+
+
+def added_first(session: Session, row: Base) -> bool:
+    """Add a row unless another transaction was first with its key; whether it was added.
+
+    What came first is committed then, and a new query finds it.
+    """
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        return False
+    return True

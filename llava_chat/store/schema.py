@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -82,6 +83,8 @@ class ConversationRow(Base):
     template: Mapped[str | None] = mapped_column(String(64))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     head_id: Mapped[str | None] = mapped_column(String(32))
+    # False: "do not keep this chat". It is its owner's alone, and goes when they have left.
+    kept: Mapped[bool] = mapped_column(Boolean, server_default=true())
 
 
 class MessageRow(Base):
@@ -161,3 +164,66 @@ class MessagePictureRow(Base):
     )
     position: Mapped[int] = mapped_column(Integer, primary_key=True)
     picture_id: Mapped[str] = mapped_column(ForeignKey("pictures.id"), index=True)
+
+
+class RatingRow(Base):
+    """What one person thinks of one reply, the newest vote only.
+
+    id: made by the client, so that a vote sent twice is one vote. replaced_ids: of the votes that
+    this one took the place of; one of them that arrives late changes nothing.
+    """
+
+    __tablename__ = "ratings"
+    __table_args__ = (UniqueConstraint("message_id", "owner"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    liked: Mapped[bool] = mapped_column(Boolean)
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    comment: Mapped[str] = mapped_column(Text)
+    replaced_ids: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class CorrectionRow(Base):
+    """What a reply should have said. The reply stays as it is; of several the newest counts.
+
+    position: counts one person's corrections of one reply, so that the newest hangs on no clock.
+    """
+
+    __tablename__ = "corrections"
+    __table_args__ = (UniqueConstraint("message_id", "owner", "position"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    position: Mapped[int] = mapped_column(Integer)
+    text: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RankingRow(Base):
+    """The replies to one message of the user's (message_id), best first; the newest counts."""
+
+    __tablename__ = "rankings"
+    __table_args__ = (UniqueConstraint("message_id", "owner", "position"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    message_id: Mapped[str] = mapped_column(ForeignKey("messages.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    position: Mapped[int] = mapped_column(Integer)
+    reply_ids: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ConsentRow(Base):
+    """Whether a person lets what they say of replies be kept and used, and to which wording."""
+
+    __tablename__ = "consents"
+
+    owner: Mapped[str] = mapped_column(String(128), primary_key=True)
+    keep: Mapped[bool] = mapped_column(Boolean)
+    decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    wording: Mapped[str] = mapped_column(String(64))

@@ -86,17 +86,21 @@ class Message:
 
 @dataclass(frozen=True)
 class ConversationSummary:
-    """A line of the sidebar. `messages` counts every version. Times in UTC."""
+    """A line of the sidebar. `messages` counts every version. Times in UTC. kept: as below."""
 
     id: str
     title: str
     updated_at: datetime
     messages: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)
 class StoredConversation:
-    """A conversation and its active path, first message first. Times in UTC."""
+    """A conversation and its active path, first message first. Times in UTC.
+
+    kept: False for one that its owner alone may see and that goes when they have left.
+    """
 
     id: str
     title: str
@@ -106,6 +110,7 @@ class StoredConversation:
     template: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[Message, ...] = ()
+    kept: bool = True
 
     def conversation(self, store_picture: Callable[[str], Picture]) -> Conversation:
         """The active path as an engine takes it; `store_picture` finds a picture by its id."""

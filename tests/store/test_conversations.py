@@ -247,11 +247,11 @@ def test_text_no_database_takes_survives(
 
 
 def test_a_long_conversation_is_loaded_and_deleted(
-    store: ConversationStore, chat_id: str, database_file: Path
+    store: ConversationStore, chat_id: str, database_url: str
 ) -> None:
     # Past 1,000 messages SQLite refuses deletions that cascade from parent to child.
     ids = [f"{position:032x}" for position in range(1200)]
-    database = Database.open(f"sqlite:///{database_file}")
+    database = Database.open(database_url)
     with database.write() as session:
         chain = zip([None, *ids], ids, strict=False)
         for position, (parent_id, id) in enumerate(chain):

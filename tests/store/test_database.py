@@ -31,6 +31,11 @@ print("alembic" in sys.modules)
 """
 
 
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
 def _opening(database_file: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", OPEN, f"sqlite:///{database_file}", str(database_file.parent)]
     return subprocess.Popen(
@@ -58,7 +63,6 @@ def test_the_tables_of_an_earlier_version_are_brought_up_to_date(
 ) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    database_file.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(f"sqlite:///{database_file}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -106,7 +110,6 @@ def test_a_database_of_a_newer_program_is_refused_untouched(
 
 
 def test_a_file_that_is_no_database_is_kept(open_store: OpenStore, database_file: Path) -> None:
-    database_file.parent.mkdir()
     database_file.write_bytes(b"holiday notes, not a database" * 100)
     with pytest.raises(StoreError, match="damaged") as error:
         open_store()
@@ -175,7 +178,8 @@ def test_a_closed_store_says_so(store: ConversationStore) -> None:
         ("chat.sqlite3", "must be a URL"),
         ("sqlite://", "must name a file"),
         ("sqlite:///:memory:", "must name a file"),
-        ("nonesuch://host/db", "driver that is missing"),
+        ("nonesuch://host/db", "must begin with sqlite:// or postgresql"),
+        ("postgresql+nonesuch://host/db", "driver that is missing"),
     ],
 )
 def test_unusable_urls_name_the_setting(database_url: str, problem: str, tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from llava_chat.errors import NotFoundError
 from llava_chat.store import ConversationStore, Message, rows
 from llava_chat.store.remembered import Remembered
+from llava_chat.store.schema import MessageRow
 
 OpenStore = Callable[..., ConversationStore]
+Read = tuple[tuple[Message, ...], int]
 
 
 @pytest.fixture
@@ -21,9 +23,9 @@ def read_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     messages_from = rows.messages_from
 
-    def watched(session: Session, conversation_id: str, position: int) -> tuple[Message, ...]:
+    def watched(session: Session, conversation_id: str, position: int) -> Read:
         read = messages_from(session, conversation_id, position)
-        found.append(len(read))
+        found.append(len(read[0]))
         return read
 
     monkeypatch.setattr(rows, "messages_from", watched)
@@ -112,3 +114,20 @@ def test_no_more_is_kept_than_there_is_room_for(
         none = Remembered(most_bytes=1)
         assert [len(none.read(session, chats[0])) for _ in range(2)] == [4, 4]
         assert not none._known and none._bytes == 0
+
+
+def test_gaps_that_another_import_fills_are_seen_filled(store: ConversationStore) -> None:
+    chat = store.create("ann").id
+    talk(store, chat, 3)
+    path = store.load("ann", chat).path
+    with store.database.write() as session:
+        for message in path[2:4]:  # as if only its end had been imported, behind its beginning
+            row = session.get(MessageRow, message.id)
+            assert row is not None
+            row.position += 100
+    for _ in range(2):
+        fresh = Remembered()
+        with store.database.read() as session:
+            for _ in range(3):
+                found = fresh.read(session, chat)
+                assert sorted(one.id for one in found) == sorted(one.id for one in path)

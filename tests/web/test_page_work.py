@@ -41,9 +41,9 @@ def read_rows(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     messages_from = rows.messages_from
 
-    def watched(*arguments: Any) -> tuple[Message, ...]:
+    def watched(*arguments: Any) -> tuple[tuple[Message, ...], int]:
         read = messages_from(*arguments)
-        found.append(len(read))
+        found.append(len(read[0]))
         return read
 
     monkeypatch.setattr(rows, "messages_from", watched)

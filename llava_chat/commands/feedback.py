@@ -1,0 +1,174 @@
+"""What people said of replies: as files for training or for tables, back again, and counted.
+
+Of people who agreed to it, and of chats that are kept. People appear as hashes, another one in
+every export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from llava_chat.errors import UsageError
+from llava_chat.feedback import REASONS, Filter, figures
+from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
+from llava_chat.feedback.rows import feedback_rows
+from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
+from llava_chat.store import ConversationStore
+
+STORE_FIELDS = ("data_dir", "database_url")
+ANSWERS = {"yes": True, "no": False}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The actions, each with its own options."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
+    export = actions.add_parser("export", help="into a new folder")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=FORMATS,
+        help="llava: instruction JSON that `train finetune` reads. dpo, kto: rows for TRL. jsonl: "
+        "everything, for `feedback import`. csv, parquet: tables",
+    )
+    export.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
+    )
+    export.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    _add_filters(export)
+    taken = actions.add_parser("import", help="an export with --format jsonl")
+    taken.add_argument("folder", type=Path, metavar="DIR")
+    stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
+    _add_filters(stats)
+    for action in (export, taken, stats):
+        action.add_argument("--json", action="store_true", help="figures for a program")
+        add_settings(action, STORE_FIELDS, "where it is kept")
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("only what")
+    for name, what in (("since", "from this time on"), ("until", "before this time")):
+        group.add_argument(
+            f"--{name}", metavar="TIME", help=f"was said {what}, like 2026-01-31 (UTC)"
+        )
+    group.add_argument("--liked", choices=tuple(ANSWERS), help="is about a reply rated so")
+    group.add_argument("--reason", choices=tuple(REASONS), help="has this reason")
+    group.add_argument("--model", metavar="ID", help="is about a reply of this model")
+    group.add_argument("--adapter", metavar="ID", help="with this adapter")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, import or count."""
+    return _ACTIONS[args.action](args)
+
+
+def _export(args: argparse.Namespace) -> int:
+    wanted = _filter(args)
+    with opened_store(load_settings(_settings_only(args))) as store:
+        manifest = export_feedback(store, args.format, args.output, wanted, dry_run=args.dry_run)
+    if args.json:
+        print(json.dumps(manifest, ensure_ascii=False))
+        return 0
+    counts = manifest["counts"]
+    place = f"{args.output}: " if not args.dry_run else "it would be "
+    print(
+        f"{place}{counts['records']} {args.format} records of {counts['replies']} replies and "
+        f"{counts['people']} people, {counts['pictures']} pictures"
+    )
+    for reason, number in manifest["left_out"].items():
+        print(f"left out: {number} ({reason})")
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    with opened_store(load_settings(_settings_only(args)), new=True) as store:
+        counts = import_feedback(store, args.folder)
+    print(
+        json.dumps(counts) if args.json else f"{counts['rows']} rows, {counts['new']} of them new"
+    )
+    return 0
+
+
+def _stats(args: argparse.Namespace) -> int:
+    wanted = _filter(args)
+    with opened_store(load_settings(_settings_only(args))) as store:
+        counts = figures(feedback_rows(store, wanted))
+    print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
+    return 0
+
+
+_ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "export": _export,
+    "import": _import,
+    "stats": _stats,
+}
+
+
+@contextmanager
+def opened_store(settings: Settings, *, new: bool = False) -> Iterator[ConversationStore]:
+    """The store that the settings name. Raises UsageError where there is none yet, unless `new`."""
+    database = settings.database
+    if (
+        not new
+        and database.startswith("sqlite:///")
+        and not Path(database.removeprefix("sqlite:///")).exists()
+    ):
+        raise UsageError(
+            f"there is no database {database.removeprefix('sqlite:///')}; name the one of the page "
+            "with --data-dir or --database-url"
+        )
+    store = ConversationStore.open(database, settings.data_dir)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _settings_only(args: argparse.Namespace) -> argparse.Namespace:
+    """Some options here are called as settings are and mean something else (--model)."""
+    given = {name: value for name, value in vars(args).items() if name in STORE_FIELDS}
+    return argparse.Namespace(**given)
+
+
+def _filter(args: argparse.Namespace) -> Filter:
+    return Filter(
+        since=_time("--since", args.since),
+        until=_time("--until", args.until),
+        liked=None if args.liked is None else ANSWERS[args.liked],
+        reason=args.reason,
+        model=args.model,
+        adapter=args.adapter,
+    )
+
+
+def _time(flag: str, text: str | None) -> datetime | None:
+    """A time as people write it; a day begins at midnight, and without a zone it is UTC.
+
+    >>> _time("--since", "2026-01-31").isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{flag} must be like 2026-01-31 or 2026-01-31T12:00+02:00, not {text!r}"
+        ) from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+
+
+def _lines(counts: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in counts.items():
+        if not isinstance(value, Mapping):
+            yield f"{name}: {value}"
+            continue
+        yield f"{name}:"
+        for key, inner in value.items():
+            told = ", ".join(f"{n} {k}" for k, n in inner.items()) if type(inner) is dict else inner
+            yield f"  {key}: {told}"

@@ -1,0 +1,27 @@
+"""What people say of replies, what it means, and how a host takes it away.
+
+    words.py     ratings, corrections and rankings, checked
+    keeping.py   the class that keeps them, with consent; what is kept of one person
+    rows.py      all of it for a host, people as keyed hashes
+    figures.py   how much there is, counted
+    export/      files for training and for tables; and back from jsonl
+
+Imports store, conversation, image and errors; no torch, no gradio, no database.
+"""
+
+from llava_chat.feedback.figures import figures
+from llava_chat.feedback.keeping import CONSENT_WORDING, Feedback
+from llava_chat.feedback.rows import FeedbackRow, Filter
+from llava_chat.feedback.words import REASONS, Correction, Ranking, Rating
+
+__all__ = [
+    "CONSENT_WORDING",
+    "REASONS",
+    "Correction",
+    "Feedback",
+    "FeedbackRow",
+    "Filter",
+    "Ranking",
+    "Rating",
+    "figures",
+]

@@ -1,0 +1,315 @@
+"""`jsonl` back into a database: checked file by file and row by row, then taken in.
+
+An import may be repeated: what is here already is passed over. People keep the hashes that they
+have in the export, so that the next export names them alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from llava_chat.conversation import Role, well_formed
+from llava_chat.errors import FeedbackError
+from llava_chat.feedback.export.pictures import picture_name
+from llava_chat.feedback.export.writing import MANIFEST, SCHEMA_VERSION, file_name
+from llava_chat.feedback.rows import IMPORTED_OWNER
+from llava_chat.feedback.words import Correction, Ranking, Rating
+from llava_chat.image import PictureLimits, read_picture
+from llava_chat.store import (
+    ConversationStore,
+    JudgedConversation,
+    KeptCorrection,
+    KeptRanking,
+    KeptRating,
+    Message,
+    Opinion,
+    ReplyRecord,
+    take_in,
+)
+
+# Pictures that this project wrote itself: a photograph as PNG is larger than it was as JPEG.
+LIMITS = PictureLimits.scaled(max_bytes=2**28, max_pixels=89_478_485, max_side_px=65_535)
+_OWNER = re.compile(r"[0-9a-f]{32}")
+_ID = re.compile(r"[0-9a-f]{32}")
+_PICTURE = re.compile(r"pictures/([0-9a-f]{64})\.png")
+
+
+def import_feedback(store: ConversationStore, folder: Path) -> dict[str, int]:
+    """Take an export of the format `jsonl` in; returns how many rows there were and how many new.
+
+    Raises FeedbackError naming file, row and field at the first thing that is wrong, and StoreError
+    when the database fails. Rows before that stay; repeated, the import goes on after them.
+    """
+    rows = _checked_file(folder)
+    kept: set[str] = set()
+    counts = {"rows": 0, "new": 0}
+    for conversation in _rows(rows):
+        for message in conversation.messages:
+            for picture_id in message.picture_ids:
+                if picture_id not in kept:
+                    _keep_picture(store, folder, picture_id)
+                    kept.add(picture_id)
+        counts["rows"] += 1
+        counts["new"] += take_in(store, conversation)
+    return counts
+
+
+def _checked_file(folder: Path) -> Path:
+    """The file of the rows, once the manifest says that it is one and that it is whole."""
+    manifest = _manifest(folder / MANIFEST)
+    if manifest.get("format") != "jsonl":
+        raise FeedbackError(
+            f"{folder / MANIFEST}, format: only an export with --format jsonl can be imported."
+        )
+    if manifest.get("schema") != SCHEMA_VERSION:
+        raise FeedbackError(
+            f"{folder / MANIFEST}, schema: it is {manifest.get('schema')!r}, and this llava_chat "
+            f"reads {SCHEMA_VERSION}: update llava_chat."
+        )
+    name = file_name("jsonl")
+    listed = manifest.get("files")
+    told = listed.get(name) if isinstance(listed, dict) else None
+    path = folder / name
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FeedbackError(f"{path} cannot be read: {error.strerror}.") from error
+    if not isinstance(told, dict) or told.get("sha256") != digest:
+        raise FeedbackError(f"{path} is not what the manifest says: it was cut off or changed.")
+    return path
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FeedbackError(
+            f"{path} cannot be read ({error.strerror}): name the folder of an export."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise FeedbackError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(manifest, dict):
+        raise FeedbackError(f"{path} is no manifest.")
+    return manifest
+
+
+def _rows(path: Path) -> Iterator[JudgedConversation]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file):
+            where = f"{path}, row {number}"
+            try:
+                yield _conversation(_Object(_loads(line), where))
+            except (ValueError, RecursionError) as error:
+                raise FeedbackError(f"{where}: it is not valid JSON: {error}.") from error
+            except FeedbackError as error:
+                told = str(error)
+                raise FeedbackError(
+                    told if told.startswith(where) else f"{where}, {told}"
+                ) from error
+
+
+def _loads(line: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
+        return found
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(line, object_pairs_hook=once, parse_constant=refuse)
+
+
+class _Object:
+    """A JSON object of a row that knows where it stands, for the sentence about what is wrong."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise FeedbackError(f"{where}: it must be an object.")
+        self._value = value
+        self.where = where
+
+    def take(self, field: str, *kinds: type) -> Any:
+        value = self._value.get(field)
+        if type(value) not in kinds:
+            raise FeedbackError(f"{self.where}, {field}: it is missing or of another type.")
+        return value
+
+    def text(self, field: str, *, empty: bool = False) -> Any:
+        """A text without what no database takes. empty: None may stand for it."""
+        value = self.take(field, str, *((type(None),) if empty else ()))
+        return value and well_formed(value).replace("\0", "\ufffd")
+
+    def number(self, field: str, below: int) -> Any:
+        """A whole number from 0 on, below the limit of its column."""
+        value = self.take(field, int)
+        if not 0 <= value < below:
+            raise FeedbackError(f"{self.where}, {field}: it is out of range.")
+        return value
+
+    def id(self, field: str) -> str:
+        return self._matching(field, _ID)
+
+    def owner(self, field: str) -> str:
+        return self._matching(field, _OWNER)
+
+    def time(self, field: str) -> datetime:
+        try:
+            time = datetime.fromisoformat(self.take(field, str))
+        except ValueError:
+            time = datetime.min
+        if time.tzinfo is None:
+            raise FeedbackError(f"{self.where}, {field}: it must be a time with a zone.")
+        return time
+
+    def inner(self, field: str) -> _Object | None:
+        value = self._value.get(field)
+        return None if value is None else _Object(value, f"{self.where}, {field}")
+
+    def inners(self, field: str) -> list[_Object]:
+        return [
+            _Object(value, f"{self.where}, {field}[{place}]")
+            for place, value in enumerate(self.take(field, list))
+        ]
+
+    def _matching(self, field: str, pattern: re.Pattern[str]) -> str:
+        value = self.take(field, str)
+        if not pattern.fullmatch(value):
+            raise FeedbackError(f"{self.where}, {field}: it must be 32 hex digits.")
+        return str(value)
+
+
+def _conversation(row: _Object) -> JudgedConversation:
+    about = row.inner("conversation")
+    path = [(told, _message(told, row)) for told in row.inners("path")]
+    ranked = [(told, _message(told, row)) for told in row.inners("ranked")]
+    messages = {message.id: message for _, message in (*path, *ranked)}
+    if about is None or len(path) < 2 or len(path) % 2:
+        raise FeedbackError(f"{row.where}, path: it must go from a question to a reply.")
+    chain: list[str | None] = [None, *(message.id for _, message in path)]
+    for (told, message), parent_id, role in zip(
+        path, chain, ["user", "assistant"] * len(path), strict=False
+    ):
+        if (message.parent_id, message.role) != (parent_id, role):
+            raise FeedbackError(f"{told.where}: it must be what the {role} said next.")
+    asked, reply = path[-2][1], path[-1][1]
+    for told, message in ranked:
+        if (message.parent_id, message.role) != (asked.id, "assistant"):
+            raise FeedbackError(f"{told.where}: it must be a reply to the same message.")
+    opinions = {reply.id: Opinion(rating=_rating(row), correction=_correction(row))}
+    ranking = _ranking(row)
+    if ranking is not None:
+        if ranking.reply_ids != tuple(message.id for _, message in ranked):
+            raise FeedbackError(f"{row.where}, ranking: its replies must be those of `ranked`.")
+        opinions[asked.id] = Opinion(ranking=ranking)
+    return JudgedConversation(
+        id=about.id("id"),
+        owner=IMPORTED_OWNER + row.owner("owner"),
+        created_at=about.time("created_at"),
+        messages=tuple(messages.values()),
+        positions={told.id("id"): told.number("position", 2**31) for told, _ in (*path, *ranked)},
+        opinions=opinions,
+    )
+
+
+def _message(told: _Object, row: _Object) -> Message:
+    role = told.take("role", str)
+    if role not in ("user", "assistant"):
+        raise FeedbackError(f"{told.where}, role: it must be user or assistant.")
+    record, token_ids, finish = None, None, None
+    pictures: tuple[str, ...] = ()
+    if role == "user":
+        pictures = _picture_ids(told)
+    else:
+        token_ids, finish = told.take("token_ids", list, type(None)), told.take("finish", str)
+        record = _record(told.inner("record"))
+    parent = told.take("parent_id", str, type(None))
+    return Message(
+        id=told.id("id"),
+        conversation_id="",
+        parent_id=None if parent is None else told.id("parent_id"),
+        role=cast(Role, role),
+        text=told.text("text"),
+        created_at=told.time("created_at"),
+        picture_ids=pictures,
+        token_ids=None if token_ids is None else tuple(int(token) for token in token_ids),
+        finish=finish,
+        record=record,
+    )
+
+
+def _picture_ids(told: _Object) -> tuple[str, ...]:
+    ids = []
+    for name in told.take("pictures", list):
+        found = _PICTURE.fullmatch(name) if isinstance(name, str) else None
+        if found is None:
+            raise FeedbackError(f"{told.where}, pictures: {name!r} is no picture of an export.")
+        ids.append(found[1])
+    return tuple(ids)
+
+
+def _record(told: _Object | None) -> ReplyRecord | None:
+    if told is None:
+        return None
+    pictures = told.take("picture_ids", list)
+    if not all(isinstance(id, str) for id in pictures):
+        raise FeedbackError(f"{told.where}, picture_ids: it must be a list of hashes.")
+    first_token_s = told.take("first_token_s", float, int, type(None))
+    seed = told.take("seed", int, type(None))
+    return ReplyRecord(
+        **{name: told.text(name) for name in ("model_id", "revision", "template", "app_version")},
+        **{name: told.text(name, empty=True) for name in ("system", "adapter")},
+        **{name: told.number(name, 2**31) for name in ("prompt_tokens", "generated_tokens")},
+        settings=told.take("settings", dict),
+        first_token_s=first_token_s,
+        total_s=told.take("total_s", float, int),
+        seed=None if seed is None else told.number("seed", 2**63),
+        picture_ids=tuple(pictures),
+        padded_boxes=told.take("padded_boxes", bool, type(None)),
+    )
+
+
+def _rating(row: _Object) -> KeptRating | None:
+    told = row.inner("rating")
+    if told is None:
+        return None
+    reasons = told.take("reasons", list)
+    said = Rating(
+        told.take("id", str), told.take("liked", bool), reasons, told.take("comment", str)
+    )
+    return KeptRating(
+        **vars(said), created_at=told.time("created_at"), updated_at=told.time("updated_at")
+    )
+
+
+def _correction(row: _Object) -> KeptCorrection | None:
+    told = row.inner("correction")
+    if told is None:
+        return None
+    said = Correction(told.take("id", str), told.take("text", str))
+    return KeptCorrection(**vars(said), created_at=told.time("created_at"))
+
+
+def _ranking(row: _Object) -> KeptRanking | None:
+    told = row.inner("ranking")
+    if told is None:
+        return None
+    said = Ranking(told.take("id", str), told.take("reply_ids", list))
+    return KeptRanking(**vars(said), created_at=told.time("created_at"))
+
+
+def _keep_picture(store: ConversationStore, folder: Path, picture_id: str) -> None:
+    picture = read_picture(folder / picture_name(picture_id), LIMITS)
+    if picture.id != picture_id:
+        raise FeedbackError(
+            f"{folder / picture_name(picture_id)} shows other pixels than its name says."
+        )
+    store.keep_picture(picture)

@@ -1,0 +1,128 @@
+"""What a person can say of a reply: a rating, a correction, a ranking; checked when it is made.
+
+Imports conversation's check of text, and errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from llava_chat.conversation import well_formed
+from llava_chat.errors import FeedbackError
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "hallucinated_object": "It names something that is not in the picture",
+        "wrong_count": "It counts wrongly",
+        "wrong_attribute": "A colour, size or other property is wrong",
+        "wrong_place": "A place or a relation is wrong",
+        "misread_text": "It misreads printed words or numbers",
+        "refusal": "It refuses what it could have answered",
+        "style": "It is too long, too short or badly put",
+        "other": "Something else",
+    }
+)
+"""Why a reply is not liked, in the order that people are shown. The kinds of mistakes about
+pictures are those that POPE (arXiv 2305.10355) and MMHal-Bench (arXiv 2309.14525) tell apart."""
+
+MAX_COMMENT_CHARS = 2_000
+MAX_CORRECTION_CHARS = 20_000
+"""As long as a message may be by default."""
+MAX_RANKED = 32
+"""More versions of one reply than anybody compares."""
+
+# A UUID in hex, with or without dashes, is one; nothing that could be a path or markup is.
+_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A vote on a reply. id: made by who votes, so that a vote sent twice is one.
+
+    reasons: of REASONS, in any order; kept in that of REASONS, each once. comment: at most 2,000
+    characters. Raises FeedbackError naming the field.
+
+    >>> Rating("0123456789abcdef", False, ["style", "wrong_count", "style"]).reasons
+    ('wrong_count', 'style')
+    >>> Rating("0123456789abcdef", False, ["ugly"])
+    Traceback (most recent call last):
+    llava_chat.errors.FeedbackError: reasons: there is no reason 'ugly'; there are \
+hallucinated_object, wrong_count, wrong_attribute, wrong_place, misread_text, refusal, style, other.
+    """
+
+    id: str
+    liked: bool
+    reasons: tuple[str, ...] = ()
+    comment: str = ""
+
+    def __post_init__(self) -> None:
+        _check_id(self.id)
+        if not isinstance(self.liked, bool):
+            raise FeedbackError("liked: it must be true or false.")
+        given = self.reasons
+        if isinstance(given, str) or not all(isinstance(reason, str) for reason in given):
+            raise FeedbackError("reasons: it must be a list of reasons.")
+        for reason in given:
+            if reason not in REASONS:
+                raise FeedbackError(
+                    f"reasons: there is no reason {reason[:40]!r}; there are {', '.join(REASONS)}."
+                )
+        object.__setattr__(self, "reasons", tuple(reason for reason in REASONS if reason in given))
+        object.__setattr__(self, "comment", _text("comment", self.comment, MAX_COMMENT_CHARS))
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a reply should have said. text: 1 to 20,000 characters, not blank.
+
+    Raises FeedbackError naming the field.
+    """
+
+    id: str
+    text: str
+
+    def __post_init__(self) -> None:
+        _check_id(self.id)
+        text = _text("text", self.text, MAX_CORRECTION_CHARS)
+        if not text.strip():
+            raise FeedbackError("text: the correction is empty; write what the reply should say.")
+        object.__setattr__(self, "text", text)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Two or more replies to one message, best first, each once. Raises FeedbackError.
+
+    >>> Ranking("0123456789abcdef", ("a", "a"))
+    Traceback (most recent call last):
+    llava_chat.errors.FeedbackError: reply_ids: it must name 2 to 32 replies, each once.
+    """
+
+    id: str
+    reply_ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_id(self.id)
+        given = self.reply_ids
+        texts = not isinstance(given, str) and all(isinstance(id, str) for id in given)
+        if not texts or not 2 <= len(given) <= MAX_RANKED or len(set(given)) != len(given):
+            raise FeedbackError(f"reply_ids: it must name 2 to {MAX_RANKED} replies, each once.")
+        object.__setattr__(self, "reply_ids", tuple(given))
+
+
+def _check_id(id: object) -> None:
+    if not isinstance(id, str) or not _ID.fullmatch(id):
+        raise FeedbackError("id: it must have 8 to 64 letters, digits, dashes or underscores.")
+
+
+def _text(field: str, text: object, max_chars: int) -> str:
+    if not isinstance(text, str):
+        raise FeedbackError(f"{field}: it must be a text.")
+    if len(text) > max_chars:
+        raise FeedbackError(
+            f"{field}: it has {len(text):,} characters; at most {max_chars:,} are kept. Shorten it."
+        )
+    return well_formed(text).replace("\x00", "\ufffd")  # which PostgreSQL does not take

@@ -1,0 +1,67 @@
+"""All that is kept of one person, for themselves: column by column, so that nothing is left out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, inspect, select
+from sqlalchemy.orm import Session
+
+from llava_chat.store.conversations import ConversationStore
+from llava_chat.store.schema import (
+    Base,
+    ConsentRow,
+    ConversationRow,
+    CorrectionRow,
+    MessageRow,
+    RankingRow,
+    RatingRow,
+)
+
+
+def everything_of(store: ConversationStore, owner: str) -> dict[str, Any]:
+    """What is kept of a person, as JSON takes it: times in ISO 8601, pictures by their hashes.
+
+    `consent` is None or an object; `conversations` with all their `messages`, `ratings`,
+    `corrections` and `rankings` are lists. Raises StoreError.
+    """
+    with store.database.read() as session:
+        owned = select(ConversationRow).filter_by(owner=owner).order_by(ConversationRow.created_at)
+        consent = session.get(ConsentRow, owner)
+        return {
+            "consent": None if consent is None else _columns(consent),
+            "conversations": [
+                {**_columns(row), "messages": _messages(session, row.id)}
+                for row in session.scalars(owned)
+            ],
+            "ratings": _all(session, select(RatingRow).filter_by(owner=owner)),
+            "corrections": _all(session, select(CorrectionRow).filter_by(owner=owner)),
+            "rankings": _all(session, select(RankingRow).filter_by(owner=owner)),
+        }
+
+
+def _messages(session: Session, conversation_id: str) -> list[dict[str, Any]]:
+    query = select(MessageRow).filter_by(conversation_id=conversation_id)
+    return [
+        {
+            **_columns(row),
+            "pictures": [picture.picture_id for picture in row.pictures],
+            "record": None if row.record is None else _columns(row.record),
+        }
+        for row in session.scalars(query.order_by(MessageRow.position))
+    ]
+
+
+def _all(session: Session, query: Select[Any]) -> list[dict[str, Any]]:
+    return [_columns(row) for row in session.scalars(query.order_by("created_at", "id"))]
+
+
+def _columns(row: Base) -> dict[str, Any]:
+    values = {
+        column.key: getattr(row, column.key) for column in inspect(type(row)).mapper.column_attrs
+    }
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,100 @@
+"""Removes what is kept no longer: what is old, what was not to be kept, all of one person's.
+
+Conversations go one at a time, each in a transaction of its own, so that nobody waits for long; a
+program that is killed meanwhile finds the rest at its next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, func, select
+
+from llava_chat.store.conversations import ConversationStore
+from llava_chat.store.schema import (
+    ConsentRow,
+    ConversationRow,
+    CorrectionRow,
+    MessagePictureRow,
+    MessageRow,
+    RankingRow,
+    RatingRow,
+)
+
+
+def remove_old(store: ConversationStore, keep_days: int | None) -> int:
+    """Remove conversations, kept or not, that were not changed for `keep_days` days.
+
+    None: nothing is too old. Being read or rated is no change. Returns how many went, with all
+    that was said of them and the pictures that nobody else uses. Raises StoreError.
+    """
+    if keep_days is None:
+        return 0
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    return _remove(store, (ConversationRow.updated_at < before,))
+
+
+def remove_unkept(
+    store: ConversationStore, *, owner: str | None = None, unchanged_for: timedelta = timedelta(0)
+) -> int:
+    """Remove the conversations that their owners did not want kept.
+
+    owner: only this person's, who has left; None for everybody's. unchanged_for: only those that
+    nobody has written in for so long; by default all, as when a server starts. Returns how many.
+    Raises StoreError.
+    """
+    conditions = [~ConversationRow.kept]
+    if owner is not None:
+        conditions.append(ConversationRow.owner == owner)
+    if unchanged_for:
+        conditions.append(ConversationRow.updated_at < datetime.now(UTC) - unchanged_for)
+    return _remove(store, conditions)
+
+
+def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
+    """Remove all that is kept of a person, at once: what they said, decided, wrote and sent.
+
+    Returns how many there were of each. Pictures that others sent too stay. Raises StoreError.
+    """
+    with store.database.write() as session:
+        own = select(ConversationRow.id).where(ConversationRow.owner == owner)
+        # Locked first, as whoever rates does it: two in another order could wait for each other.
+        session.scalars(own.order_by(ConversationRow.id).with_for_update()).all()
+        messages = select(MessageRow.id).where(MessageRow.conversation_id.in_(own))
+        pictures = select(MessagePictureRow.picture_id).where(
+            MessagePictureRow.message_id.in_(messages)
+        )
+        used = set(session.scalars(pictures))
+        counts: dict[str, int] = {}
+        for table in (RatingRow, CorrectionRow, RankingRow, ConsentRow):
+            gone = session.scalars(
+                delete(table).where(table.owner == owner).returning(table.owner)
+            ).all()
+            counts[table.__tablename__] = len(gone)
+        counts["messages"] = session.scalar(messages.with_only_columns(func.count())) or 0
+        gone = session.scalars(
+            delete(ConversationRow)
+            .where(ConversationRow.owner == owner)
+            .returning(ConversationRow.id)
+        ).all()
+        counts["conversations"] = len(gone)
+    store.forget(gone)
+    return counts | {"pictures": len(store.remove_pictures(used))}
+
+
+def _remove(store: ConversationStore, conditions: Sequence[ColumnElement[bool]]) -> int:
+    with store.database.read() as session:
+        ids = list(session.scalars(select(ConversationRow.id).where(*conditions)))
+    removed = 0
+    for id in ids:
+        with store.database.write() as session:
+            used = store.kept_pictures.used_in(session, id)
+            # Asked again: somebody may have gone on with it, or decided otherwise.
+            gone = delete(ConversationRow).where(ConversationRow.id == id, *conditions)
+            found = session.scalars(gone.returning(ConversationRow.id)).all()
+        if found:
+            removed += 1
+            store.forget(found)
+            store.remove_pictures(used)
+    return removed
