@@ -111,6 +111,11 @@ def as_recorded(settings: Settings, record: ReplyRecord, given: dict[str, object
 
 
 def _name(id: str, revision: str, flag: str) -> str:
+    """What loads the model or adapter that a record names.
+
+    >>> _name("llava-hf/llava-1.5-7b-hf", "6ceb2ed", "--model"), _name("scenes", "1f", "--model")
+    ('llava-hf/llava-1.5-7b-hf@6ceb2ed', 'scenes')
+    """
     if "/" in id:
         return f"{id}@{revision}"  # a Hub id, in the version that it had
     if id == "scenes" and flag == "--model":

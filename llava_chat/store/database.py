@@ -44,6 +44,7 @@ BUSY_TIMEOUT_S = 5.0
 MIGRATION_LOCK = 0x6C6C617661
 """The key of PostgreSQL's advisory lock that one migrating process holds; "llava" in ASCII."""
 CONNECT_TIMEOUT_S = 10
+"""For a server that does not answer; without it the system waits for minutes."""
 
 
 class Database:

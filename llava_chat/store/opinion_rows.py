@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import Select, select, union
 from sqlalchemy.orm import Session
 
 from llava_chat.store import rows
@@ -99,18 +99,17 @@ def _with(opinion: Opinion, row: RatingRow | CorrectionRow | RankingRow) -> Opin
 
 
 def _judged_ids() -> Select[Any]:
-    said = [
-        exists().where(
-            MessageRow.conversation_id == ConversationRow.id,
-            table.message_id == MessageRow.id,
-            table.owner == ConversationRow.owner,
+    # Gathered once, and not asked of each conversation: one person may have said most of it.
+    said = union(
+        *(
+            select(MessageRow.conversation_id).join(table, table.message_id == MessageRow.id)
+            for table in (RatingRow, CorrectionRow, RankingRow)
         )
-        for table in (RatingRow, CorrectionRow, RankingRow)
-    ]
+    )
     return (
         select(ConversationRow.id)
         .join(ConsentRow, ConsentRow.owner == ConversationRow.owner)
-        .where(ConversationRow.kept, ConsentRow.keep, or_(*said))
+        .where(ConversationRow.kept, ConsentRow.keep, ConversationRow.id.in_(said))
         .order_by(ConversationRow.created_at, ConversationRow.id)
     )
 

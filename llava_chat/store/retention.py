@@ -1,7 +1,8 @@
 """Removes what is kept no longer: what is old, what was not to be kept, all of one person's.
 
 Conversations go one at a time, each in a transaction of its own, so that nobody waits for long; a
-program that is killed meanwhile finds the rest at its next start.
+program that is killed meanwhile finds the rest at its next start. Whoever keeps other views of
+pictures has to look afterwards which pictures are still kept.
 """
 
 from __future__ import annotations

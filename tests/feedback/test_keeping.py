@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 
@@ -14,8 +13,6 @@ from llava_chat.feedback import REASONS, Correction, Feedback, Filter, Ranking, 
 from llava_chat.image import Picture
 from llava_chat.store import ConversationStore, ReplyRecord, remove_unkept
 from tests.feedback.conftest import Talk, begin_talk, new_id
-
-LONG_AGO = timedelta(days=2)
 
 
 def test_a_vote_is_one_vote_however_often_it_is_sent(feedback: Feedback, talk: Talk) -> None:
@@ -230,6 +227,18 @@ def test_rows_show_a_host_everything_but_who_it_was(
     assert (found(model="scenes"), found(adapter="manners"), found(model="x")) == (2, 2, 0)
     assert (found(has_correction=True), found(has_correction=False)) == (1, 2)
     assert (found(since=liked.said_at), found(until=liked.said_at)) == (1, 2)
+
+
+def test_rows_come_in_order_however_many_are_read_together(
+    feedback: Feedback, talk: Talk, store: ConversationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava_chat.store.opinion_rows.BATCH_CONVERSATIONS", 2)
+    talks = [talk, *(begin_talk(store, "ann", None) for _ in range(4))]
+    for one in reversed(talks):
+        feedback.rate("ann", one.id, one.reply.id, Rating(new_id(), True))
+    rows = list(feedback.rows())
+    assert [row.conversation_id for row in rows] == [one.id for one in talks]
+    assert len({row.owner for row in rows}) == 1
 
 
 def test_who_changes_their_mind_and_what_is_not_kept_disappears_from_a_hosts_view(

@@ -10,12 +10,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from llava_chat.conversation import Role, well_formed
+from llava_chat.conversation import Role
 from llava_chat.errors import FeedbackError
+from llava_chat.feedback.export.fields import JsonObject, loads
 from llava_chat.feedback.export.pictures import picture_name
 from llava_chat.feedback.export.writing import MANIFEST, SCHEMA_VERSION, file_name
 from llava_chat.feedback.rows import IMPORTED_OWNER
@@ -35,8 +35,6 @@ from llava_chat.store import (
 
 # Pictures that this project wrote itself: a photograph as PNG is larger than it was as JPEG.
 LIMITS = PictureLimits.scaled(max_bytes=2**28, max_pixels=89_478_485, max_side_px=65_535)
-_OWNER = re.compile(r"[0-9a-f]{32}")
-_ID = re.compile(r"[0-9a-f]{32}")
 _PICTURE = re.compile(r"pictures/([0-9a-f]{64})\.png")
 
 
@@ -105,7 +103,7 @@ def _rows(path: Path) -> Iterator[JudgedConversation]:
         for number, line in enumerate(file):
             where = f"{path}, row {number}"
             try:
-                yield _conversation(_Object(_loads(line), where))
+                yield _conversation(JsonObject(loads(line), where))
             except (ValueError, RecursionError) as error:
                 raise FeedbackError(f"{where}: it is not valid JSON: {error}.") from error
             except FeedbackError as error:
@@ -115,79 +113,7 @@ def _rows(path: Path) -> Iterator[JudgedConversation]:
                 ) from error
 
 
-def _loads(line: str) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError(f"a key stands twice among {', '.join(key for key, _ in pairs)}")
-        return found
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is no number")
-
-    return json.loads(line, object_pairs_hook=once, parse_constant=refuse)
-
-
-class _Object:
-    """A JSON object of a row that knows where it stands, for the sentence about what is wrong."""
-
-    def __init__(self, value: Any, where: str) -> None:
-        if not isinstance(value, dict):
-            raise FeedbackError(f"{where}: it must be an object.")
-        self._value = value
-        self.where = where
-
-    def take(self, field: str, *kinds: type) -> Any:
-        value = self._value.get(field)
-        if type(value) not in kinds:
-            raise FeedbackError(f"{self.where}, {field}: it is missing or of another type.")
-        return value
-
-    def text(self, field: str, *, empty: bool = False) -> Any:
-        """A text without what no database takes. empty: None may stand for it."""
-        value = self.take(field, str, *((type(None),) if empty else ()))
-        return value and well_formed(value).replace("\0", "\ufffd")
-
-    def number(self, field: str, below: int) -> Any:
-        """A whole number from 0 on, below the limit of its column."""
-        value = self.take(field, int)
-        if not 0 <= value < below:
-            raise FeedbackError(f"{self.where}, {field}: it is out of range.")
-        return value
-
-    def id(self, field: str) -> str:
-        return self._matching(field, _ID)
-
-    def owner(self, field: str) -> str:
-        return self._matching(field, _OWNER)
-
-    def time(self, field: str) -> datetime:
-        try:
-            time = datetime.fromisoformat(self.take(field, str))
-        except ValueError:
-            time = datetime.min
-        if time.tzinfo is None:
-            raise FeedbackError(f"{self.where}, {field}: it must be a time with a zone.")
-        return time
-
-    def inner(self, field: str) -> _Object | None:
-        value = self._value.get(field)
-        return None if value is None else _Object(value, f"{self.where}, {field}")
-
-    def inners(self, field: str) -> list[_Object]:
-        return [
-            _Object(value, f"{self.where}, {field}[{place}]")
-            for place, value in enumerate(self.take(field, list))
-        ]
-
-    def _matching(self, field: str, pattern: re.Pattern[str]) -> str:
-        value = self.take(field, str)
-        if not pattern.fullmatch(value):
-            raise FeedbackError(f"{self.where}, {field}: it must be 32 hex digits.")
-        return str(value)
-
-
-def _conversation(row: _Object) -> JudgedConversation:
+def _conversation(row: JsonObject) -> JudgedConversation:
     about = row.inner("conversation")
     path = [(told, _message(told, row)) for told in row.inners("path")]
     ranked = [(told, _message(told, row)) for told in row.inners("ranked")]
@@ -211,16 +137,16 @@ def _conversation(row: _Object) -> JudgedConversation:
             raise FeedbackError(f"{row.where}, ranking: its replies must be those of `ranked`.")
         opinions[asked.id] = Opinion(ranking=ranking)
     return JudgedConversation(
-        id=about.id("id"),
-        owner=IMPORTED_OWNER + row.owner("owner"),
+        id=about.hex("id"),
+        owner=IMPORTED_OWNER + row.hex("owner"),
         created_at=about.time("created_at"),
         messages=tuple(messages.values()),
-        positions={told.id("id"): told.number("position", 2**31) for told, _ in (*path, *ranked)},
+        positions={told.hex("id"): told.number("position", 2**31) for told, _ in (*path, *ranked)},
         opinions=opinions,
     )
 
 
-def _message(told: _Object, row: _Object) -> Message:
+def _message(told: JsonObject, row: JsonObject) -> Message:
     role = told.take("role", str)
     if role not in ("user", "assistant"):
         raise FeedbackError(f"{told.where}, role: it must be user or assistant.")
@@ -233,9 +159,9 @@ def _message(told: _Object, row: _Object) -> Message:
         record = _record(told.inner("record"))
     parent = told.take("parent_id", str, type(None))
     return Message(
-        id=told.id("id"),
+        id=told.hex("id"),
         conversation_id="",
-        parent_id=None if parent is None else told.id("parent_id"),
+        parent_id=None if parent is None else told.hex("parent_id"),
         role=cast(Role, role),
         text=told.text("text"),
         created_at=told.time("created_at"),
@@ -246,7 +172,7 @@ def _message(told: _Object, row: _Object) -> Message:
     )
 
 
-def _picture_ids(told: _Object) -> tuple[str, ...]:
+def _picture_ids(told: JsonObject) -> tuple[str, ...]:
     ids = []
     for name in told.take("pictures", list):
         found = _PICTURE.fullmatch(name) if isinstance(name, str) else None
@@ -256,7 +182,7 @@ def _picture_ids(told: _Object) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _record(told: _Object | None) -> ReplyRecord | None:
+def _record(told: JsonObject | None) -> ReplyRecord | None:
     if told is None:
         return None
     pictures = told.take("picture_ids", list)
@@ -277,7 +203,7 @@ def _record(told: _Object | None) -> ReplyRecord | None:
     )
 
 
-def _rating(row: _Object) -> KeptRating | None:
+def _rating(row: JsonObject) -> KeptRating | None:
     told = row.inner("rating")
     if told is None:
         return None
@@ -290,7 +216,7 @@ def _rating(row: _Object) -> KeptRating | None:
     )
 
 
-def _correction(row: _Object) -> KeptCorrection | None:
+def _correction(row: JsonObject) -> KeptCorrection | None:
     told = row.inner("correction")
     if told is None:
         return None
@@ -298,7 +224,7 @@ def _correction(row: _Object) -> KeptCorrection | None:
     return KeptCorrection(**vars(said), created_at=told.time("created_at"))
 
 
-def _ranking(row: _Object) -> KeptRanking | None:
+def _ranking(row: JsonObject) -> KeptRanking | None:
     told = row.inner("ranking")
     if told is None:
         return None
