@@ -153,6 +153,7 @@ def _trained(
     preferences: list[Preference],
 ) -> Report:
     """Measure, train, save the adapter, measure again."""
+    from llava_chat.model.location import is_hub_id
     from llava_chat.training.adapter.lessons import hold_out
     from llava_chat.training.adapter.lora import save_adapter
     from llava_chat.training.adapter.report import Report
@@ -173,7 +174,7 @@ def _trained(
     lora = train_adapter(
         checkpoint, lessons, pairs, options, state, old=old, features=judge.features
     )
-    hub = checkpoint.revision if "/" in checkpoint.id else None
+    hub = checkpoint.revision if is_hub_id(args.model) else None
     save_adapter(checkpoint.model, lora, args.output, base=_base(args.model), revision=hub)
     trained = time.monotonic()
     after = judge.figures(changed)

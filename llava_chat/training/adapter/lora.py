@@ -111,11 +111,13 @@ def save_adapter(
     config_file, (weights_name, *others) = folder / ADAPTER_CONFIG_NAME, ADAPTER_NAMES
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
         written = Path(name)
-        save_file(_contiguous(found), written / weights_name, metadata={"format": "pt"})
         config = _config(model, lora, base, revision)
         (written / ADAPTER_CONFIG_NAME).write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
+        save_file(_contiguous(found), written / weights_name, metadata={"format": "pt"})
+        # safetensors lets nobody else read.
+        (written / weights_name).chmod((written / ADAPTER_CONFIG_NAME).stat().st_mode)
         for stale in (ADAPTER_CONFIG_NAME, *others):
             (folder / stale).unlink(missing_ok=True)
         os.replace(written / weights_name, folder / weights_name)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from llava_chat.model.location import is_hub_id
 from llava_chat.training.adapter.judging import LessonFigures, PreferenceFigures
 
 Kinds = Mapping[str, tuple[int, float]]
@@ -79,16 +80,20 @@ def card(report: Report) -> str:
     counted = ", ".join(f"{count} {what}" for what, count in report.rows.items() if count)
     settings = "\n".join(f"- {name}: {value}" for name, value in report.settings.items())
     words = ", ".join(report.changed_words) or "none"
+    # The Hub knows no folder, nor the bundled model.
+    base = f"base_model: {report.base}\n" if is_hub_id(report.base) else ""
     return f"""---
-base_model: {report.base}
-library_name: peft
+{base}library_name: peft
 tags: [lora, llava]
 ---
 
 # A LoRA adapter for `{report.base}`
 
 Trained by `llava_chat train adapter` on revision {report.revision}, in {report.steps} steps and
-{report.seconds["training"]:.0f} seconds. Rows: {counted}. Words that were replaced: {words}.
+{report.seconds["training"]:.0f} seconds.
+
+- rows: {counted}
+- words that people replace: {words}
 
 ```bash
 python -m llava_chat chat --model {report.base} --adapter FOLDER --image PICTURE --message TEXT
