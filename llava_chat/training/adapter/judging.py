@@ -54,7 +54,7 @@ class PreferenceFigures:
 
 def opened(checkpoint: Checkpoint) -> LocalEngine:
     """An engine around the model in memory, which has to be closed before that is trained."""
-    return LocalEngine(checkpoint, slots=AT_ONCE, max_waiting=AT_ONCE)
+    return LocalEngine(checkpoint, max_waiting=AT_ONCE, capture="off")
 
 
 def replies(engine: ChatEngine, lessons: Sequence[Lesson]) -> list[tuple[str, str]]:

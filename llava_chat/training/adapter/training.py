@@ -201,13 +201,13 @@ class _Learner:
             found["lessons"] = self._answers(batch.lessons)
         if batch.old is not None:
             found["old"] = self._answers(batch.old)
-        if batch.pairs is None or batch.reference is None:
-            return {"loss": sum(found.values(), torch.zeros(())), **found}
-        policy = self.logprobs(batch.pairs).reshape(2, -1)
-        reference = batch.reference.to(policy)
-        found["preferences"], margins = preference_loss(policy, reference, self._beta)
-        total = sum(found.values(), torch.zeros(()).to(policy))
-        return {"loss": total, **found, "margin": margins.mean()}
+        margin: dict[str, Tensor] = {}
+        if batch.pairs is not None and batch.reference is not None:
+            policy = self.logprobs(batch.pairs).reshape(2, -1)
+            reference = batch.reference.to(policy)
+            found["preferences"], margins = preference_loss(policy, reference, self._beta)
+            margin = {"margin": margins.mean()}
+        return {"loss": torch.stack([*found.values()]).sum(), **found, **margin}
 
     def _answers(self, batch: TokenBatch) -> Tensor:
         moved = batch.to(self._device)
