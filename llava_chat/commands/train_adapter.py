@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llava_chat.training.adapter.training import AdapterOptions
 
 STATE_NAME = "training_state.pt"
-DEFAULT_OLD = 200
+DEFAULT_OLD = 400
 """Rows of the bundled model's own training: docs/adapters.md tells what fewer and more do."""
 
 
