@@ -26,7 +26,7 @@ COMMANDS = (
     ("models", "llava_chat.commands.models", "known models, their needs, whether they are here"),
     ("inspect", "llava_chat.commands.inspect", "what a checkpoint holds, without loading it"),
     ("convert", "llava_chat.commands.convert", "a checkpoint in another layout, or made whole"),
-    ("train", "llava_chat.commands.train", "align, finetune, or the bundled model"),
+    ("train", "llava_chat.commands.train", "align, finetune, an adapter, or the bundled model"),
     ("evaluate", "llava_chat.commands.evaluate", "how well a model answers"),
     ("feedback", "llava_chat.commands.feedback", "what people said of replies, as files"),
     ("replay", "llava_chat.commands.replay", "make a reply again from its record"),

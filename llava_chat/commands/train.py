@@ -1,4 +1,4 @@
-"""`train`: align, finetune, or the bundled model from nothing."""
+"""`train`: align, finetune, an adapter from what people wrote, or the bundled model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from llava_chat.commands import train_adapter
 from llava_chat.errors import UsageError
 
 
@@ -21,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fresh-projector", action="store_true", help="begin with a projector that knows nothing"
     )
     _stage_arguments(stages.add_parser("finetune", help="stage 2: from conversations"), lr=2e-5)
+    adapter = stages.add_parser("adapter", help="a LoRA, from corrected, liked or compared replies")
+    train_adapter.add_arguments(adapter)
     scenes = stages.add_parser("scenes", help="the bundled model, from nothing")
     scenes.add_argument("--recipe", choices=("auto", "cpu", "gpu"), default="auto")
     scenes.add_argument("--further", metavar="MODEL", help="run only stage 2, from this model on")
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     """Train; print where the model went."""
     if args.stage == "scenes":
         return _scenes(args)
+    if args.stage == "adapter":
+        return train_adapter.run(args)
     for name in ("epochs", "batch_size", "lr", "max_tokens"):
         if not 0 < getattr(args, name) < math.inf:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")

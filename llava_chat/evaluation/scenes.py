@@ -6,7 +6,8 @@ import json
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def held_out(number: int, seed: int, turns: int, world: World = CORE) -> Dialogu
     return Dialogue(tuple(scene_talk(scene, rng, turns, world)), scene=scene, pixels=pixels)
 
 
+def _own_kind(exchange: Exchange) -> str:
+    return exchange.kind
+
+
 def evaluate_scenes(
     engine: ChatEngine,
     *,
@@ -83,25 +88,42 @@ def evaluate_scenes(
     turns: int = 6,
     seed: int = 2024,
     world: World = CORE,
+    kind_of: Callable[[Exchange], str] = _own_kind,
+    at_once: int = 1,
 ) -> Tally:
     """Ask everything, turn by turn, the model's own earlier answers in its context.
 
-    Raises the error of a reply that failed.
+    kind_of: under which an exchange is counted. at_once: how many conversations the engine is given
+    at a time; greedy replies are the same. Raises the error of a reply that failed.
     """
     tally = Tally()
-    for number in range(pictures):
+
+    def asked(number: int) -> tuple[Dialogue, list[tuple[Exchange, str]]]:
         dialogue = held_out(number, seed, turns, world)
-        for exchange, answer in _answers(engine, dialogue):
-            right = means(answer, exchange.meaning)
-            box = exchange.meaning.box
-            tally.add(exchange.kind, right if box is None else box_overlap(answer, box))
-            if dialogue.scene is not None:
-                tally.add("taken for no scene", NON_SCENE_MARK in answer)
-            if not right:
-                tally.wrong.append(_report(number, dialogue, exchange, answer))
-        if (number + 1) % 50 == 0:
-            print(f"evaluate scenes {number + 1}/{pictures}", file=sys.stderr, flush=True)
+        return dialogue, list(_answers(engine, dialogue))
+
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        for number, (dialogue, answers) in enumerate(pool.map(asked, range(pictures))):
+            for exchange, answer in answers:
+                _judge(tally, number, dialogue, exchange, answer, kind_of(exchange))
+            if (number + 1) % 50 == 0:
+                print(f"evaluate scenes {number + 1}/{pictures}", file=sys.stderr, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)  # at once, where a reply failed
     return tally
+
+
+def _judge(
+    tally: Tally, number: int, dialogue: Dialogue, exchange: Exchange, answer: str, kind: str
+) -> None:
+    right = means(answer, exchange.meaning)
+    box = exchange.meaning.box
+    tally.add(kind, right if box is None else box_overlap(answer, box))
+    if dialogue.scene is not None:
+        tally.add("taken for no scene", NON_SCENE_MARK in answer)
+    if not right:
+        tally.wrong.append(_report(number, dialogue, exchange, answer))
 
 
 def _answers(engine: ChatEngine, dialogue: Dialogue) -> Iterator[tuple[Exchange, str]]:

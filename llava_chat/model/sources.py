@@ -28,7 +28,7 @@ from llava_chat.model.layouts.description import Description
 from llava_chat.model.layouts.names import HEAD, WORDS, model_name
 from llava_chat.model.layouts.original import is_original
 from llava_chat.model.layouts.reading import read_description
-from llava_chat.model.location import HUB_ID, Located, locate
+from llava_chat.model.location import BUNDLED_NAME, HUB_ID, Located, locate
 from llava_chat.model.published import published
 from llava_chat.model.weight_files import (
     WeightHeader,
@@ -78,6 +78,8 @@ class Search:
                 return locate(str(inside))
             if not of.from_hub and Path(name).is_absolute() and Path(name).is_dir():
                 return locate(name)
+        if name == BUNDLED_NAME:
+            return locate(name)
         if HUB_ID.fullmatch(name) and len(name) < _LONGEST_SHOWN:
             if of.from_hub and (self.download or self.outline):
                 return self.find(name)

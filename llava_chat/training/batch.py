@@ -17,25 +17,33 @@ from llava_chat.tokens import IGNORED, Tokenizer, tokenize
 
 @dataclass(frozen=True)
 class TokenSample:
-    """ids, labels: (T,) int64. pixels: float32 (V, 3, S, S) of each picture, in order."""
+    """ids, labels: (T,) int64. pixels: float32 (V, 3, S, S) of each picture, in order.
+
+    name: what it is called in an error.
+    """
 
     ids: np.ndarray
     labels: np.ndarray
     pixels: tuple[np.ndarray, ...]
+    name: str = "a sample"
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """ids, labels: (B, T), padded on the right. pixels: (N, 3, S, S), or None without pictures."""
+    """ids, labels: (B, T), padded on the right. pixels: (N, 3, S, S), or None without pictures.
+
+    names: of its samples.
+    """
 
     ids: Tensor
     labels: Tensor
     pixels: Tensor | None
+    names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on a device."""
         pixels = None if self.pixels is None else self.pixels.to(device)
-        return TokenBatch(self.ids.to(device), self.labels.to(device), pixels)
+        return TokenBatch(self.ids.to(device), self.labels.to(device), pixels, self.names)
 
 
 def token_sample(
@@ -43,7 +51,7 @@ def token_sample(
     tokenizer: Tokenizer,
     *,
     template: str,
-    tokens_per_picture: int,
+    tokens_per_picture: int | Callable[[Picture], int],
     image_token_id: int,
     pixels: Callable[[Picture], np.ndarray] | None,
     max_tokens: int,
@@ -51,14 +59,17 @@ def token_sample(
 ) -> TokenSample:
     """Tokenise a whole conversation, cut after max_tokens.
 
+    tokens_per_picture: of every picture, or a function where they differ. pixels: None leaves them
+    out.
     Raises TrainingDataError naming the sample when nothing of it would be learned, or when the
     cut falls into a picture.
     """
+    rows = tokens_per_picture
     prompt = tokenize(
         conversation,
         tokenizer,
         template=template,
-        picture_tokens=lambda _: tokens_per_picture,
+        picture_tokens=rows if callable(rows) else lambda _: rows,
         image_token_id=image_token_id,
         cue=False,
     )
@@ -68,7 +79,7 @@ def token_sample(
     if (labels == IGNORED).all():
         raise TrainingDataError(f"{name}: it holds no word of the assistant's to learn")
     seen = tuple(pixels(span.picture) for span in prompt.spans) if pixels else ()
-    return TokenSample(np.array(prompt.ids[:max_tokens], np.int64), labels, seen)
+    return TokenSample(np.array(prompt.ids[:max_tokens], np.int64), labels, seen, name)
 
 
 def collate(
@@ -86,7 +97,8 @@ def collate(
         labels[row, : len(sample.labels)] = sample.labels
     pixels = [picture for sample in samples for picture in sample.pixels]
     stacked = torch.from_numpy(np.concatenate(pixels)) if pixels else None
-    return TokenBatch(torch.from_numpy(ids), torch.from_numpy(labels), stacked)
+    names = tuple(sample.name for sample in samples)
+    return TokenBatch(torch.from_numpy(ids), torch.from_numpy(labels), stacked, names)
 
 
 def next_token_loss(hidden: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:

@@ -59,7 +59,7 @@ def read_instructions(
     TrainingDataError naming file, row and field at the first thing that is wrong.
     """
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_object)
+        rows = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=as_object)
     except RecursionError as error:
         raise TrainingDataError(f"{file}: its lists and objects are nested too deeply") from error
     except OSError as error:
@@ -85,7 +85,8 @@ class _Twice:
     key: str
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+def as_object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | _Twice:
+    """A JSON object, for json's object_pairs_hook; one with a key twice is left to check_json."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
@@ -94,7 +95,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | _Twice:
     return found
 
 
-def _check_json(row: Any, where: str) -> None:
+def check_json(row: Any, where: str) -> None:
     """Refuse what Python's parser lets through: keys twice, NaN, half of a surrogate pair."""
     for field, value in _fields(row):
         place = f"{where}, {field}" if field else where
@@ -119,7 +120,7 @@ def _fields(row: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _instruction(row: Any, where: str, images: Path | None) -> Instruction:
-    _check_json(row, where)
+    check_json(row, where)
     if not isinstance(row, dict):
         raise TrainingDataError(f"{where}: a row must be an object")
     turns = _turns(row.get("conversations"), where)
@@ -136,7 +137,7 @@ def _instruction(row: Any, where: str, images: Path | None) -> Instruction:
             f"{where}, conversations: the first human value must hold {PLACEHOLDER} exactly once"
         )
     first = (turns[0][0].replace(PLACEHOLDER, "").strip(), turns[0][1])
-    path = _image_path(image, f"{where}, image", images)
+    path = image_path(image, f"{where}, image", images)
     return Instruction(str(row.get("id", "")), where, path, (first, *turns[1:]))
 
 
@@ -156,7 +157,8 @@ def _turns(messages: Any, where: str) -> tuple[tuple[str, str], ...]:
     return tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def _image_path(name: Any, where: str, images: Path | None) -> Path:
+def image_path(name: Any, where: str, images: Path | None) -> Path:
+    """The file that a row names, below the folder `images`. Raises TrainingDataError."""
     if not isinstance(name, str) or not name:
         raise TrainingDataError(f"{where}: it must be a path below the folder of pictures")
     if images is None:

@@ -6,9 +6,10 @@ import contextlib
 import math
 import os
 import pickle
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from llava_chat.errors import LlavaChatError
+from llava_chat.training.termination import termination
 
 Losses = Mapping[str, Tensor]
 Run = Mapping[str, str | int | float | None]
@@ -110,13 +112,16 @@ def train(
     batches_from: Callable[[int], Iterator[Any]],
     options: LoopOptions,
     state_file: Path,
+    *,
+    names_of: Callable[[Any], Sequence[str]] = lambda _: (),
 ) -> None:
     """Train the parameters of `modules` that want a gradient; return when all steps are done.
 
     loss_of(batch) -> named losses; the one named 'loss' is followed down. batches_from(step) ->
     the batches from that step on. state_file: written whole or not at all every save_every steps;
-    when it is there already, the run goes on from it. Raises LlavaChatError on a loss that is
-    not a number, and when the state is another run's.
+    when it is there already, the run goes on from it. names_of(batch) -> what the samples are
+    called that make a loss which is not a number. Raises LlavaChatError on such a loss, and when
+    the state is another run's; SystemExit after SIGTERM, once the state is written.
     """
     learned = [p for p in modules.parameters() if p.requires_grad]
     optimisers = _optimisers(modules, options)
@@ -125,23 +130,45 @@ def train(
     device = learned[0].device
     progress = _Progress(name, first, options)
     batches = batches_from(first) if first < options.steps else iter(())
-    for step in range(first, options.steps):
-        share = learning_rate_share(step, options.steps, options.warmup_share)
-        for optimiser in optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak_lr"] * share
-        with autocast(device, options.bf16):
-            losses = loss_of(next(batches))
-        losses["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(learned, options.clip_norm)
-        if not math.isfinite(float(norm)):
-            raise LlavaChatError(f"{name}: the loss is not a number at step {step + 1}")
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        progress.step(step + 1, losses, float(norm))
-        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(run, modules, optimisers, step + 1, state_file)
+    with termination() as terminated:
+        for step in range(first, options.steps):
+            share = learning_rate_share(step, options.steps, options.warmup_share)
+            batch = next(batches)
+            with autocast(device, options.bf16):
+                losses = loss_of(batch)
+            losses["loss"].backward()
+            norm = float(nn.utils.clip_grad_norm_(learned, options.clip_norm))
+            if not math.isfinite(norm):
+                raise LlavaChatError(_not_a_number(name, step + 1, names_of(batch)))
+            _follow(optimisers, share)
+            progress.step(step + 1, losses, norm)
+            done = step + 1
+            if done % options.save_every == 0 or done == options.steps or terminated():
+                _save(run, modules, optimisers, done, state_file)
+            if terminated() and done < options.steps:
+                print(f"{name}: stopped after step {done}", file=sys.stderr, flush=True)
+                raise SystemExit(128 + signal.SIGTERM)
+
+
+def _follow(optimisers: list[torch.optim.Optimizer], share: float) -> None:
+    """One step down the gradient, at `share` of the peak learning rates."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * share
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+
+def _not_a_number(name: str, step: int, samples: Sequence[str]) -> str:
+    """The sentence about a loss that is none.
+
+    >>> _not_a_number("align", 6, ())
+    'align: the loss is not a number at step 6'
+    >>> _not_a_number("align", 6, ("a.json, row 3", "a.json, row 8"))
+    'align: the loss is not a number at step 6, which learns from a.json, row 3; a.json, row 8'
+    """
+    sentence = f"{name}: the loss is not a number at step {step}"
+    return f"{sentence}, which learns from {'; '.join(samples)}" if samples else sentence
 
 
 def _optimisers(modules: nn.Module, options: LoopOptions) -> list[torch.optim.Optimizer]:

@@ -101,6 +101,7 @@ def run_stage(
         batches_from,
         _loop_of(options, checkpoint),
         state_file,
+        names_of=lambda batch: batch.names,
     )
     inner.set_attn_implementation("sdpa")
     model.eval().requires_grad_(False)
