@@ -13,6 +13,7 @@ import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
 
 const MOUNTED_EVERY_MS = 30;
+const PARTS = ["#composer textarea", "#thread", "#live", "#scroller"]; // a busy machine mounts them one by one
 
 function afterChange() {
   keepComposer();
@@ -32,7 +33,7 @@ function watch() {
 
 showTheme(); // at once, and again below: Gradio sets its own when it mounts
 const mounted = setInterval(() => {
-  if (!$("#composer textarea")) return;
+  if (!PARTS.every((part) => $(part))) return;
   clearInterval(mounted);
   document.documentElement.style.overflow = "hidden"; // the thread scrolls, never the page
   showTheme();

