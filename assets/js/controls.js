@@ -5,6 +5,8 @@ import { confirmFirst, enlarge } from "./dialogs.js";
 import { $, act, closest, phone } from "./dom.js";
 import { isOpen, setDrawer } from "./drawers.js";
 import { copy, edit, holdBack } from "./editing.js";
+import { showMine } from "./mine.js";
+import { toggleFeedback, vote } from "./feedback.js";
 import { switchTheme } from "./theme.js";
 import { toLatest } from "./thread.js";
 
@@ -45,11 +47,14 @@ const clicks = {
   dismiss: (button) => { button.closest(".notice").hidden = true; },
   edit: (button) => edit("message", button.closest(".message").dataset.id),
   enlarge,
+  feedback: toggleFeedback,
   latest: toLatest,
+  mine: showMine,
   rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
   switch: switchModel,
   theme: switchTheme,
   toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
+  vote,
 };
 
 function closeMenus() {

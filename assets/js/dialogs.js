@@ -2,7 +2,8 @@
 
 import { $, element, frame } from "./dom.js";
 
-function dialog(className, label) {
+/** An empty dialog that goes when it is closed, or when somebody clicks beside it. */
+export function dialog(className, label) {
   const box = element("dialog", { className });
   box.setAttribute("aria-label", label);
   box.addEventListener("close", () => box.remove());

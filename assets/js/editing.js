@@ -96,7 +96,8 @@ function send(id, item, field, button) {
   return true;
 }
 
-function grow(field) {
+/** Make a field as high as its words. */
+export function grow(field) {
   if (field.tagName !== "TEXTAREA") return;
   field.style.height = "auto";
   field.style.height = `${field.scrollHeight + 2}px`;

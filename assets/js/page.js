@@ -9,6 +9,7 @@ import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
+import { restoreFeedback } from "./feedback.js";
 import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
 
@@ -19,6 +20,7 @@ function afterChange() {
   keepComposer();
   keepAddress();
   restoreFields();
+  restoreFeedback();
   keepPlace();
 }
 

@@ -25,8 +25,10 @@ export function keepAddress() {
   conversation = id;
   following = true;
   const url = new URL(location.href);
-  if (id) url.searchParams.set("c", id); else url.searchParams.delete("c");
-  if (!first || id) history.replaceState(null, "", url);
+  // A chat that is not kept is gone by the time that anybody comes back to an address.
+  const kept = id && !("unkept" in thread.dataset);
+  if (kept) url.searchParams.set("c", id); else url.searchParams.delete("c");
+  if (!first || kept) history.replaceState(null, "", url);
 }
 
 /** After every change of the page: the newest words are in sight. */

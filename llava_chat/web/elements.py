@@ -20,11 +20,20 @@ def attributes(values: dict[str, str | None]) -> str:
 
 
 def icon_button(
-    picture: str, label: str, click: str, *, disabled: bool = False, **data: str | None
+    picture: str,
+    label: str,
+    click: str,
+    *,
+    disabled: bool = False,
+    hidden: bool = False,
+    pressed: bool | None = None,
+    expanded: bool | None = None,
+    **data: str | None,
 ) -> str:
     """A button of one icon, named for screen readers and on hover.
 
-    click: what controls.js does with it. data: the data-* attributes that go with the click.
+    click: what controls.js does with it. pressed, expanded: of a button that stays so, None of any
+    other. data: the data-* attributes that go with the click.
     """
     shown = attributes(
         {
@@ -32,6 +41,9 @@ def icon_button(
             "aria-label": label,
             "data-click": click,
             "disabled": "" if disabled else None,
+            "hidden": "" if hidden else None,
+            "aria-pressed": None if pressed is None else str(pressed).lower(),
+            "aria-expanded": None if expanded is None else str(expanded).lower(),
             **{f"data-{name}": value for name, value in data.items()},
         }
     )

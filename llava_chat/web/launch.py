@@ -45,12 +45,14 @@ from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.export import export_routes
+from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
 from llava_chat.web.health import health_routes
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
+from llava_chat.web.retaining import remove_left_behind, retaining, together
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
@@ -209,6 +211,7 @@ def launch(
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
     sessions = Sessions(signing_key(settings).encode())
+    remove_left_behind(store)
     thumbnails = Thumbnails(settings.data_dir / "thumbnails")
     people = People(
         sessions,
@@ -240,13 +243,16 @@ def launch(
             "routes": [
                 *picture_routes(sessions, store, thumbnails),
                 *export_routes(sessions, store),
+                *feedback_routes(sessions, FeedbackDesk(store, replies, thumbnails)),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),
                 *health_routes(Readiness(engine, metrics, stopping), metrics, stopping),
             ],
             "middleware": _middleware(sessions, people, allowances, stopping, settings),
-            "lifespan": sweeping(settings.uploads),
+            "lifespan": together(
+                sweeping(settings.uploads), retaining(store, thumbnails, settings.keep_days)
+            ),
         },
     )
     return blocks

@@ -34,7 +34,7 @@ from llava_chat.web.uploads import UNSENT_AGE_S
 # In the order in which their rules count.
 STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"
-    for name in ("tokens", "page", "sidebar", "thread", "composer", "panel")
+    for name in ("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel")
 ]
 FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.

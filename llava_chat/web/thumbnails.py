@@ -83,6 +83,11 @@ def _is_kept(store: _PictureStore, picture_id: str) -> bool:
     return True
 
 
+def discard_lost(thumbnails: Thumbnails, store: _PictureStore) -> None:
+    """Delete the views of pictures that the store does not have any more. Raises StoreError."""
+    thumbnails.discard_unless(lambda picture_id: _is_kept(store, picture_id))
+
+
 def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
     """`/pictures/HASH` and `/pictures/HASH/thumbnail`, for `launch(app_kwargs={"routes": ...})`.
 
@@ -90,7 +95,7 @@ def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbna
     exist: a hash that somebody worked out from a picture of their own tells them nothing.
     Views whose pictures were deleted since the last start go now.
     """
-    thumbnails.discard_unless(lambda picture_id: _is_kept(store, picture_id))
+    discard_lost(thumbnails, store)
 
     def find(request: Request, view: View) -> Path:
         picture_id = request.path_params["picture_id"]

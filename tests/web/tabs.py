@@ -40,19 +40,24 @@ class Tab:
     owner: str
     view: View
     query: dict[str, str]
+    unkept: bool = False
 
     @property
     def turns(self) -> Turns:
         return self.handlers.turns
 
     def request(self) -> Any:
-        return SimpleNamespace(owner=self.owner, query_params=self.query)
+        return SimpleNamespace(
+            owner=self.owner, query_params=self.query, session_hash=str(id(self.view))
+        )
 
     def values(self, text: str = "", **fields: Any) -> dict[Any, Any]:
         settings = self.handlers.parts.settings
         known = {**settings.show(OPTIONS), **{getattr(settings, k): v for k, v in fields.items()}}
         composer = {"text": text, "files": []}
-        return {**known, self.handlers.view: self.view, self.handlers.parts.composer: composer}
+        parts = self.handlers.parts
+        shown = {parts.composer: composer, parts.unkept: self.unkept}
+        return {**known, **shown, self.handlers.view: self.view}
 
     def send(self, text: str, **fields: Any) -> Any:
         return self.handlers.send(self.values(text, **fields), self.request())

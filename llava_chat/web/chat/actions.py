@@ -50,7 +50,10 @@ class Actions:
         if not number.isdecimal() or int(number) >= len(self._examples):
             raise InputError("There is no such example. Reload the page.")
         example = self._examples[int(number)]
-        return self._turns.ask(owner, None, example.question, [example.file], options)
+        live = self._turns.ask(owner, None, example.question, [example.file], options)
+        if not options.kept:
+            self._showing.unkept.note(owner, view.page, live.conversation_id)
+        return live
 
     def _undo(self, owner: str, view: View, detail: Detail) -> Updates:
         if "waiting" in detail:  # the pictures that come back would take their place

@@ -62,7 +62,7 @@ class ChatHandlers:
         parts = self.parts
         fields = set(parts.settings.fields)
         common: dict[str, Any] = {
-            "inputs": {self.view, *fields},
+            "inputs": {self.view, *fields, parts.unkept},
             "outputs": [*parts.shown, *fields],
             "show_progress": "hidden",
             # The engine's own queue is the only one: Gradio's would hide a person's place in it.
@@ -72,7 +72,10 @@ class ChatHandlers:
             "api_visibility": "private",
         }
         page.load(self.open_page, **common)
-        sending = {"inputs": {self.view, parts.composer, *fields}, "trigger_mode": "once"}
+        sending = {
+            "inputs": {self.view, parts.composer, parts.unkept, *fields},
+            "trigger_mode": "once",
+        }
         parts.composer.submit(self.send, **{**common, **sending})
         for source in (parts.model, parts.sidebar, parts.conversations, parts.thread):
             source.act(self.act, **common)
@@ -82,6 +85,7 @@ class ChatHandlers:
         parts.composer.stop(self.stop, **apart)
         parts.watch.tick(self.watch, **{**apart, "trigger_mode": "once"})
         parts.settings.reset.click(self.reset, **apart)
+        page.unload(self.leave)
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -138,6 +142,11 @@ class ChatHandlers:
         """Put the settings panel back to the server's defaults."""
         return self.showing.default_fields()
 
+    def leave(self, request: gr.Request) -> None:
+        """Remove the chats that were to live no longer than their page."""
+        with suppress(SessionError):
+            self.showing.unkept.leave(self.people.owner_of(request), request.session_hash or "")
+
     # ---- the steps of each -------------------------------------------------------------------
 
     async def _guarded(self, values: Values, request: gr.Request, steps: Steps) -> Steps:
@@ -147,6 +156,7 @@ class ChatHandlers:
         last one comes what is left to the person, where that is little.
         """
         view: View = values[self.view]
+        self._name(view, request)
         model = self.showing.model(view) if view.models != self.showing.models.state else {}
         try:
             async for step in steps:
@@ -157,6 +167,12 @@ class ChatHandlers:
         with suppress(SessionError):
             if left := self.showing.allowances(self.people.of_request(request), view):
                 yield left
+
+    def _name(self, view: View, request: gr.Request) -> None:
+        """Know the page; one that seemed to be left has only lost its connection for a while."""
+        view.page = request.session_hash or ""
+        with suppress(SessionError):
+            self.showing.unkept.come_back(self.people.owner_of(request), view.page)
 
     async def _page(self, values: Values, request: gr.Request) -> tuple[View, str]:
         """What the page shows, and who asks.
@@ -189,7 +205,7 @@ class ChatHandlers:
 
     async def _open(self, owner: str, view: View, wanted: str | None) -> Steps:
         """Show a conversation, a new one for None; the newest of several clicks counts."""
-        visit, problem = view.leave(), None
+        visit, problem, was = view.leave(), None, view.conversation_id
         try:
             updates = await self._shown(owner, view, visit, wanted)
         except LlavaChatError as error:
@@ -197,6 +213,8 @@ class ChatHandlers:
             updates = await self._shown(owner, view, visit, None)
         if view.visit != visit:
             return
+        if view.conversation_id is None and was is not None:
+            updates |= self.showing.may_be_unkept()
         live = self.following.running(view)
         updates |= self.showing.composer(running=live is not None or view.asking > 0)
         yield {**updates, **self.showing.told("")}
@@ -268,4 +286,5 @@ class ChatHandlers:
             yield {**listed, **self.showing.told("")}
 
     def _options(self, values: Values) -> Options:
-        return self.parts.settings.options(values, self.turns.limits.deadline_s)
+        options = self.parts.settings.options(values, self.turns.limits.deadline_s)
+        return replace(options, kept=not values[self.parts.unkept])

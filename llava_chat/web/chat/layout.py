@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from llava_chat.web.chat import panel, sidebar, status, thread
+from llava_chat.web.chat import judging, panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.panel import SettingsParts
@@ -37,6 +37,7 @@ class ChatParts:
     live: gr.HTML
     notice: gr.HTML
     composer: gr.MultimodalTextbox
+    unkept: gr.Checkbox
     meter: gr.HTML
     allowances: gr.HTML
     export: gr.HTML
@@ -47,7 +48,8 @@ class ChatParts:
         """What handlers change, but for the settings."""
         return [
             self.model, self.watch, self.settings.own_template, self.conversations, self.thread,
-            self.live, self.notice, self.composer, self.meter, self.allowances, self.export,
+            self.live, self.notice, self.composer, self.unkept, self.meter, self.allowances,
+            self.export,
         ]  # fmt: skip
 
 
@@ -58,6 +60,7 @@ def build(
     max_message_chars: int,
 ) -> ChatParts:
     """Lay the tab out within the surrounding gr.Blocks."""
+    gr.HTML(judging.words(), elem_id="words", apply_default_css=False)
     with gr.Row(elem_id="topbar"):
         gr.HTML(_brand(), elem_id="brand", apply_default_css=False)
         model = gr.HTML("", js_on_load=_HAND_ON, elem_id="model", apply_default_css=False)
@@ -89,13 +92,15 @@ def build(
                 notice = gr.HTML("", elem_id="notice", apply_default_css=False)
                 composer = _composer(max_message_chars)
                 with gr.Row(elem_id="footer"):
+                    unkept = gr.Checkbox(**unkept_switch(None))
                     meter = gr.HTML(status.meter(None), elem_id="meter", apply_default_css=False)
                     allowances = gr.HTML("", elem_id="allowances", apply_default_css=False)
+                    gr.HTML(_unkept_hint(), elem_id="unkept-hint", apply_default_css=False)
                     gr.HTML(_hint(), elem_id="hint", apply_default_css=False)
         settings = panel.build(defaults, templates)
     return ChatParts(
-        model, watch, side, conversations, shown, live, notice, composer, meter, allowances,
-        export, settings,
+        model, watch, side, conversations, shown, live, notice, composer, unkept, meter,
+        allowances, export, settings,
     )  # fmt: skip
 
 
@@ -108,6 +113,19 @@ def export_links(conversation_id: str) -> str:
         f'<a href="{address}.md" download>Markdown</a>'
         f'<a href="{address}.json" download>JSON</a></div></details>'
     )
+
+
+def unkept_switch(kept: bool | None) -> dict[str, Any]:
+    """How the switch stands: to be chosen before a chat begins, for None; then as it was begun."""
+    return {
+        "label": "Do not keep this chat" if kept is None else "Not kept",
+        "value": kept is False,
+        "interactive": kept is None,
+        "visible": kept is not True,
+        "elem_id": "unkept",
+        "container": False,
+        "min_width": 0,
+    }
 
 
 def _brand() -> str:
@@ -156,6 +174,10 @@ def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
 
 def _latest() -> str:
     return icon_button("down", "Go to the newest message", "latest")
+
+
+def _unkept_hint() -> str:
+    return '<p class="unkept-hint">It is removed when you leave this page, and cannot be rated.</p>'
 
 
 def _hint() -> str:

@@ -17,11 +17,15 @@ LIVELY_TOP_P = 0.9
 
 @dataclass(frozen=True)
 class Options:
-    """What the settings panel says: system and template None for the model's own."""
+    """What the settings panel says: system and template None for the model's own.
+
+    kept: whether a conversation that begins with it is.
+    """
 
     system: str | None
     template: str | None
     generation: GenerationSettings
+    kept: bool = True
 
 
 def options_of(stored: StoredConversation, defaults: Options) -> Options:

@@ -13,6 +13,7 @@ from llava_chat.engine.base import GenerationSettings, ModelInfo
 from llava_chat.engine.generation import MAX_NEW_TOKENS_LIMIT
 from llava_chat.web.chat.options import Options
 from llava_chat.web.elements import icon_button
+from llava_chat.web.icons import icon
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
             info="Makes a varied reply repeatable. Empty: a new one each time.",
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")
+        gr.HTML(_own_data(), elem_id="own-data", apply_default_css=False)
     return SettingsParts(system, template, own_template, *sampling, seed, reset)
 
 
@@ -105,6 +107,13 @@ def own_template(model: ModelInfo | None) -> str:
     if model is None or not model.local:
         return ""
     return f"<p>The model's own is <code>{escape(model.template)}</code>.</p>"
+
+
+def _own_data() -> str:
+    return (
+        '<button type="button" class="button" data-click="mine" aria-haspopup="dialog">'
+        f"{icon('speech')}<span>Your feedback and data</span></button>"
+    )
 
 
 def _sampling(

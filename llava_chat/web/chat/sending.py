@@ -42,12 +42,14 @@ class Sending:
         self, owner: str, person: Person, view: View, sent: Sent, options: Options
     ) -> Steps:
         """Take the composer's words and pictures to the model."""
-        start = partial(self._ask, owner, view.conversation_id, sent, options)
+        start = partial(self._ask, owner, replace(view), sent, options)
         async for step in self.reply(owner, person, view, start, options, sent):
             yield step
 
-    def _ask(self, owner: str, shown: str | None, sent: Sent, options: Options) -> LiveReply:
-        live = self._turns.ask(owner, shown, sent.text, sent.files, options)
+    def _ask(self, owner: str, view: View, sent: Sent, options: Options) -> LiveReply:
+        live = self._turns.ask(owner, view.conversation_id, sent.text, sent.files, options)
+        if view.conversation_id is None and not options.kept:
+            self._showing.unkept.note(owner, view.page, live.conversation_id)
         forget(sent.files)
         return live
 

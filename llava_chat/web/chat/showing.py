@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ from gradio.utils import get_upload_folder
 
 from llava_chat.engine.base import Opening
 from llava_chat.engine.states import Ready, State
+from llava_chat.errors import StoreError
+from llava_chat.feedback import Feedback
 from llava_chat.image import Picture, png_bytes
-from llava_chat.store import KeptPictures, StoredConversation
+from llava_chat.store import KeptPictures, Opinion, StoredConversation
 from llava_chat.web.chat import panel, sidebar, status, thread
 from llava_chat.web.chat.examples import Example
-from llava_chat.web.chat.layout import ChatParts, export_links
+from llava_chat.web.chat.layout import ChatParts, export_links, unkept_switch
 from llava_chat.web.chat.models import Models
 from llava_chat.web.chat.options import Options, options_of
 from llava_chat.web.chat.replies import LiveReply, Progress
 from llava_chat.web.chat.turns import Turns
+from llava_chat.web.chat.unkept import Unkept
 from llava_chat.web.elements import notice
 from llava_chat.web.people import Person
 
@@ -45,7 +48,7 @@ class View:
     showing the outcome. known: False until the first event, after a restart of the server too.
     stop_wanted: Stop was pressed since the last question, perhaps before its reply began. asking:
     questions whose reply has not begun. models: the state that the header shows. warned: what is
-    left of some allowance is shown.
+    left of some allowance is shown. page: Gradio's name for it, which proves nothing either.
     """
 
     conversation_id: str | None = None
@@ -56,6 +59,7 @@ class View:
     asking: int = 0
     models: State | None = None
     warned: bool = False
+    page: str = ""
 
     def leave(self) -> int:
         """Count a visit that begins, and return its number."""
@@ -79,6 +83,8 @@ class Showing:
         self.models = models
         self._defaults = defaults
         self._examples = examples
+        self._feedback = Feedback.of(turns.store)
+        self.unkept = Unkept(turns)
 
     def conversation(
         self, owner: str, view: View, options: Options | None = None, *, fields: bool = False
@@ -92,7 +98,8 @@ class Showing:
             return self._welcome() | self.listed(owner, view)
         stored = self._turns.store.load(owner, view.conversation_id)
         own, pictures = options_of(stored, self._defaults), self._turns.pictures(stored.path)
-        updates = self._meter(stored, options or own, pictures) | self._thread(stored, pictures)
+        updates = self._meter(stored, options or own, pictures)
+        updates |= self._thread(owner, view, stored, pictures)
         if fields:
             updates |= self._parts.settings.show(own)
         return updates | self.listed(owner, view)
@@ -106,7 +113,7 @@ class Showing:
         asked = [message for message in stored.path if message.role == "user"]
         second = brings_picture and any(message.picture_ids for message in asked[:-1])
         return {
-            **self._thread(stored, self._turns.pictures(stored.path)),
+            **self._thread(owner, view, stored, self._turns.pictures(stored.path)),
             **self.listed(owner, view),
             **self.told(SECOND_PICTURE if second else ""),
             self._parts.meter: status.meter(live.use),
@@ -120,19 +127,36 @@ class Showing:
             self._parts.export: "",
         }
 
-    def _thread(self, stored: StoredConversation, pictures: KeptPictures) -> Updates:
+    def _thread(
+        self, owner: str, view: View, stored: StoredConversation, pictures: KeptPictures
+    ) -> Updates:
         """One whose picture was lost hides no word of itself."""
         model = self.models.answering
+        if not stored.kept:
+            self.unkept.note(owner, view.page, stored.id)
         return {
+            self._parts.unkept: gr.Checkbox(**unkept_switch(stored.kept)),
             self._parts.live: "",
             self._parts.thread: thread.thread(
                 stored,
                 pictures,
                 replying=self._turns.replies.running(stored.id) is not None,
                 padded_boxes=None if model is None else model.padded_boxes,
+                opinions=self._opinions(owner, stored.id),
             ),
             self._parts.export: export_links(stored.id),
         }
+
+    def _opinions(self, owner: str, conversation_id: str) -> Mapping[str, Opinion]:
+        """What was said of the replies; where that cannot be read the conversation can be."""
+        try:
+            return self._feedback.of_conversation(owner, conversation_id)
+        except StoreError:
+            return {}
+
+    def may_be_unkept(self) -> Updates:
+        """The switch before a new chat, where another chat was shown."""
+        return {self._parts.unkept: gr.Checkbox(**unkept_switch(None))}
 
     def model(self, view: View) -> Updates:
         """Which model there is, or how far it is, and what hangs on that in any conversation."""
@@ -167,6 +191,8 @@ class Showing:
     def listed(self, owner: str, view: View) -> Updates:
         """The sidebar's list."""
         found = self._turns.store.list(owner, view.search)
+        own = self.unkept.of_page(owner, view.page)
+        found = [one for one in found if one.kept or one.id in own]
         shown = sidebar.conversations(found, view.conversation_id, view.search)
         return {self._parts.conversations: shown}
 

@@ -9,6 +9,7 @@ from itertools import groupby
 
 from llava_chat.store.stored import ConversationSummary
 from llava_chat.web.elements import icon_button
+from llava_chat.web.icons import icon
 
 _AGES = ((0, "Today"), (1, "Yesterday"), (7, "Last 7 days"), (30, "Last 30 days"))
 
@@ -41,10 +42,13 @@ def age(day: date, today: date) -> str:
 def _item(summary: ConversationSummary, current_id: str | None) -> str:
     here = ' aria-current="page"' if summary.id == current_id else ""
     title = escape(summary.title)
+    mark = (
+        "" if summary.kept else f'<span class="unkept" title="Not kept">{icon("hourglass")}</span>'
+    )
     return (
         f'<li data-conversation="{summary.id}" data-title="{title}"><div class="row">'
         f'<button type="button" class="open" data-click="act" data-action="open" '
-        f'data-conversation="{summary.id}"{here} title="{title}">{title}</button>'
+        f'data-conversation="{summary.id}"{here} title="{title}">{mark}{title}</button>'
         + icon_button("edit", f"Rename {summary.title}", "rename")
         + icon_button("trash", f"Delete {summary.title}", "delete")
         + "</div></li>"

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from html import escape
+from types import MappingProxyType
 
 from llava_chat.image import Picture
-from llava_chat.store.stored import Message, StoredConversation
+from llava_chat.store import Message, Opinion, StoredConversation
+from llava_chat.web.chat import judging
 from llava_chat.web.chat.boxes import boxed_picture, boxes_in, unpadded
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.elements import icon_button, plural
 from llava_chat.web.icons import icon
 from llava_chat.web.prose import prose
+
+_NONE = Opinion()
+_NOTHING_SAID: Mapping[str, Opinion] = MappingProxyType({})
 
 RENDERED_REPLIES = 512  # of all conversations: some megabytes
 
@@ -33,12 +38,14 @@ def thread(
     *,
     replying: bool,
     padded_boxes: bool | None = False,
+    opinions: Mapping[str, Opinion] = _NOTHING_SAID,
 ) -> str:
     """All messages on the conversation's active path.
 
     pictures: those of the path, by id. replying: a reply to the last message is being written.
     padded_boxes: how the model that is there counts boxes, for a reply whose record does not say:
-    on the picture padded to a square, or None where there is no model.
+    on the picture padded to a square, or None where there is no model. opinions: what was said of
+    the replies, by id; nothing is said of those in a chat that is not kept.
     """
     path = conversation.path
     messages, seen = "", None
@@ -50,11 +57,13 @@ def thread(
             known = message.record.padded_boxes if message.record else None
             padded = padded_boxes if known is None else known
             pointed = "" if padded is None else _pointed_at(message.text, seen, padded)
-            messages += _reply(message, pointed, is_last=message is path[-1])
+            opinion = opinions.get(message.id, _NONE) if conversation.kept else None
+            messages += _reply(message, pointed, opinion, is_last=message is path[-1])
     if path and path[-1].role == "user" and not replying:
         messages += _unanswered()
+    mark = "" if conversation.kept else " data-unkept"
     return (
-        f'<ol class="thread" data-conversation="{conversation.id}" '
+        f'<ol class="thread" data-conversation="{conversation.id}"{mark} '
         f'aria-label="{escape(conversation.title)}">{messages}</ol>'
     )
 
@@ -106,16 +115,21 @@ def _pointed_at(text: str, picture: Picture | None, padded: bool) -> str:
     return boxed_picture(picture, boxes)
 
 
-def _reply(message: Message, pointed: str, *, is_last: bool) -> str:
+def _reply(message: Message, pointed: str, opinion: Opinion | None, *, is_last: bool) -> str:
     note = _FINISH_NOTES.get(message.finish or "", "")
     tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
+    corrected = said = ""
+    if opinion is not None:
+        tools += judging.thumbs(opinion)
+        corrected = judging.correction(opinion)
+        said = f' data-feedback="{judging.said(opinion)}"'
     if is_last:
         tools += icon_button("again", "Write another reply", "act", action="regenerate")
         tools += icon_button("undo", "Take back the last question", "act", action="undo")
     return (
-        f'<li class="message reply" data-id="{message.id}" aria-label="Reply">'
+        f'<li class="message reply" data-id="{message.id}"{said} aria-label="Reply">'
         f'<div class="text md" data-raw="{escape(message.text)}">{_prose(message.text)}'
-        f"</div>{pointed}{_note(note) if note else ''}"
+        f"</div>{pointed}{_note(note) if note else ''}{corrected}"
         f'<div class="tools">{tools}{_facts(message)}</div></li>'
     )
 

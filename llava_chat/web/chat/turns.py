@@ -217,6 +217,7 @@ class Turns:
                 pictures,
                 parent_id=before[-1].id if before else None,
                 options=kept,
+                kept=options.kept,
             )
         except BaseException:
             stream.cancel()

@@ -1,0 +1,191 @@
+// What a person says of a reply: a vote, why, and what it should have said. Each reply has one
+// record of it here while its conversation is shown. A render of the thread takes marks and panel
+// away; both are put back from the record, which is newer than what the server rendered.
+
+import { $, element } from "./dom.js";
+import { newPanel, showPanel } from "./judging.js";
+import { newId, saysNo, write } from "./saying.js";
+import { shownConversation } from "./thread.js";
+
+const records = new Map(); // by the reply's id
+const CLOSED = "Not saved: you did not say whether it may be kept.";
+const REFUSED = "Not saved: you decided that no feedback of yours is kept.";
+
+const itemOf = (id) => $(`#thread .message[data-id="${id}"][data-feedback]`);
+
+function recordOf(item) {
+  const known = records.get(item.dataset.id);
+  if (known) return known;
+  const said = JSON.parse(item.dataset.feedback);
+  const record = {
+    id: item.dataset.id,
+    conversation: shownConversation(),
+    text: $("[data-raw]", item).dataset.raw, // the reply's own
+    ...said, // liked, reasons, comment, correction: as wanted
+    kept: { ...said }, // and as the server has acknowledged
+    waiting: {}, // writes that are not acknowledged, by kind: vote, correction
+    state: "", // "saving", "saved", "failed", "refused"
+    told: "",
+    panel: null,
+    open: false,
+  };
+  records.set(record.id, record);
+  return record;
+}
+
+/** A thumb: votes, changes the vote, or takes it back. */
+export function vote(button) {
+  const item = button.closest(".message");
+  const record = recordOf(item);
+  const liked = button.dataset.value === "up";
+  const again = record.liked === liked && record.state !== "refused";
+  record.liked = again ? null : liked;
+  if (again || liked) record.reasons = [];
+  if (again) record.comment = "";
+  record.open = !again;
+  sayVote(record);
+  show(record);
+  if (record.open) record.panel.scrollIntoView({ block: "nearest" });
+}
+
+/** Open or close what was said of a reply. */
+export function toggleFeedback(button) {
+  const record = recordOf(button.closest(".message"));
+  if (record.open) { close(record); return; }
+  record.open = true;
+  show(record);
+  record.panel.scrollIntoView({ block: "nearest" });
+  $("button, textarea", record.panel)?.focus();
+}
+
+/** Nothing is known any more: the server has deleted it. */
+export function forgetFeedback() {
+  for (const record of records.values()) record.panel?.remove();
+  records.clear();
+}
+
+function close(record) {
+  record.open = false;
+  show(record);
+  const item = itemOf(record.id);
+  const kept = item && $('[data-click="feedback"]:not([hidden])', item);
+  (kept || (item && $('[data-click="vote"]', item)))?.focus();
+}
+
+function sayVote(record) {
+  const { conversation, id: message, liked, reasons, comment } = record;
+  record.waiting.vote = liked === null
+    ? { path: "take-back", body: { conversation, message }, keeps: { liked, reasons, comment } }
+    : {
+      path: "rate",
+      body: { conversation, message, id: newId(), liked, reasons, comment },
+      keeps: { liked, reasons, comment },
+    };
+  send(record);
+}
+
+function sayCorrection(record, text) {
+  const { conversation, id: message, waiting } = record;
+  if (waiting.correction?.body.text !== text) { // or it is the one that failed, once more
+    const body = { conversation, message, id: newId(), text };
+    waiting.correction = { path: "correct", body, keeps: { correction: text } };
+  }
+  return send(record);
+}
+
+/** Send what waits; done when all of it is acknowledged, or something failed. */
+function send(record, anew = false) {
+  record.sending ??= sendAll(record, anew).finally(() => { record.sending = null; show(record); });
+  return record.sending;
+}
+
+/** One write after the other; what fails keeps waiting, under the same id. */
+async function sendAll(record, anew) {
+  for (;;) {
+    const [kind, one] = Object.entries(record.waiting)[0] ?? [];
+    if (!one) { tell(record, "saved", "Saved"); return; }
+    tell(record, "saving", "Saving…");
+    const told = await write(one.path, one.body, anew);
+    const newest = record.waiting[kind] === one; // or the person went on meanwhile
+    if (!told.error) {
+      Object.assign(record.kept, one.keeps);
+      if (newest) delete record.waiting[kind];
+    } else if (newest) {
+      fail(record, told);
+      return;
+    }
+  }
+}
+
+function fail(record, told) {
+  record.open = true; // nobody misses it, whether they had closed the panel or not
+  if (!saysNo(told)) tell(record, "failed", told.error);
+  else tell(record, "refused", told.consent === null ? CLOSED : REFUSED);
+}
+
+function tell(record, state, told) {
+  record.state = state;
+  record.told = told;
+  show(record);
+}
+
+const doings = {
+  close,
+  again: (record) => send(record, record.state === "refused"),
+  reason(record, code) {
+    const has = record.reasons.includes(code);
+    record.reasons = has ? record.reasons.filter((one) => one !== code) : [...record.reasons, code];
+    sayVote(record);
+    show(record);
+  },
+  typing(record) { if (record.state === "saved") tell(record, "", ""); },
+  comment(record, text) {
+    if (record.comment === text || record.liked === null) return;
+    record.comment = text;
+    sayVote(record);
+  },
+  async correct(record, text) {
+    await sayCorrection(record, text);
+    return record.kept.correction === text;
+  },
+};
+
+/** Bring the page to what the record says. */
+function show(record) {
+  const item = itemOf(record.id);
+  if (!item) return;
+  const { liked, kept } = record;
+  const sure = liked === kept.liked;
+  for (const [value, pressed] of [["up", liked === true], ["down", liked === false]]) {
+    const thumb = $(`[data-click="vote"][data-value="${value}"]`, item);
+    const shown = pressed && record.state !== "refused";
+    if (thumb.ariaPressed !== String(shown)) thumb.ariaPressed = String(shown);
+    thumb.classList.toggle("unsure", shown && !sure);
+  }
+  const own = $(".correction", item);
+  if ($(".own", own).textContent !== (kept.correction ?? "")) $(".own", own).textContent = kept.correction ?? "";
+  own.hidden = kept.correction === null;
+  const more = $('[data-click="feedback"]', item);
+  more.hidden = kept.liked === null && kept.correction === null && !record.open;
+  more.ariaExpanded = String(record.open);
+  record.panel ??= record.open ? newPanel(record, doings) : null;
+  if (record.panel) showPanel(record);
+  if (record.open && record.panel.parentNode !== item) item.append(record.panel);
+  if (!record.open) record.panel?.remove();
+}
+
+/** After every change of the page: marks and panels that a render took away. */
+export function restoreFeedback() {
+  for (const [id, record] of records) {
+    const gone = record.conversation !== shownConversation();
+    if (gone && !record.sending && !Object.keys(record.waiting).length) { records.delete(id); continue; }
+    const focused = record.focused;
+    show(record);
+    if (focused?.isConnected && document.activeElement === document.body) focused.focus();
+  }
+}
+
+// Where somebody is within a panel, until they go elsewhere.
+document.addEventListener("focusin", ({ target }) => {
+  for (const record of records.values()) record.focused = record.panel?.contains(target) ? target : null;
+});
