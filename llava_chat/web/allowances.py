@@ -37,6 +37,8 @@ PUBLIC_MESSAGES_PER_MINUTE = 20
 PUBLIC_REPLIES_AT_ONCE = 2
 PUBLIC_UPLOADS_PER_HOUR = 120
 PUBLIC_TOKENS_PER_DAY = 200_000
+# Nobody judges faster; each is a line of the database, and no setting.
+PUBLIC_JUDGEMENTS_PER_MINUTE = 60
 
 # A household or a small office comes from one address, and few of it ask at the same time. Whoever
 # throws cookies away gets this many allowances, and no more.
@@ -50,9 +52,14 @@ LOW_COUNT = 2  # the same of a small one
 CLOCK_SLACK_S = 1.0
 SWEEP_S = 60.0  # between two looks for windows that nothing is in any more
 
-Unit = Literal["messages", "pictures", "tokens"]
+Unit = Literal["messages", "pictures", "tokens", "judgements"]
 LIMITS = ("replies", *get_args(Unit))
-_PERIODS: dict[Unit, str] = {"messages": "minute", "pictures": "hour", "tokens": "day"}
+_PERIODS: dict[Unit, str] = {
+    "messages": "minute",
+    "pictures": "hour",
+    "tokens": "day",
+    "judgements": "minute",
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,7 @@ class Allowances:
         replies_at_once: int = 0,
         uploads_per_hour: int = 0,
         tokens_per_day: int = 0,
+        judgements_per_minute: int = 0,
     ) -> None:
         self._storage = MemoryStorage()
         moving = MovingWindowRateLimiter(self._storage)
@@ -146,6 +154,9 @@ class Allowances:
         self._messages = _window("messages", moving, RateLimitItemPerMinute, messages_per_minute)
         self._uploads = _window("pictures", moving, RateLimitItemPerHour, uploads_per_hour)
         self._tokens = _window("tokens", fixed, RateLimitItemPerDay, tokens_per_day)
+        self._judgements = _window(
+            "judgements", moving, RateLimitItemPerMinute, judgements_per_minute
+        )
         self._replies_at_once = replies_at_once
         self.uploaded = 0
         self.refused = Counter[str]()
@@ -166,6 +177,7 @@ class Allowances:
             replies_at_once=chosen(settings.replies_at_once, PUBLIC_REPLIES_AT_ONCE),
             uploads_per_hour=chosen(settings.uploads_per_hour, PUBLIC_UPLOADS_PER_HOUR),
             tokens_per_day=chosen(settings.tokens_per_day, PUBLIC_TOKENS_PER_DAY),
+            judgements_per_minute=chosen(None, PUBLIC_JUDGEMENTS_PER_MINUTE),
         )
 
     def begin(self, person: Person) -> Ticket:
@@ -192,6 +204,15 @@ class Allowances:
                     self._uploads.check(person, pictures)
                 self._uploads.count(person, pictures)
             self.uploaded += pictures
+
+    def judge(self, person: Person) -> None:
+        """Count one thing that is said of a reply. Raises LimitError, and counts nothing then."""
+        with self._lock:
+            if self._judgements is not None:
+                self._tidy()
+                with self._counted(self._judgements.unit):
+                    self._judgements.check(person)
+                self._judgements.count(person)
 
     def left(self, person: Person) -> tuple[Left, ...]:
         """What is left of every allowance that is limited, the address's where that is less."""
@@ -280,6 +301,9 @@ def _refused(left: Left, cost: int, shared: bool) -> str:
         case "pictures":
             who = f"{used} came from your network" if shared else f"You have uploaded {used}"
             return f"{who} in the last {period}; there is room for more in {free_in}."
+        case "judgements":
+            who = f"{used} came from your network" if shared else f"You have sent {used}"
+            return f"{who} in the last {period}; the next one is kept in {free_in}."
         case "tokens":
             whom = "your network" if shared else "you"
             return f"The {used} a {period} for {whom} are used up; there are more in {free_in}."

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from llava_chat.errors import (
     ConsentError,
     FeedbackError,
+    LimitError,
     LlavaChatError,
     NotFoundError,
     StoreError,
@@ -40,6 +41,7 @@ _STATUS: tuple[tuple[type[LlavaChatError], int], ...] = (
     (SessionError, 401),
     (ConsentError, 403),
     (NotFoundError, 404),
+    (LimitError, 429),
     (FeedbackError, 422),
     (StoreError, 503),
 )
@@ -111,8 +113,12 @@ class FeedbackDesk:
         return {"deleted": deleted}
 
 
-def feedback_routes(sessions: Sessions, desk: FeedbackDesk) -> list[Route]:
+def feedback_routes(
+    sessions: Sessions, desk: FeedbackDesk, count: Callable[[Request], None]
+) -> list[Route]:
     """`/feedback/...`, for `launch(app_kwargs={"routes": ...})`.
+
+    count: takes each thing that is said, and raises LimitError where somebody says too much.
 
     Answers are JSON: what was saved, or `error`, a sentence; where consent is missing also
     `consent`, null while the person was not asked.
@@ -121,7 +127,7 @@ def feedback_routes(sessions: Sessions, desk: FeedbackDesk) -> list[Route]:
 
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            return await _answered(request, sessions, feedback, work)
+            return await _answered(request, sessions, feedback, work, count)
 
         return answer
 
@@ -156,12 +162,17 @@ def feedback_routes(sessions: Sessions, desk: FeedbackDesk) -> list[Route]:
 
 
 async def _answered(
-    request: Request, sessions: Sessions, feedback: Feedback, work: Work
+    request: Request,
+    sessions: Sessions,
+    feedback: Feedback,
+    work: Work,
+    count: Callable[[Request], None],
 ) -> Response:
     try:
         _check_origin(request)
         owner = sessions.owner_of(request)
         body = await _body(request)
+        count(request)
         done = await run_in_threadpool(work, owner, body)
     except ConsentError as error:
         try:

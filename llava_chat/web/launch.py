@@ -243,7 +243,11 @@ def launch(
             "routes": [
                 *picture_routes(sessions, store, thumbnails),
                 *export_routes(sessions, store),
-                *feedback_routes(sessions, FeedbackDesk(store, replies, thumbnails)),
+                *feedback_routes(
+                    sessions,
+                    FeedbackDesk(store, replies, thumbnails),
+                    lambda request: allowances.judge(people.of_anyone(request)),
+                ),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),

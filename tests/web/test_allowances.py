@@ -91,6 +91,16 @@ def test_uploads_of_an_hour() -> None:
     )
 
 
+def test_what_is_said_of_replies_in_a_minute() -> None:
+    allowances = Allowances(judgements_per_minute=2)
+    allowances.judge(ADA)
+    allowances.judge(ADA)
+    problem = refused(lambda: allowances.judge(ADA))
+    assert "You have sent 2 judgements in the last minute" in str(problem)
+    assert allowances.refused == {"judgements": 1}
+    allowances.judge(BOB)
+
+
 def test_tokens_of_a_day_count_at_a_replys_end(wait: Callable[[float], None]) -> None:
     allowances = Allowances(tokens_per_day=100)
     first, second = allowances.begin(ADA), allowances.begin(ADA)

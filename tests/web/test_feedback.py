@@ -12,11 +12,19 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.testclient import TestClient
 
 from llava_chat.feedback import Feedback
 from llava_chat.image import picture_from_image
 from llava_chat.store import ConversationStore, Message
-from llava_chat.web.feedback import MAX_BODY_BYTES
+from llava_chat.web.allowances import Allowances
+from llava_chat.web.chat.replies import Replies
+from llava_chat.web.feedback import MAX_BODY_BYTES, FeedbackDesk, feedback_routes
+from llava_chat.web.people import Person
+from llava_chat.web.session import COOKIE_NAME, Sessions
+from llava_chat.web.thumbnails import Thumbnails
 from tests.web.conftest import OwnerOf
 
 
@@ -249,3 +257,20 @@ def test_a_person_takes_their_data_along_and_deletes_it(
     assert visitor.client.get("/feedback/consent").json() == {"keep": None}
     assert visitor.client.get(f"/pictures/{picture_id}/thumbnail").status_code == 404
     assert len(somebody.store.load(somebody.owner, theirs.conversation_id).path) == 2
+
+
+def test_who_says_too_much_is_told_when_there_is_more(store: ConversationStore) -> None:
+    sessions = Sessions(b"a key that only this test knows")
+    allowances = Allowances(judgements_per_minute=1)
+    desk = FeedbackDesk(store, Replies(), Thumbnails(Path("nowhere")))
+
+    def count(request: Request) -> None:
+        allowances.judge(Person(sessions.owner_of(request)))
+
+    client = TestClient(
+        Starlette(routes=feedback_routes(sessions, desk, count)),
+        cookies={COOKIE_NAME: sessions.new_cookie()},
+    )
+    first, second = (client.post("/feedback/consent", json={"keep": True}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert "the next one is kept in" in second.json()["error"]
