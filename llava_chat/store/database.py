@@ -35,7 +35,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from llava_chat.errors import SettingError, StoreError
 from llava_chat.store.faults import sentence
 
-CURRENT_REVISION = "0003"
+CURRENT_REVISION = "0004"
 """The newest migration; a test holds it to the files in migrations/versions."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

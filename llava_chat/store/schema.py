@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
     true,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -85,6 +86,8 @@ class ConversationRow(Base):
     head_id: Mapped[str | None] = mapped_column(String(32))
     # False: "do not keep this chat". It is its owner's alone, and goes when they have left.
     kept: Mapped[bool] = mapped_column(Boolean, server_default=true())
+    # "comparison": one side of one, which is in no list of chats.
+    purpose: Mapped[str] = mapped_column(String(16), server_default=text("'chat'"))
 
 
 class MessageRow(Base):
@@ -227,3 +230,49 @@ class ConsentRow(Base):
     keep: Mapped[bool] = mapped_column(Boolean)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
     wording: Mapped[str] = mapped_column(String(64))
+
+
+class ComparisonRow(Base):
+    """Two conversations with the same pictures and messages, side by side.
+
+    left_name, right_name: what answers on each side, as people read it; the replies' records say
+    the rest. Nobody is shown the names before the first vote.
+    """
+
+    __tablename__ = "comparisons"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(128), index=True)
+    left_id: Mapped[str] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), unique=True
+    )
+    right_id: Mapped[str] = mapped_column(
+        ForeignKey("conversations.id", ondelete="CASCADE"), unique=True
+    )
+    left_name: Mapped[str] = mapped_column(Text)
+    right_name: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ComparisonVoteRow(Base):
+    """Which side was better after one turn of a comparison.
+
+    id: made by the client. turn: how many messages of the user's there were, from 1. blind: whether
+    the names were still hidden. lead_time_s: from the end of the slower reply to the vote.
+    """
+
+    __tablename__ = "comparison_votes"
+    __table_args__ = (
+        UniqueConstraint("comparison_id", "turn"),
+        CheckConstraint("choice IN ('left', 'right', 'tie', 'both_bad')", name="choice"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    comparison_id: Mapped[str] = mapped_column(ForeignKey("comparisons.id", ondelete="CASCADE"))
+    turn: Mapped[int] = mapped_column(Integer)
+    choice: Mapped[str] = mapped_column(String(16))
+    blind: Mapped[bool] = mapped_column(Boolean)
+    reasons: Mapped[list[str]] = mapped_column(JSON)
+    comment: Mapped[str] = mapped_column(Text)
+    lead_time_s: Mapped[float | None] = mapped_column(Float)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
+from llava_chat.store import annotation_schema
 from llava_chat.store.schema import Base
+
+assert annotation_schema  # whose tables are in the metadata from here on
 
 context.configure(
     connection=context.config.attributes["connection"],
