@@ -32,7 +32,7 @@ from llava_chat.errors import (
 from llava_chat.feedback import Correction, Feedback, Ranking, Rating
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
-from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.session import Owners, SessionError
 from llava_chat.web.thumbnails import Thumbnails, discard_lost
 
 MAX_BODY_BYTES = 256 * 1024  # 20,000 characters, each \\uXXXX\\uXXXX, and the rest
@@ -114,7 +114,7 @@ class FeedbackDesk:
 
 
 def feedback_routes(
-    sessions: Sessions, desk: FeedbackDesk, count: Callable[[Request], None]
+    people: Owners, desk: FeedbackDesk, count: Callable[[Request], None]
 ) -> list[Route]:
     """`/feedback/...`, for `launch(app_kwargs={"routes": ...})`.
 
@@ -127,7 +127,7 @@ def feedback_routes(
 
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            return await _answered(request, sessions, feedback, work, count)
+            return await _answered(request, people, feedback, work, count)
 
         return answer
 
@@ -142,7 +142,7 @@ def feedback_routes(
 
     async def _told(request: Request, read: Callable[[str], Any]) -> Response:
         try:
-            found = await run_in_threadpool(read, sessions.owner_of(request))
+            found = await run_in_threadpool(read, people.owner_of(request))
             text = await run_in_threadpool(json.dumps, found, ensure_ascii=False, indent=2)
         except LlavaChatError as error:
             return _refused(error)
@@ -163,14 +163,14 @@ def feedback_routes(
 
 async def _answered(
     request: Request,
-    sessions: Sessions,
+    people: Owners,
     feedback: Feedback,
     work: Work,
     count: Callable[[Request], None],
 ) -> Response:
     try:
         _check_origin(request)
-        owner = sessions.owner_of(request)
+        owner = people.owner_of(request)
         body = await _body(request)
         count(request)
         done = await run_in_threadpool(work, owner, body)

@@ -15,6 +15,7 @@ from llava_chat.conversation import TEMPLATES
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
+from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.api import ChatApi
 from llava_chat.web.blocks import SparseBlocks
@@ -63,15 +64,17 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            limits = Limits(
-                picture_limits(settings),
-                settings.max_pictures,
-                settings.max_message_chars,
-                settings.deadline_s,
-            )
-            turns = Turns(engine, store, replies, limits, thumbnails, allowances)
-            _add_chat(page, turns, Models(engine, offered), settings, people)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
+                limits = Limits(
+                    picture_limits(settings),
+                    settings.max_pictures,
+                    settings.max_message_chars,
+                    settings.deadline_s,
+                )
+                turns = Turns(engine, store, replies, limits, thumbnails, allowances)
+                _add_chat(page, turns, Models(engine, offered), settings, people)
+            annotate.add()
     return page
 
 
