@@ -3,18 +3,39 @@
     conversations.py  the conversations themselves      opinions.py   ratings, corrections, rankings
     retention.py      what is kept no longer            personal.py   all that is kept of a person
     taking_in.py      what another database exported    opinion_rows.py  reads what was said
+    projects.py       annotation, for those who lead      work.py  the same, for annotators
+    queue.py          which item somebody is given next
+    annotation_rows.py  what of it counts               annotated.py  its values
     database.py       SQLite by default, PostgreSQL by its address; transactions
-    schema.py         the tables, which migrations/ makes
+    schema.py, annotation_schema.py  the tables, which migrations/ makes
 
 Imports conversation, image and errors; no torch, no gradio.
 """
 
+from llava_chat.store.annotated import (
+    Draft,
+    GivenItem,
+    Item,
+    KeptAnnotation,
+    Member,
+    NewItem,
+    Outcome,
+    Project,
+    ProjectPlan,
+    ProjectSummary,
+    Result,
+    RoleName,
+    Said,
+    Share,
+    Standing,
+)
 from llava_chat.store.conversations import ConversationStore, Place
-from llava_chat.store.opinion_rows import conversation_of, judged
+from llava_chat.store.opinion_rows import agreed, conversation_of, judged
 from llava_chat.store.opinions import Opinions
 from llava_chat.store.personal import everything_of
 from llava_chat.store.picture_files import write_whole
 from llava_chat.store.pictures import KeptPictures
+from llava_chat.store.projects import Projects
 from llava_chat.store.retention import remove_old, remove_person, remove_unkept
 from llava_chat.store.said import (
     Consent,
@@ -34,23 +55,42 @@ from llava_chat.store.stored import (
     turns_of,
 )
 from llava_chat.store.taking_in import take_in
+from llava_chat.store.work import Work
 
 __all__ = [
     "ChatOptions",
     "Consent",
     "ConversationStore",
     "ConversationSummary",
+    "Draft",
+    "GivenItem",
+    "Item",
     "JudgedConversation",
+    "KeptAnnotation",
     "KeptCorrection",
     "KeptPictures",
     "KeptRanking",
     "KeptRating",
+    "Member",
     "Message",
+    "NewItem",
     "Opinion",
     "Opinions",
+    "Outcome",
     "Place",
+    "Project",
+    "ProjectPlan",
+    "ProjectSummary",
+    "Projects",
     "ReplyRecord",
+    "Result",
+    "RoleName",
+    "Said",
+    "Share",
+    "Standing",
     "StoredConversation",
+    "Work",
+    "agreed",
     "conversation_of",
     "everything_of",
     "judged",

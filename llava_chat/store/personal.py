@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
 
+from llava_chat.store.annotation_schema import AnnotationRow, DraftRow, LeaseRow, MemberRow
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.schema import (
     Base,
@@ -23,12 +24,15 @@ from llava_chat.store.schema import (
 def everything_of(store: ConversationStore, owner: str) -> dict[str, Any]:
     """What is kept of a person, as JSON takes it: times in ISO 8601, pictures by their hashes.
 
-    `consent` is None or an object; `conversations` with all their `messages`, `ratings`,
-    `corrections` and `rankings` are lists. Raises StoreError.
+    `consent` and `member` are None or an object; `conversations` with all their `messages`,
+    `ratings`, `corrections`, `rankings`, `annotations`, `drafts` and `leases` are lists. Raises
+    StoreError.
     """
     with store.database.read() as session:
         owned = select(ConversationRow).filter_by(owner=owner).order_by(ConversationRow.created_at)
-        consent = session.get(ConsentRow, owner)
+        consent, member = session.get(ConsentRow, owner), session.get(MemberRow, owner)
+        drafts = select(DraftRow).filter_by(annotator=owner).order_by(DraftRow.updated_at)
+        leases = select(LeaseRow).filter_by(annotator=owner).order_by(LeaseRow.taken_at)
         return {
             "consent": None if consent is None else _columns(consent),
             "conversations": [
@@ -38,6 +42,10 @@ def everything_of(store: ConversationStore, owner: str) -> dict[str, Any]:
             "ratings": _all(session, select(RatingRow).filter_by(owner=owner)),
             "corrections": _all(session, select(CorrectionRow).filter_by(owner=owner)),
             "rankings": _all(session, select(RankingRow).filter_by(owner=owner)),
+            "member": None if member is None else _columns(member),
+            "annotations": _all(session, select(AnnotationRow).filter_by(annotator=owner)),
+            "drafts": [_columns(row) for row in session.scalars(drafts)],
+            "leases": [_columns(row) for row in session.scalars(leases)],
         }
 
 

@@ -15,8 +15,8 @@ from llava_chat.conversation import TEMPLATES
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
-from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.api import ChatApi
 from llava_chat.web.blocks import SparseBlocks
 from llava_chat.web.chat import layout
@@ -64,6 +64,9 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
+        gr.HTML('<div class="account" hidden></div>', elem_id="account", apply_default_css=False)
+        if settings.sign_in == "hugging-face":
+            gr.LoginButton(elem_id="sign-in", size="sm")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
                 limits = Limits(

@@ -2,12 +2,12 @@
 
 With a sign-in a name has a role: that of the file of people, or a higher one by `--leads` and
 `--hosts`. Without one, everybody on a page for this machine alone is its host, and everybody on a
-public one annotates. Imports accounts, errors, settings, web.people and web.session; no gradio.
+public one annotates. Imports accounts, errors, settings, the store's Member, web.people and
+web.session; no gradio.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -16,27 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from llava_chat.accounts import Role, at_least
-from llava_chat.errors import LlavaChatError
+from llava_chat.errors import RoleError
 from llava_chat.settings import Settings
+from llava_chat.store import Member
 from llava_chat.web.people import People
 from llava_chat.web.session import SessionError
-
-
-class RoleError(LlavaChatError):
-    """Somebody asks for what their role does not allow."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """owner: to whom belongs what they make. name: as they signed in, "" without a sign-in."""
-
-    owner: str
-    name: str
-    role: Role
-
-    def may(self, least: Role) -> bool:
-        """Whether they may do what `least` may."""
-        return at_least(self.role, least)
 
 
 class Roles:
@@ -47,7 +31,7 @@ class Roles:
         self._hosts, self._leads = frozenset(settings.hosts), frozenset(settings.leads)
         self._anybody: Role = "annotator" if settings.public else "host"
 
-    def of(self, request: Any, least: Role = "annotator") -> Standing:
+    def member_of(self, request: Any, least: Role = "annotator") -> Member:
         """Who asks: a gr.Request, or a Starlette one.
 
         Raises SessionError where nobody is known, and RoleError where they may not do what `least`
@@ -57,10 +41,10 @@ class Roles:
         name = sign_in.name_of(request)
         if name is None and sign_in.kind != "none":
             raise SessionError("Sign in first.")
-        standing = Standing(self._people.owner_of(request), name or "", self._role_of(name))
-        if not standing.may(least):
+        role = self._role_of(name)
+        if not at_least(role, least):
             raise RoleError(f"This is for {_PLURALS[least]}. Ask whoever runs this page.")
-        return standing
+        return Member(self._people.owner_of(request), name or "", role)
 
     def _role_of(self, name: str | None) -> Role:
         if name is None:
@@ -83,8 +67,8 @@ def role_routes(roles: Roles, people: People) -> list[Route]:
     async def who(request: Request) -> Response:
         told: dict[str, str | None] = {"sign_in": people.sign_in.kind, "name": "", "role": None}
         try:
-            standing = await run_in_threadpool(roles.of, request)
-            told |= {"name": standing.name, "role": standing.role}
+            member = await run_in_threadpool(roles.member_of, request)
+            told |= {"name": member.name, "role": member.role}
         except SessionError:
             pass
         return JSONResponse(told, headers={"cache-control": "no-store"})

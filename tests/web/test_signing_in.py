@@ -23,14 +23,14 @@ from starlette.testclient import TestClient
 
 from llava_chat.accounts import AccountFile, Role
 from llava_chat.engine.switching import SwitchingEngine
-from llava_chat.errors import LlavaChatError
+from llava_chat.errors import LlavaChatError, RoleError
 from llava_chat.image import picture_from_image
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.launch import launch
 from llava_chat.web.people import People
-from llava_chat.web.roles import RoleError, Roles, role_routes
+from llava_chat.web.roles import Roles, role_routes
 from llava_chat.web.session import COOKIE_NAME, SessionError, Sessions
 from llava_chat.web.signing_in import TRIES_PER_MINUTE, ByHuggingFace, sign_in_of
 from tests.web.conftest import SECRET
@@ -197,13 +197,13 @@ def test_what_is_for_leads_is_refused_to_others() -> None:
     settings = Settings(sign_in="hugging-face", leads=("ada",), host="0.0.0.0")
     people = People(SESSIONS, sign_in=ByHuggingFace())
     roles = Roles(people, settings)
-    assert roles.of(Asked("ada"), "lead").name == "ada"
+    assert roles.member_of(Asked("ada"), "lead").name == "ada"
     with pytest.raises(RoleError, match="for leads"):
-        roles.of(Asked("grace"), "lead")
+        roles.member_of(Asked("grace"), "lead")
     with pytest.raises(RoleError, match="for hosts"):
-        roles.of(Asked("ada"), "host")
+        roles.member_of(Asked("ada"), "host")
     with pytest.raises(SessionError):
-        roles.of(Asked(None))
+        roles.member_of(Asked(None))
     assert people.owner_of(Asked(None)) != people.owner_of(Asked(None))  # who only chats may
 
 
