@@ -21,6 +21,7 @@ function keepTab() {
   const url = new URL(location.href);
   if (name === tabs()[0].dataset.tabId) url.searchParams.delete("tab"); else url.searchParams.set("tab", name);
   if (!first) history.replaceState(null, "", url);
+  document.dispatchEvent(new CustomEvent("llava-tab", { detail: name }));
   if (scripts[name] && !opened.has(name)) opened.set(name, scripts[name]());
   opened.get(name)?.then((module) => module.open());
 }
