@@ -7,6 +7,7 @@ import { isOpen, setDrawer } from "./drawers.js";
 import { copy, edit, holdBack } from "./editing.js";
 import { showMine } from "./mine.js";
 import { toggleFeedback, vote } from "./feedback.js";
+import { shownTab } from "./tabs.js";
 import { switchTheme } from "./theme.js";
 import { toLatest } from "./thread.js";
 
@@ -96,6 +97,7 @@ function leave(event) {
 }
 
 addEventListener("keydown", (event) => {
+  if (shownTab() !== "chat") return;
   if (event.key === "Escape") leave(event);
   if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();
