@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from PIL import Image
 
+from benchmarks.annotators import Browser, judge
 from llava_chat.store import ConversationStore
 from tests.web.conftest import OwnerOf
 
@@ -134,3 +135,19 @@ def test_a_project_is_judged_from_its_first_item_to_its_code(ada: Visitor) -> No
     assert opened["annotation"]["values"] == {"grounded": 4}
     listed = {one["id"]: one for one in ada.post("projects", {}).json()["projects"]}
     assert (listed[project]["mine"], listed[project]["done"], listed[project]["left"]) == (2, 2, 0)
+
+
+def test_fifty_annotators_at_once_are_given_each_item_as_often_as_it_shall_be(
+    server: str, ada: Visitor
+) -> None:
+    """Over HTTP: no error, no lease given twice, no item over its overlap, every answer once."""
+    ada.agree()
+    lead = Browser(server)
+    overlap, items = 2, 40
+    project = lead.project(items, overlap)
+    seen = judge(server, project, people=50)
+    kept = lead.results(project)
+    lead.close()
+    assert seen.problems(kept, overlap) == []
+    assert len(kept) == len(seen.acknowledged) == overlap * items
+    assert len({number for people in seen.given.values() for number in people}) > 10
