@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -392,6 +393,12 @@ def test_a_lead_makes_fills_and_closes_a_project(bench: Bench, lead: Lead) -> No
     page.get_by_role("button", name="Projects", exact=True).click()
     page.get_by_role("button", name=f"Manage: {name}").click()
     expect(page.locator("#annotate .figures")).to_contain_text("1 of 1")
+    page.get_by_text("Change it").click()
+    guidelines = page.get_by_label("Guidelines")
+    expect(guidelines).to_have_value(re.compile("twice"))
+    guidelines.fill("Look **once**.")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#annotate .lead > .state")).to_have_text("Saved.")
     page.get_by_role("button", name="Close it").click()
     expect(page.get_by_role("button", name="Open it")).to_be_visible()
     with page.expect_download() as download:
