@@ -1,6 +1,7 @@
 """Many annotators at once on one project of a real server: how long they wait, what goes wrong.
 
     python benchmarks/annotators.py [--people 50] [--items 200] [--overlap 3] [--json FILE]
+        [--database-url URL]
 
 Each is a browser of its own: a session, the agreement, then one item after the other, with its
 picture, a draft and the answer, as fast as the server gives them, until nothing is left. Then what
@@ -164,13 +165,14 @@ def judge(url: str, project: str, people: int) -> Judged:
     return seen
 
 
-def measure(people: int, items: int, overlap: int) -> Result:
-    """A server in a process of its own, and everybody at once."""
+def measure(people: int, items: int, overlap: int, database_url: str | None) -> Result:
+    """A server in a process of its own, and everybody at once; None for SQLite."""
     with tempfile.TemporaryDirectory(prefix="llava-annotators-") as folder:
         url = f"http://127.0.0.1:{(port := free_port())}"
         command = [
             *(sys.executable, "-m", "llava_chat", "serve", "--port", str(port)),
             *("--data-dir", folder),
+            *(("--database-url", database_url) if database_url else ()),
         ]
         with server_process(command, f"{url}/readyz", cwd=ROOT):
             lead = Browser(url)
@@ -218,8 +220,9 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=PEOPLE)
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--overlap", type=int, default=OVERLAP)
+    parser.add_argument("--database-url", metavar="URL", help="of an empty database, not SQLite")
     given = parser.parse_args()
-    result = measure(given.people, given.items, given.overlap)
+    result = measure(given.people, given.items, given.overlap, given.database_url)
     tell(result, table(result), given.json)
     for problem in result["problems"][:20]:
         print(problem, file=sys.stderr)

@@ -96,7 +96,7 @@ class Feedback:
         """Delete all that is kept of a person, conversations and the consent too.
 
         Returns how many there were of each: `ratings`, `corrections`, `rankings`, `consents`,
-        `messages`, `conversations`, `pictures`.
+        `annotations`, `drafts`, `leases`, `members`, `messages`, `conversations`, `pictures`.
         """
         return remove_person(self._store, owner)
 

@@ -157,7 +157,7 @@ def test_fifty_annotators_at_once_are_given_each_item_as_often_as_it_shall_be(
     """Over HTTP: no error, no lease given twice, no item over its overlap, every answer once."""
     ada.agree()
     lead = Browser(server)
-    overlap, items = 2, 40
+    overlap, items = 3, 20
     project = lead.project(items, overlap)
     seen = judge(server, project, people=50)
     kept = lead.results(project)

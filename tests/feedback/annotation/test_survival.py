@@ -1,6 +1,6 @@
 """Annotations and kill -9: what was acknowledged is there, once, and nothing is held for ever.
 
-KILL_ROUNDS sets how often the writer is killed on each database, 10 by default.
+KILL_ROUNDS sets how often the writer is killed on each database, 5 by default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llava_chat.store import ConversationStore, Member
 from llava_chat.store.annotation_schema import AnnotationRow, DraftRow, LeaseRow
 from tests.feedback.annotation.conftest import Site, rows
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "5"))
 
 # Imports once and forks a writer for every line that it reads, as the one of feedback does.
 NURSERY = """

@@ -145,6 +145,7 @@ def test_pictures_that_came_along_are_data_urls() -> None:
     for name, told in site_of.items():
         with pytest.raises(Exception, match=told):
             find(name)
-    for wrong in (None, [], {"a": 1}):
+    wrongs: tuple[Any, ...] = (None, [], {"a": 1})
+    for wrong in wrongs:
         with pytest.raises(FeedbackError, match=r"^pictures: "):
             uploaded(wrong)
