@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any
 
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
+from llava_chat.feedback.comparisons import comparison_rows
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
 from llava_chat.feedback.rows import feedback_rows
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
@@ -97,7 +99,9 @@ def _import(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
-        counts = figures(feedback_rows(store, wanted))
+        key = secrets.token_bytes(32)  # one person is one in both
+        votes = comparison_rows(store, wanted, key)
+        counts = figures(feedback_rows(store, wanted, key), votes)
     print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
     return 0
 
