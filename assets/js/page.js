@@ -10,6 +10,7 @@ import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
+import { restoreRanking } from "./ranking.js";
 import { restoreFeedback } from "./feedback.js";
 import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
@@ -22,6 +23,7 @@ function afterChange() {
   keepAddress();
   restoreFields();
   restoreFeedback();
+  restoreRanking();
   keepComparison();
   keepPlace();
 }
