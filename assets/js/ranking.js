@@ -22,7 +22,7 @@ export async function toggleRanking(button) {
   if (!await read(known, button.closest(".message").dataset.id)) tell(known, "failed", "The versions cannot be read. Try again.");
   show(known);
   known.panel?.scrollIntoView({ block: "nearest" });
-  $("li, button", known.panel)?.focus();
+  ($("li", known.panel) ?? $("button", known.panel))?.focus();
 }
 
 function newRecord(asked) {
