@@ -23,7 +23,7 @@ MODEL_FIELDS = (
     "engine_url",
 )
 # Of the engine that runs the model in this process.
-SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture")
+SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture", "max_adapters")
 CONVERSATION_FIELDS = ("template", "system")
 GENERATION_FIELDS = (
     "temperature",
@@ -35,7 +35,16 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models", "compare_with")
+SERVER_FIELDS = (
+    "host",
+    "port",
+    "data_dir",
+    "database_url",
+    "keep_days",
+    "models",
+    "adapters",
+    "compare_with",
+)
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -113,6 +122,10 @@ class Settings(BaseSettings):
         "auto", description="CUDA graphs of the step that writes a token; auto is on where they run"
     )
 
+    max_adapters: int = Field(
+        4, ge=1, le=256, description="adapters that replies chose, in memory at once"
+    )
+
     template: str | None = Field(
         None, description="conversation template; by default the one that the model names"
     )
@@ -165,6 +178,11 @@ class Settings(BaseSettings):
         None,
         description="models that the page lets everybody choose from, separated by commas; "
         "by default those that are here when only this machine is listened to, else none",
+    )
+    adapters: Names = Field(
+        (),
+        description="LoRA adapters to choose from, like crimson=/adapters/crimson, separated by "
+        "commas, besides those in the folder `adapters` of the data folder",
     )
     compare_with: Names = Field(
         (),
@@ -231,7 +249,13 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "models", "compare_with", "engine_url", "picture_hosts", "api_keys", mode="before"
+        "models",
+        "adapters",
+        "compare_with",
+        "engine_url",
+        "picture_hosts",
+        "api_keys",
+        mode="before",
     )
     @classmethod
     def _parted(cls, value: object) -> object:
@@ -248,6 +272,11 @@ class Settings(BaseSettings):
     def uploads(self) -> Path:
         """The folder where uploads wait until they are sent."""
         return self.data_dir.resolve() / "uploads"
+
+    @property
+    def adapter_folder(self) -> Path:
+        """The folder whose folders are adapters to choose from."""
+        return self.data_dir.resolve() / "adapters"
 
     @property
     def database(self) -> str:
