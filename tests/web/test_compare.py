@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -10,19 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from llava_chat import ASSETS
+from llava_chat.assembly import OfferedModel, check_engine, compared_models
 from llava_chat.engine.local import LocalEngine
 from llava_chat.engine.switching import SwitchingEngine
-from llava_chat.errors import InputError
+from llava_chat.errors import InputError, SettingError
 from llava_chat.feedback import Feedback, Vote, votes
+from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.progress import Report
+from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
+from llava_chat.training.adapter.lora import Lora, put_on, save_adapter
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.compare.beside import engines_beside
 from llava_chat.web.compare.contestants import ANY
 from tests.web.compare_tabs import CompareTab, compare_tabs
 from tests.web.conftest import run
 from tests.web.tabs import ME, SOMEBODY, rest, until
 
+SCENES = ASSETS / "scenes"
 NewTab = Callable[..., CompareTab]
 
 
@@ -280,3 +290,66 @@ def test_replies_are_written_at_the_same_time(new_long: NewTab) -> None:
         return together
 
     assert run(seen_together(new_long()))
+
+
+def write_adapter(checkpoint: Checkpoint, folder: Path) -> None:
+    lora = Lora(4, 8)
+    put_on(checkpoint.model, lora, 0)
+    for name, weight in checkpoint.model.named_parameters():
+        if "lora_B" in name:
+            weight.data = torch.randn_like(weight) * 0.1
+    save_adapter(checkpoint.model, lora, folder, base="tiny")
+
+
+def test_an_adapter_is_a_contestant_as_soon_as_it_is_there(
+    random_checkpoint: Callable[..., Checkpoint], store: ConversationStore, tmp_path: Path
+) -> None:
+    shelf = tmp_path / "adapters"
+    opened = LocalEngine(random_checkpoint(), adapters=AdapterFolders(shelf))
+    engine = SwitchingEngine(lambda name, report: opened, "tiny")
+    engine.wait()
+    Feedback.of(store).decide("leo", True)
+    tab = compare_tabs(engine, store, tmp_path, {})("leo")
+    assert [offer.label for offer in tab.pairs.contestants.offered()] == ["tiny"]
+    write_adapter(random_checkpoint(), shelf / "crimson")
+    labels = [choice.label for choice in tab.pairs.contestants.first_two()]
+    assert labels == ["tiny", "tiny + crimson"]
+    run(rest(tab.send("What is it?")))
+    vote(tab, 1, "right")
+    (found,) = [one for one in votes(store) if one.comparison_id == tab.view.comparison_id]
+    assert (found.left, found.right) == names_of(tab)
+    assert {found.left, found.right} == {"tiny (temperature 0)", "tiny + crimson (temperature 0)"}
+    engine.close(grace_s=0)
+
+
+def test_models_beside_the_first_are_opened_one_after_the_other(
+    random_checkpoint: Callable[..., Checkpoint], capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[str] = []
+    go_on = threading.Event()
+
+    def opens(name: str, report: Report) -> LocalEngine:
+        if name == "first":
+            assert go_on.wait(60)
+        order.append(name)
+        return LocalEngine(random_checkpoint())
+
+    first = SwitchingEngine(opens, "first")
+    models = [OfferedModel(name, name, "1 GB") for name in ("second", "third")]
+    engines = engines_beside(first, models, opens, 4)
+    assert order == [] and list(engines) == ["second", "third"]
+    go_on.set()
+    engines["third"].wait()
+    assert order == ["first", "second", "third"]
+    assert "Compare has second too, 1 GB." in capsys.readouterr().err
+    for engine in (first, *engines.values()):
+        engine.close(grace_s=0)
+
+
+def test_compare_with_names_models_once_and_not_of_a_server(tmp_path: Path) -> None:
+    beside = compared_models(Settings(compare_with=("scenes", str(SCENES), str(SCENES))))
+    assert [model.label for model in beside] == ["scenes (2)"] and "MB" in beside[0].needs
+    assert compared_models(Settings()) == ()
+    remote = Settings(engine="remote", engine_url=("http://x/v1",), compare_with=("scenes",))
+    with pytest.raises(SettingError, match="--compare-with is for a model in this process"):
+        check_engine(remote)
