@@ -53,6 +53,11 @@ const clicks = {
   choose: (button) => choose(button.dataset.value),
   copy,
   delete: remove,
+  discard: (button) => {
+    const choices = { verb: "Delete", keep: "Keep it", danger: true };
+    confirmFirst("Delete this comparison for good? Both replies go, with the pictures and your votes.", choices,
+      () => act(button, { action: "delete" }));
+  },
   dismiss: (button) => { button.closest(".notice").hidden = true; },
   edit: (button) => edit("message", button.closest(".message").dataset.id),
   enlarge,

@@ -17,7 +17,7 @@ from llava_chat import ASSETS
 from llava_chat.assembly import OfferedModel, check_engine, compared_models
 from llava_chat.engine.local import LocalEngine
 from llava_chat.engine.switching import SwitchingEngine
-from llava_chat.errors import InputError, SettingError
+from llava_chat.errors import CheckpointError, InputError, SettingError
 from llava_chat.feedback import Feedback, Vote, votes
 from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.checkpoint import Checkpoint
@@ -234,6 +234,45 @@ def test_a_side_without_a_reply_says_so_and_tries_again(new_compare: NewTab) -> 
     shown = tab.shown(run(rest(tab.act("again"))))
     assert "could not be made" not in shown and shown.count('data-click="choose"') == 4
     assert "left says" in shown
+
+
+def test_no_sentence_of_an_engine_tells_which_side_it_is(
+    engine: SwitchingEngine, store: ConversationStore, tmp_path: Path
+) -> None:
+    def missing(name: str, report: Report) -> LocalEngine:
+        raise CheckpointError("other is missing")
+
+    broken = SwitchingEngine(missing, "other")
+    with pytest.raises(CheckpointError):
+        broken.wait()
+    tab = compare_tabs(engine, store, tmp_path, {"other": broken})("kim")
+    left, right = tab.pairs.contestants.pair(tab.pairs.contestants.first_two())
+    comparison = tab.pairs.comparisons.begin("kim", left.label, right.label)
+    tab.view.comparison_id = comparison.id
+    sides = tab.pairs.turns.store
+    for id, one in ((comparison.left_id, left), (comparison.right_id, right)):
+        asked = sides.add_user("kim", id, "What is it?", (), options=one.settings.to_keep())
+        if one.settings.model == "tiny":
+            sides.add_reply("kim", id, asked.id, "says", None, "stop", None)
+    steps = run(rest(tab.act("again")))
+    assert "This side cannot answer just now." in tab.sentence(steps)
+    assert "other" not in everything(steps)
+
+
+def test_a_comparison_is_deleted_while_both_write(
+    new_long: NewTab, store: ConversationStore
+) -> None:
+    async def deleted(tab: CompareTab) -> None:
+        sent = tab.send("Go on and on")
+        async for _ in sent:
+            if tab.view.comparison_id is not None:
+                break
+        steps = [step async for step in tab.act("delete")]
+        assert "Which one answers better?" in tab.shown(steps)
+        assert [step async for step in sent] == []  # nothing more is shown of it
+
+    run(deleted(new_long("lea")))
+    assert store.sides().list("lea") == []
 
 
 def test_both_are_asked_or_neither(

@@ -11,6 +11,7 @@ import gradio as gr
 from llava_chat.web.chat.layout import HAND_ON, PICTURE_FILES
 from llava_chat.web.compare import rounds
 from llava_chat.web.compare.contestants import ANY, Choice, Offer
+from llava_chat.web.elements import icon_button
 
 # The same in the browser, while somebody moves a slider.
 _TELL_SETTINGS = """(temperature, top_p, penalty, system) => {
@@ -113,11 +114,12 @@ def told_settings(choice: Choice) -> str:
     return f"<p>temperature {choice.temperature:g}, top p {choice.top_p:g}{penalty}{own}</p>"
 
 
-def new_button() -> str:
-    """What begins another comparison."""
+def comparison_buttons() -> str:
+    """What begins another comparison, and what deletes this one."""
     return (
+        '<div class="comparison-buttons">'
         '<button type="button" class="button" data-click="act" data-action="new">'
-        "New comparison</button>"
+        f"New comparison</button>{icon_button('trash', 'Delete this comparison', 'discard')}</div>"
     )
 
 

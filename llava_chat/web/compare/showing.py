@@ -15,7 +15,7 @@ from llava_chat.web.compare import rounds
 from llava_chat.web.compare.layout import (
     CompareParts,
     choices_of,
-    new_button,
+    comparison_buttons,
     told_settings,
 )
 from llava_chat.web.compare.pairs import Pair, Pairs
@@ -62,7 +62,7 @@ class CompareShowing:
         shown = rounds.rounds(sides, pictures, writing=bool(pair.writing), failures=view.failures)
         return {
             parts.setup: gr.Column(visible=False),
-            parts.anew: new_button(),
+            parts.anew: comparison_buttons(),
             parts.thread: shown,
             **self.written(pair if pair.writing else None),
         }
