@@ -15,6 +15,7 @@ import torch
 
 from llava_chat import ASSETS
 from llava_chat.assembly import OfferedModel, check_engine, compared_models
+from llava_chat.engine.base import Opening
 from llava_chat.engine.local import LocalEngine
 from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.errors import CheckpointError, InputError, SettingError
@@ -26,8 +27,10 @@ from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.training.adapter.lora import Lora, put_on, save_adapter
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.chat.replies import Progress
 from llava_chat.web.compare.beside import engines_beside
 from llava_chat.web.compare.contestants import ANY
+from llava_chat.web.compare.rounds import live_side
 from tests.web.compare_tabs import CompareTab, compare_tabs
 from tests.web.conftest import run
 from tests.web.tabs import ME, SOMEBODY, rest, until
@@ -314,6 +317,16 @@ def test_another_comparison_begins_with_the_setup(new_compare: NewTab) -> None:
     assert "Which one answers better?" in tab.shown(steps) and tab.view.comparison_id is None
     with_choices = [step[tab.handlers.parts.contestants[0].who] for step in steps]
     assert [label for label, _ in with_choices[-1].choices][-1] == "Any, drawn by lot"
+
+
+def test_a_side_that_has_ended_says_so_and_a_blind_one_has_no_speed() -> None:
+    ended = Progress(phase="ended", text="A circle.", tokens=9, tokens_per_s=50.0)
+    assert "Done. The other one still writes." in live_side(ended, 0, None)
+    writing = replace(ended, phase="writing")
+    assert "tokens/s" not in live_side(writing, 1, None)
+    assert "50 tokens/s" in live_side(writing, 1, "scenes")
+    opening = Progress(phase="opening", opening=Opening("scenes"))
+    assert "scenes" not in live_side(opening, 0, None)
 
 
 def test_replies_are_written_at_the_same_time(new_long: NewTab) -> None:
