@@ -1,0 +1,11 @@
+"""What all of it says: how much there is, how far people agree, which model they prefer.
+
+    estimate.py   a figure with its interval, and how much there must be before one is shown
+    volume.py     how much was said, over time, by reason, model and person
+    agreement.py  Krippendorff's alpha, and Cohen's kappa of every two people
+    ranking.py    Bradley-Terry strengths from votes between two
+    gold.py       how often each person is right where the answer is known
+
+Imports the rest of feedback and store; numpy, krippendorff,
+evalica and scipy inside the functions that need them, so that nothing else waits for them.
+"""
