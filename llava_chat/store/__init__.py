@@ -3,12 +3,14 @@
     conversations.py  the conversations themselves      opinions.py   ratings, corrections, rankings
     retention.py      what is kept no longer            personal.py   all that is kept of a person
     taking_in.py      what another database exported    opinion_rows.py  reads what was said
+    comparisons.py    two conversations side by side, and which was better
     database.py       SQLite by default, PostgreSQL by its address; transactions
     schema.py         the tables, which migrations/ makes
 
 Imports conversation, image and errors; no torch, no gradio.
 """
 
+from llava_chat.store.comparisons import KeptComparisons, compared
 from llava_chat.store.conversations import ConversationStore, Place
 from llava_chat.store.opinion_rows import conversation_of, judged
 from llava_chat.store.opinions import Opinions
@@ -17,11 +19,14 @@ from llava_chat.store.picture_files import write_whole
 from llava_chat.store.pictures import KeptPictures
 from llava_chat.store.retention import remove_old, remove_person, remove_unkept
 from llava_chat.store.said import (
+    Comparison,
     Consent,
+    JudgedComparison,
     JudgedConversation,
     KeptCorrection,
     KeptRanking,
     KeptRating,
+    KeptVote,
     Opinion,
 )
 from llava_chat.store.stored import (
@@ -33,24 +38,29 @@ from llava_chat.store.stored import (
     title_from,
     turns_of,
 )
-from llava_chat.store.taking_in import take_in
+from llava_chat.store.taking_in import take_in, take_in_comparison
 
 __all__ = [
     "ChatOptions",
+    "Comparison",
     "Consent",
     "ConversationStore",
     "ConversationSummary",
+    "JudgedComparison",
     "JudgedConversation",
+    "KeptComparisons",
     "KeptCorrection",
     "KeptPictures",
     "KeptRanking",
     "KeptRating",
+    "KeptVote",
     "Message",
     "Opinion",
     "Opinions",
     "Place",
     "ReplyRecord",
     "StoredConversation",
+    "compared",
     "conversation_of",
     "everything_of",
     "judged",
@@ -58,6 +68,7 @@ __all__ = [
     "remove_person",
     "remove_unkept",
     "take_in",
+    "take_in_comparison",
     "title_from",
     "turns_of",
     "write_whole",

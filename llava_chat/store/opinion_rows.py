@@ -48,7 +48,7 @@ def judged(store: ConversationStore) -> Iterator[JudgedConversation]:
     with store.database.read() as session:
         wanted = list(session.scalars(_judged_ids()))
         for start in range(0, len(wanted), BATCH_CONVERSATIONS):
-            yield from _conversations(session, wanted[start : start + BATCH_CONVERSATIONS])
+            yield from judged_conversations(session, wanted[start : start + BATCH_CONVERSATIONS])
 
 
 def conversation_of(store: ConversationStore, message_id: str) -> JudgedConversation | None:
@@ -59,7 +59,7 @@ def conversation_of(store: ConversationStore, message_id: str) -> JudgedConversa
             .join(MessageRow, MessageRow.conversation_id == ConversationRow.id)
             .where(MessageRow.id == rows.storable(message_id), ConversationRow.kept)
         )
-        return next(_conversations(session, list(session.scalars(query))), None)
+        return next(judged_conversations(session, list(session.scalars(query))), None)
 
 
 def opinions(session: Session, conversation_ids: Sequence[str]) -> Judgements:
@@ -114,8 +114,8 @@ def _judged_ids() -> Select[Any]:
     )
 
 
-def _conversations(session: Session, ids: Sequence[str]) -> Iterator[JudgedConversation]:
-    """These conversations, in this order."""
+def judged_conversations(session: Session, ids: Sequence[str]) -> Iterator[JudgedConversation]:
+    """These conversations, in this order, with what their owners said of them."""
     by_conversation = opinions(session, ids)
     told = session.scalars(select(ConversationRow).where(ConversationRow.id.in_(ids)))
     by_id = {row.id: row for row in told}

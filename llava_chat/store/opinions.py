@@ -174,7 +174,7 @@ class Opinions:
                 "This chat is not kept, and neither is what is said of it. Begin another chat to "
                 "rate its replies."
             )
-        self._check_consent(session, owner)
+        check_consent(session, owner, self._wording)
         if _role(session, conversation_id, message_id) != role:
             raise StoreError(
                 "Only a reply can be rated or corrected."
@@ -182,18 +182,20 @@ class Opinions:
                 else "Only the replies to a message of yours can be ranked."
             )
 
-    def _check_consent(self, session: Session, owner: str) -> None:
-        # Held (PostgreSQL), so that nothing is kept after a "no" was acknowledged.
-        query = select(ConsentRow).filter_by(owner=owner).with_for_update(read=True)
-        row = session.scalar(query)
-        if row is None or row.wording != self._wording:
-            raise ConsentError(
-                "Your feedback is kept only if you agree to it: say yes or no to that first."
-            )
-        if not row.keep:
-            raise ConsentError(
-                "You decided that your feedback is not kept: change that to rate replies."
-            )
+
+def check_consent(session: Session, owner: str, wording: str) -> None:
+    """Raise ConsentError unless the owner agreed to this wording."""
+    # Held (PostgreSQL), so that nothing is kept after a "no" was acknowledged.
+    query = select(ConsentRow).filter_by(owner=owner).with_for_update(read=True)
+    row = session.scalar(query)
+    if row is None or row.wording != wording:
+        raise ConsentError(
+            "Your feedback is kept only if you agree to it: say yes or no to that first."
+        )
+    if not row.keep:
+        raise ConsentError(
+            "You decided that your feedback is not kept: change that to rate replies."
+        )
 
 
 def _role(session: Session, conversation_id: str, message_id: str) -> str:

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
 
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.schema import (
+    ComparisonRow,
+    ComparisonVoteRow,
     ConsentRow,
     ConversationRow,
     CorrectionRow,
@@ -67,7 +70,7 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
             MessagePictureRow.message_id.in_(messages)
         )
         used = set(session.scalars(pictures))
-        counts: dict[str, int] = {}
+        counts = _comparisons(session, owner)
         for table in (RatingRow, CorrectionRow, RankingRow, ConsentRow):
             gone = session.scalars(
                 delete(table).where(table.owner == owner).returning(table.owner)
@@ -82,6 +85,16 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
         counts["conversations"] = len(gone)
     store.forget(gone)
     return counts | {"pictures": len(store.remove_pictures(used))}
+
+
+def _comparisons(session: Session, owner: str) -> dict[str, int]:
+    """How many there are; both go with the conversations."""
+    own = select(ComparisonRow.id).where(ComparisonRow.owner == owner)
+    votes = select(ComparisonVoteRow.id).where(ComparisonVoteRow.comparison_id.in_(own))
+    return {
+        "comparisons": len(session.scalars(own).all()),
+        "comparison_votes": len(session.scalars(votes).all()),
+    }
 
 
 def _remove(store: ConversationStore, conditions: Sequence[ColumnElement[bool]]) -> int:
