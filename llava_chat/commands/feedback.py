@@ -17,6 +17,7 @@ from typing import Any
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
+from llava_chat.feedback.results import Wanted, project_named, report
 from llava_chat.feedback.rows import feedback_rows
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
 from llava_chat.store import ConversationStore
@@ -43,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
-    stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
+    stats = actions.add_parser(
+        "stats", help="how much there is, how far people agree, which model they prefer"
+    )
+    stats.add_argument("--project", metavar="NAME", help="only this project, by name or id")
     _add_filters(stats)
     for action in (export, taken, stats):
         action.add_argument("--json", action="store_true", help="figures for a program")
@@ -97,8 +101,14 @@ def _import(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
-        counts = figures(feedback_rows(store, wanted))
-    print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
+        project = None if args.project is None else project_named(store, args.project).id
+        rows = () if project else feedback_rows(store, wanted)
+        counts = figures(rows)
+        found = report(store, Wanted(project, wanted.since, wanted.until, args.model))
+    if args.json:
+        print(json.dumps(counts | {"results": found.told()}, ensure_ascii=False))
+    else:
+        print("\n".join([*_lines(counts), *found.lines()]))
     return 0
 
 

@@ -5,7 +5,14 @@
     agreement.py  Krippendorff's alpha, and Cohen's kappa of every two people
     ranking.py    Bradley-Terry strengths from votes between two
     gold.py       how often each person is right where the answer is known
+    gathering.py  what is kept, as the plain values that those take
+    report.py     all figures of one moment
 
-Imports the rest of feedback and store; numpy, krippendorff,
-evalica and scipy inside the functions that need them, so that nothing else waits for them.
+Imports the rest of feedback and store; numpy, krippendorff, evalica and scipy inside the functions
+that need them, so that nothing else waits for them.
 """
+
+from llava_chat.feedback.results.gathering import Wanted, models_of, project_named
+from llava_chat.feedback.results.report import Report, report, spoken
+
+__all__ = ["Report", "Wanted", "models_of", "project_named", "report", "spoken"]

@@ -12,6 +12,7 @@ from llava_chat.feedback.words import REASONS
 
 Kind = Literal["liked", "disliked", "correction", "ranking", "vote", "annotation"]
 KINDS: tuple[Kind, ...] = ("liked", "disliked", "correction", "ranking", "vote", "annotation")
+Place = Literal["conversation", "comparison", "item"]
 Step = Literal["day", "week"]
 MAX_DAYS = 90
 """More bars than these nobody tells apart; a longer time is counted by weeks."""
@@ -21,7 +22,8 @@ MAX_DAYS = 90
 class Event:
     """Something that one person said. at: with its zone. models: what it is about, if known.
 
-    conversation_id: where it was said, None for an item of a project.
+    source, place: the id of what it was said of, and whether that is a conversation, a comparison
+    or an item.
     """
 
     at: datetime
@@ -29,7 +31,8 @@ class Event:
     person: str
     models: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
-    conversation_id: str | None = None
+    source: str = ""
+    place: Place = "conversation"
 
 
 @dataclass(frozen=True)
