@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any
 
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
+from llava_chat.feedback.comparisons import comparison_rows
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
 from llava_chat.feedback.results import Wanted, project_named, report
 from llava_chat.feedback.rows import feedback_rows
@@ -101,10 +103,12 @@ def _import(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
+        key = secrets.token_bytes(32)  # one person is one in all of it
         project = None if args.project is None else project_named(store, args.project).id
-        rows = () if project else feedback_rows(store, wanted)
-        counts = figures(rows)
-        found = report(store, Wanted(project, wanted.since, wanted.until, args.model))
+        rows = () if project else feedback_rows(store, wanted, key)
+        votes = () if project else comparison_rows(store, wanted, key)
+        counts = figures(rows, votes)
+        found = report(store, Wanted(project, wanted.since, wanted.until, args.model), key)
     if args.json:
         print(json.dumps(counts | {"results": found.told()}, ensure_ascii=False))
     else:

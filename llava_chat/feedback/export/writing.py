@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections import Counter
@@ -22,10 +23,11 @@ from typing import IO, Any
 
 from llava_chat import __version__
 from llava_chat.errors import StoreError, UsageError
-from llava_chat.feedback.export.documents import document
+from llava_chat.feedback.comparisons import ComparisonRow, comparison_rows
+from llava_chat.feedback.export.documents import document, vote_document
 from llava_chat.feedback.export.instructions import instructions
 from llava_chat.feedback.export.pictures import FOLDER, LeftOut, PictureCopies
-from llava_chat.feedback.export.preferences import judgements, preferences
+from llava_chat.feedback.export.preferences import judgements, preferences, preferred
 from llava_chat.feedback.export.tables import csv_header, csv_line, parquet_writer
 from llava_chat.feedback.figures import Figures
 from llava_chat.feedback.rows import FeedbackRow, Filter, feedback_rows
@@ -97,11 +99,22 @@ def _written(
     left_out: Counter[str] = Counter()
     counting = Figures()
     records = 0
+    key = secrets.token_bytes(32)
     with ExitStack() as stack:
         write = _sink(form, folder, stack)
-        rows = counting.passing(feedback_rows(store, wanted))
+        rows = counting.passing(feedback_rows(store, wanted, key))
         for _, group in itertools.groupby(rows, key=lambda row: row.conversation_id):
             for record in _records(form)(list(group), pictures, left_out):
+                write(record)
+                records += 1
+        for vote in comparison_rows(store, wanted, key):
+            counting.add_vote(vote)
+            try:
+                record = _of_vote(form, vote)
+                pictures.need(vote.picture_ids)
+            except LeftOut as reason:
+                left_out[str(reason)] += 1
+            else:
                 write(record)
                 records += 1
     counts = counting.counted() | {"records": records, "pictures": len(pictures.ids)}
@@ -114,6 +127,18 @@ def _written(
         "left_out": dict(sorted(left_out.items())),
         "files": {} if folder is None else _hashes(folder),
     }
+
+
+def _of_vote(form: str, vote: ComparisonRow) -> Any:
+    """The record of a vote on a comparison. Raises LeftOut where the format has none."""
+    match form:
+        case "dpo":
+            return preferred(vote)
+        case "jsonl":
+            return vote_document(vote)
+        case "csv" | "parquet":
+            return vote
+    raise LeftOut(f"nothing for {form}")
 
 
 def _records(form: str) -> Writer:

@@ -29,7 +29,8 @@ class Wanted:
     """Which of all this is wanted; None for any.
 
     project: a project's id; what was said outside of it is left out then. since, until: when it was
-    said, with a zone. model: a model's id, or what a contestant is called.
+    said, with a zone. model: what a contestant is called, or a model's id for that model
+    with whatever was put on it.
     """
 
     project: str | None = None
@@ -40,6 +41,20 @@ class Wanted:
     def in_time(self, at: datetime) -> bool:
         """Whether something said then is wanted."""
         return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+
+    def about(self, contestants: Iterable[str | None]) -> bool:
+        """Whether something about these is wanted.
+
+        >>> Wanted(model="scenes").about(["scenes + mauve", None])
+        True
+        >>> Wanted(model="scenes").about(["scenes-large"]), Wanted().about([])
+        (False, True)
+        """
+        wanted = self.model
+        if wanted is None:
+            return True
+        more = (wanted, f"{wanted} + ", f"{wanted} (")
+        return any(name and (name == more[0] or name.startswith(more[1:])) for name in contestants)
 
 
 @dataclass(frozen=True)
@@ -148,7 +163,7 @@ def _name(record: ReplyRecord | None) -> tuple[str, ...]:
 def _add_chats(found: Gathered, rows: Iterable[FeedbackRow], wanted: Wanted) -> None:
     for row in rows:
         models = _name(row.reply.record)
-        if wanted.model is not None and wanted.model not in models:
+        if not wanted.about(models):
             continue
         said: list[tuple[datetime, Kind, tuple[str, ...]]] = []
         if (rating := row.rating) is not None:
@@ -168,7 +183,7 @@ def _add_chats(found: Gathered, rows: Iterable[FeedbackRow], wanted: Wanted) -> 
 def _add_votes(found: Gathered, said: Iterable[ComparisonVote], wanted: Wanted) -> None:
     for vote in said:
         models = (vote.left, vote.right)
-        if wanted.model is not None and wanted.model not in models:
+        if not wanted.about(models):
             continue
         found.events.append(
             Event(
@@ -191,9 +206,7 @@ def _add_project(
     for result in results:
         annotation, item = result.annotation, result.item
         models = _writers(item.content)
-        if not wanted.in_time(annotation.created_at):
-            continue
-        if wanted.model is not None and wanted.model not in models:
+        if not (wanted.in_time(annotation.created_at) and wanted.about(models)):
             continue
         person = pseudonym(result.annotator.owner, key)
         if result.annotator.name:
