@@ -32,7 +32,7 @@ from llava_chat.store.annotated import (
 )
 from llava_chat.store.comparisons import KeptComparisons, compared
 from llava_chat.store.conversations import ConversationStore, Place
-from llava_chat.store.opinion_rows import conversation_of, judged
+from llava_chat.store.opinion_rows import agreed, conversation_of, judged
 from llava_chat.store.opinions import Opinions
 from llava_chat.store.personal import everything_of
 from llava_chat.store.picture_files import write_whole
@@ -99,6 +99,7 @@ __all__ = [
     "Standing",
     "StoredConversation",
     "Work",
+    "agreed",
     "compared",
     "conversation_of",
     "everything_of",

@@ -160,7 +160,7 @@ def gold_turns(others: int, gold_every: int, key: str) -> int:
     nobody can foresee.
 
     >>> [gold_turns(n, 3, "a project and a person") for n in range(8)]
-    [0, 0, 0, 1, 1, 1, 2, 2]
+    [0, 0, 1, 1, 1, 2, 2, 3]
     >>> gold_turns(100, 0, "")
     0
     """

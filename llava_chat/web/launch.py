@@ -29,18 +29,21 @@ from llava_chat.assembly import (
     for_model,
     offered_models,
     open_engine,
+    picture_limits,
 )
 from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import LlavaChatError
+from llava_chat.feedback.annotation import Leading
 from llava_chat.image import close_decoders, warm_up
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotating import AnnotationDesk, annotation_routes
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
@@ -48,11 +51,13 @@ from llava_chat.web.export import export_routes
 from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
 from llava_chat.web.health import health_routes
+from llava_chat.web.leading import LeadDesk, lead_routes
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
 from llava_chat.web.retaining import remove_left_behind, retaining, together
+from llava_chat.web.roles import Roles
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
@@ -220,6 +225,11 @@ def launch(
         api_keys=settings.api_keys,
     )
     allowances = Allowances.of(settings)
+    roles = Roles(people, public=settings.public)
+
+    def annotate(request: Request) -> None:
+        allowances.annotate(people.of_anyone(request))
+
     metrics.observe(engine, people, allowances)
     blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
     blocks.queue(default_concurrency_limit=None)
@@ -247,6 +257,10 @@ def launch(
                     sessions,
                     FeedbackDesk(store, replies, thumbnails),
                     lambda request: allowances.judge(people.of_anyone(request)),
+                ),
+                *annotation_routes(roles, AnnotationDesk(store, thumbnails), annotate),
+                *lead_routes(
+                    roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
                 ),
                 *example_routes(),
                 *script_routes(),

@@ -103,24 +103,29 @@ def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbna
             raise NotFoundError("There is no such picture.")
         return thumbnails.path(store.picture(picture_id), view)
 
-    async def show(request: Request, view: View) -> Response:
-        try:
-            path = await run_in_threadpool(find, request, view)
-        except (NotFoundError, SessionError):
-            return PlainTextResponse("There is no such picture.", status_code=404)
-        except (StoreError, OSError) as error:
-            _log.warning("a view of a picture cannot be made: %s", error)
-            return PlainTextResponse("This picture cannot be shown now.", status_code=503)
-        cache = f"private, max-age={CACHE_S}, immutable"
-        return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})
-
     async def show_large(request: Request) -> Response:
-        return await show(request, "large")
+        return await shown(lambda: find(request, "large"))
 
     async def show_thumbnail(request: Request) -> Response:
-        return await show(request, "thumbnail")
+        return await shown(lambda: find(request, "thumbnail"))
 
     return [
         Route("/pictures/{picture_id}", show_large),
         Route("/pictures/{picture_id}/thumbnail", show_thumbnail),
     ]
+
+
+async def shown(find: Callable[[], Path]) -> Response:
+    """The answer with a view that `find` finds, in a thread, for the browser alone to keep.
+
+    404 where it raises NotFoundError or SessionError, 503 where the view cannot be made.
+    """
+    try:
+        path = await run_in_threadpool(find)
+    except (NotFoundError, SessionError):
+        return PlainTextResponse("There is no such picture.", status_code=404)
+    except (StoreError, OSError) as error:
+        _log.warning("a view of a picture cannot be made: %s", error)
+        return PlainTextResponse("This picture cannot be shown now.", status_code=503)
+    cache = f"private, max-age={CACHE_S}, immutable"
+    return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})

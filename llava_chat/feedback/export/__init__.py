@@ -6,7 +6,7 @@
     preferences.py   `dpo` and `kto`: TRL's rows in conversations with pictures
     documents.py     `jsonl`: everything, row by row, and what a row is made of
     tables.py        `csv` and `parquet`
-    reading.py       `jsonl` back into a database; fields.py checks what it is made of
+    reading.py       `jsonl` back into a database
 
 Imports the rest of feedback, store, conversation, templates, image and errors.
 """
