@@ -135,8 +135,10 @@ class KeptComparisons:
             vote.reasons, vote.comment = list(reasons), comment
 
 
-def compared(store: ConversationStore) -> Iterator[JudgedComparison]:
-    """Every comparison with a vote whose owner agrees that it is kept, oldest first.
+def compared(
+    store: ConversationStore, comparison_id: str | None = None
+) -> Iterator[JudgedComparison]:
+    """Every comparison with a vote whose owner agrees that it is kept, oldest first, or one.
 
     All come from one state of the database, held until the iterator ends or is closed.
     """
@@ -148,6 +150,8 @@ def compared(store: ConversationStore) -> Iterator[JudgedComparison]:
             .where(ConsentRow.keep, ComparisonRow.id.in_(voted))
             .order_by(ComparisonRow.created_at, ComparisonRow.id)
         )
+        if comparison_id is not None:
+            wanted = wanted.where(ComparisonRow.id == rows.storable(comparison_id))
         found = list(session.scalars(wanted))
         for start in range(0, len(found), BATCH_CONVERSATIONS // 2):
             yield from _judged(session, found[start : start + BATCH_CONVERSATIONS // 2])

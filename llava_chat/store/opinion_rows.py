@@ -39,13 +39,18 @@ Judgements = dict[tuple[str, str], dict[str, Opinion]]
 """By conversation and owner: opinions by message."""
 
 
-def judged(store: ConversationStore) -> Iterator[JudgedConversation]:
-    """Every kept conversation that its owner said something of, oldest first.
+def judged(
+    store: ConversationStore, conversation_id: str | None = None
+) -> Iterator[JudgedConversation]:
+    """Every kept conversation that its owner said something of, oldest first; or one of them.
 
     Not those whose owner does not agree (any more) that their feedback is kept. All come from one
     state of the database, held until the iterator ends or is closed. Raises StoreError.
     """
-    return _all_of(store, _agreed_ids().where(ConversationRow.id.in_(_said())))
+    wanted = _agreed_ids().where(ConversationRow.id.in_(_said()))
+    if conversation_id is not None:
+        wanted = wanted.where(ConversationRow.id == rows.storable(conversation_id))
+    return _all_of(store, wanted)
 
 
 def agreed(store: ConversationStore) -> Iterator[JudgedConversation]:

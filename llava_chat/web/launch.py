@@ -56,6 +56,8 @@ from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
+from llava_chat.web.results.desk import ResultsDesk
+from llava_chat.web.results.routes import results_routes
 from llava_chat.web.retaining import remove_left_behind, retaining, together
 from llava_chat.web.roles import Roles
 from llava_chat.web.scripts import script_routes, script_tags
@@ -231,7 +233,10 @@ def launch(
         allowances.annotate(people.of_anyone(request))
 
     metrics.observe(engine, people, allowances)
-    blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
+    results = ResultsDesk(store, roles.lead)
+    blocks = page.build(
+        engine, store, replies, thumbnails, settings, offered, people, allowances, results
+    )
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -262,6 +267,7 @@ def launch(
                 *lead_routes(
                     roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
                 ),
+                *results_routes(results, store, thumbnails),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),

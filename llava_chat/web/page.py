@@ -28,13 +28,15 @@ from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Turns
 from llava_chat.web.icons import sprite
 from llava_chat.web.people import People
+from llava_chat.web.results import tab as results_tab
+from llava_chat.web.results.desk import ResultsDesk
 from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import UNSENT_AGE_S
 
 # In the order in which their rules count.
 STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"
-    for name in ("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel")
+    for name in ("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel", "results")
 ]
 FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.
@@ -51,6 +53,7 @@ def build(
     offered: Sequence[OfferedModel],
     people: People,
     allowances: Allowances,
+    results: ResultsDesk,
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch."""
     page = SparseBlocks(
@@ -63,15 +66,17 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            limits = Limits(
-                picture_limits(settings),
-                settings.max_pictures,
-                settings.max_message_chars,
-                settings.deadline_s,
-            )
-            turns = Turns(engine, store, replies, limits, thumbnails, allowances)
-            _add_chat(page, turns, Models(engine, offered), settings, people)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Chat", id="chat", elem_id="chat-tab"):
+                limits = Limits(
+                    picture_limits(settings),
+                    settings.max_pictures,
+                    settings.max_message_chars,
+                    settings.deadline_s,
+                )
+                turns = Turns(engine, store, replies, limits, thumbnails, allowances)
+                _add_chat(page, turns, Models(engine, offered), settings, people)
+            results_tab.add(page, results)
     return page
 
 

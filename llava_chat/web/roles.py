@@ -5,8 +5,11 @@ Imports the store's Member, web.people and nothing else of ours.
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 
+from llava_chat.errors import RoleError
 from llava_chat.store import Member
 from llava_chat.web.people import People
 
@@ -26,3 +29,10 @@ class Roles:
         """Who sends this request. Raises SessionError where there is no session."""
         owner = self._people.owner_of(request)
         return Member(owner, role="annotator" if self._public else "host")
+
+    def lead(self, request: Any) -> Member:
+        """The same of those who lead. Raises RoleError for anybody else."""
+        member = self.member_of(request)
+        if not member.leads:
+            raise RoleError("This is for those who lead projects: ask the host for it.")
+        return member
