@@ -112,7 +112,9 @@ def _stats(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(counts | {"results": found.told()}, ensure_ascii=False))
     else:
-        print("\n".join([*_lines(counts), *found.lines()]))
+        volume = found.volume
+        of_project = {"annotations": volume.by_kind["annotation"], "people": volume.people}
+        print("\n".join([*_lines(of_project if project else counts), *found.lines()]))
     return 0
 
 

@@ -142,13 +142,13 @@ def questions(project: Project) -> Iterator[Question]:
 
 
 def answer(question: Question, values: Mapping[str, Any]) -> Value | None:
-    """What somebody's values say to a question, None for nothing."""
+    """What somebody's values say to a question, None for nothing; a chip is chosen or is not."""
     name, _, chip = question.field.partition(":")
     given = values.get(name)
+    if chip:
+        return chip in (given or ())
     if given is None:
         return None
-    if chip:
-        return chip in given
     return cast(Value, given[0] if isinstance(given, list) else given)
 
 
