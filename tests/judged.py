@@ -38,7 +38,7 @@ def agree(store: ConversationStore, *people: str) -> Feedback:
 def rate_chats(
     store: ConversationStore, record: ReplyRecord, picture: Picture, count: int = 12
 ) -> list[str]:
-    """Chats of PEOPLE in turn; every third is not liked, with a reason, and corrected. Their ids."""
+    """Chats of PEOPLE in turn; every third is not liked, with reasons, and corrected."""
     feedback = agree(store, *PEOPLE)
     ids = []
     for n in range(count):
@@ -48,7 +48,9 @@ def rate_chats(
         reply = store.add_reply(owner, id, asked.id, f"A circle, {n}.", (n,), "stop", record)
         liked = n % 3 > 0
         reasons = () if liked else ("wrong_count",) if n % 2 else ("hallucinated_object", "style")
-        feedback.rate(owner, id, reply.id, Rating(uuid4().hex, liked, reasons, "" if liked else "x"))
+        feedback.rate(
+            owner, id, reply.id, Rating(uuid4().hex, liked, reasons, "" if liked else "x")
+        )
         if not liked:
             feedback.correct(owner, id, reply.id, Correction(uuid4().hex, f"A square, {n}."))
         ids.append(id)

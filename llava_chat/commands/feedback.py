@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llava_chat.commands import projects
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
+from llava_chat.feedback.annotation import Since, export_project
 from llava_chat.feedback.comparisons import comparison_rows
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
-from llava_chat.feedback.results import Wanted, project_named, report
+from llava_chat.feedback.results import Wanted, report
 from llava_chat.feedback.rows import feedback_rows
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
 from llava_chat.store import ConversationStore
@@ -43,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
     export.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    export.add_argument(
+        "--project", metavar="NAME", help="of what annotators said in this project, by name or id"
+    )
     _add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
@@ -51,7 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     stats.add_argument("--project", metavar="NAME", help="only this project, by name or id")
     _add_filters(stats)
-    for action in (export, taken, stats):
+    project = actions.add_parser(
+        "project",
+        help="items that people judge with a form",
+        description=projects.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for action in (export, taken, stats, *projects.add_arguments(project)):
         action.add_argument("--json", action="store_true", help="figures for a program")
         add_settings(action, STORE_FIELDS, "where it is kept")
 
@@ -76,19 +87,37 @@ def run(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
-        manifest = export_feedback(store, args.format, args.output, wanted, dry_run=args.dry_run)
+        if args.project is None:
+            manifest = export_feedback(
+                store, args.format, args.output, wanted, dry_run=args.dry_run
+            )
+        else:
+            when = _of_project(wanted)
+            project = projects.named(store, args.project)
+            manifest = export_project(
+                store, project, args.format, args.output, when, dry_run=args.dry_run
+            )
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
         return 0
     counts = manifest["counts"]
     place = f"{args.output}: " if not args.dry_run else "it would be "
+    of = f"{counts['replies']} replies" if args.project is None else f"{counts['items']} items"
     print(
-        f"{place}{counts['records']} {args.format} records of {counts['replies']} replies and "
+        f"{place}{counts['records']} {args.format} records of {of} and "
         f"{counts['people']} people, {counts['pictures']} pictures"
     )
     for reason, number in manifest["left_out"].items():
         print(f"left out: {number} ({reason})")
     return 0
+
+
+def _of_project(wanted: Filter) -> Since:
+    """The filters that a project's answers have. Raises UsageError for another one."""
+    when = Since(wanted.since, wanted.until)
+    if wanted != Filter(since=when.since, until=when.until):
+        raise UsageError("--project takes --since and --until only: its form says what was asked")
+    return when
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -104,7 +133,7 @@ def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
         key = secrets.token_bytes(32)  # one person is one in all of it
-        project = None if args.project is None else project_named(store, args.project).id
+        project = None if args.project is None else projects.named(store, args.project).id
         rows = () if project else feedback_rows(store, wanted, key)
         votes = () if project else comparison_rows(store, wanted, key)
         counts = figures(rows, votes)
@@ -118,10 +147,17 @@ def _stats(args: argparse.Namespace) -> int:
     return 0
 
 
+def _project(args: argparse.Namespace) -> int:
+    settings = load_settings(_settings_only(args))
+    with opened_store(settings, new=args.project_action == "create") as store:
+        return projects.run(args, store, settings)
+
+
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": _export,
     "import": _import,
     "stats": _stats,
+    "project": _project,
 }
 
 

@@ -142,7 +142,8 @@ def _row(row: Any, where: str) -> JsonObject:
     pictures = _either(told, "picture", "pictures")
     turns = told.take("turns", list, type(None))
     if turns is None:
-        turns = [{"role": "user", "text": told.take("question", str), "pictures": pictures}]
+        names = [_picture_name(name, f"{where}, pictures") for name in pictures]
+        turns = [{"role": "user", "text": _text(told, "question"), "pictures": names}]
     elif pictures:
         raise FeedbackError(f"{where}, pictures: with turns they stand in the turns.")
     replies = [

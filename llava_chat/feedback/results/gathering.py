@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from llava_chat.errors import UsageError
 from llava_chat.feedback.comparisons import ComparisonVote, contestant_name, votes
 from llava_chat.feedback.results.agreement import Judgement, Level, Value, Weights
 from llava_chat.feedback.results.gold import is_right
@@ -99,17 +98,6 @@ def gather(
     for project in chosen:
         _add_project(found, project, projects.results(project.id, newest_only=True), wanted, key)
     return found
-
-
-def project_named(store: ConversationStore, name: str) -> Project:
-    """The one project of this name or id. Raises UsageError where there is none, or several."""
-    found = Projects(store).named(name)
-    if not found:
-        raise UsageError(f"--project: there is no project called {name!r}")
-    if len(found) > 1:
-        ids = ", ".join(project.id for project in found)
-        raise UsageError(f"--project: {len(found)} projects are called {name!r}; name one of {ids}")
-    return found[0]
 
 
 def models_of(events: Iterable[Event]) -> list[str]:
