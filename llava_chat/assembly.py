@@ -30,6 +30,7 @@ OF_THIS_PROCESS = (
     "dtype",
     "template",
     "models",
+    "compare_with",
     *SLOT_FIELDS,
 )
 
@@ -205,6 +206,25 @@ def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
         OfferedModel(model.name, label, needs(model.memory_bytes, model.present))
         for model, label in zip(found, labels, strict=True)
     )
+
+
+def compared_models(settings: Settings) -> tuple[OfferedModel, ...]:
+    """The models that are opened beside the started one, for comparisons alone.
+
+    Each takes its own memory, weights and conversations. Raises CheckpointError for a folder that
+    is not there.
+    """
+    if not settings.compare_with:
+        return ()
+    from llava_chat.model.inspection import known_model
+
+    names = dict.fromkeys(name for name in settings.compare_with if name != settings.model)
+    found = [known_model(name) for name in (settings.model, *names)]
+    labels = labelled([model.name for model in found])
+    return tuple(
+        OfferedModel(model.name, label, needs(model.memory_bytes, model.present))
+        for model, label in zip(found, labels, strict=True)
+    )[1:]
 
 
 def labelled(names: list[str]) -> list[str]:

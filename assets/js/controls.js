@@ -1,8 +1,9 @@
 // What a click on a control means, what is searched for, and the keys.
 
+import { choose, toggleWhy } from "./compare.js";
 import { composerText, picturesWait, stopReply } from "./composer.js";
 import { confirmFirst, enlarge } from "./dialogs.js";
-import { $, act, closest, phone } from "./dom.js";
+import { $, act, closest, comparing, composer, phone } from "./dom.js";
 import { isOpen, setDrawer } from "./drawers.js";
 import { copy, edit, holdBack } from "./editing.js";
 import { showMine } from "./mine.js";
@@ -33,6 +34,12 @@ function switchModel(button) {
 function actOnServer(button) {
   const { action, message, conversation, value } = button.dataset;
   const leaves = action === "open" || action === "new";
+  if (comparing()) {
+    act(button, { action });
+    holdBack(button);
+    if (!phone.matches && leaves) $(`${composer()} textarea`)?.focus();
+    return;
+  }
   if (phone.matches && leaves) setDrawer("sidebar", false);
   const waiting = action === "undo" && picturesWait() ? "pictures" : undefined;
   act(button, { action, message, conversation, value, waiting });
@@ -42,6 +49,7 @@ function actOnServer(button) {
 
 const clicks = {
   act: actOnServer,
+  choose: (button) => choose(button.dataset.value),
   copy,
   delete: remove,
   dismiss: (button) => { button.closest(".notice").hidden = true; },
@@ -55,6 +63,7 @@ const clicks = {
   theme: switchTheme,
   toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
   vote,
+  why: toggleWhy,
 };
 
 function closeMenus() {

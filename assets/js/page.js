@@ -4,6 +4,7 @@
 // so replacing a part of the page never loses one.
 
 import { keepComposer } from "./composer.js";
+import { keepComparison, openComparison } from "./compare.js";
 import "./controls.js";
 import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
@@ -21,6 +22,7 @@ function afterChange() {
   keepAddress();
   restoreFields();
   restoreFeedback();
+  keepComparison();
   keepPlace();
 }
 
@@ -43,4 +45,5 @@ const mounted = setInterval(() => {
   watch();
   followSize();
   afterChange();
+  openComparison();
 }, MOUNTED_EVERY_MS);

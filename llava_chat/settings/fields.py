@@ -35,7 +35,7 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models")
+SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models", "compare_with")
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -166,6 +166,11 @@ class Settings(BaseSettings):
         description="models that the page lets everybody choose from, separated by commas; "
         "by default those that are here when only this machine is listened to, else none",
     )
+    compare_with: Names = Field(
+        (),
+        description="models that the Compare tab has beside the first, separated by commas; each "
+        "is loaded too and takes as much memory as if it ran alone",
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=MIN_KEY_CHARS,
@@ -225,7 +230,9 @@ class Settings(BaseSettings):
         (), repr=False, description="keys of which a caller of the API has to send one"
     )
 
-    @field_validator("models", "engine_url", "picture_hosts", "api_keys", mode="before")
+    @field_validator(
+        "models", "compare_with", "engine_url", "picture_hosts", "api_keys", mode="before"
+    )
     @classmethod
     def _parted(cls, value: object) -> object:
         if not isinstance(value, str):

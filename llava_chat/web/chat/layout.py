@@ -155,6 +155,7 @@ def _sidebar_top() -> str:
 def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
     return gr.MultimodalTextbox(
         elem_id="composer",
+        elem_classes="composer",
         placeholder="Ask about a picture…",
         file_types=PICTURE_FILES,
         file_count="multiple",
