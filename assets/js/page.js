@@ -11,6 +11,7 @@ import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
 import { restoreFeedback } from "./feedback.js";
+import { startTabs } from "./tabs.js";
 import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
 
@@ -42,6 +43,7 @@ const mounted = setInterval(() => {
   document.documentElement.style.overflow = "hidden"; // the thread scrolls, never the page
   showTheme();
   startDrawers();
+  startTabs();
   watch();
   followSize();
   afterChange();

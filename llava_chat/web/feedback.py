@@ -31,7 +31,7 @@ from llava_chat.feedback import (
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.json_routes import NOT_STORED, Body, answered, refused
-from llava_chat.web.session import Sessions
+from llava_chat.web.session import Owners
 from llava_chat.web.thumbnails import Thumbnails, discard_lost
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -113,7 +113,7 @@ class FeedbackDesk:
 
 
 def feedback_routes(
-    sessions: Sessions, desk: FeedbackDesk, count: Callable[[Request], None]
+    people: Owners, desk: FeedbackDesk, count: Callable[[Request], None]
 ) -> list[Route]:
     """`/feedback/...`, for `launch(app_kwargs={"routes": ...})`.
 
@@ -127,7 +127,7 @@ def feedback_routes(
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             return await answered(
-                request, sessions.owner_of, work, count=count, consent=feedback.consent
+                request, people.owner_of, work, count=count, consent=feedback.consent
             )
 
         return answer
@@ -143,7 +143,7 @@ def feedback_routes(
 
     async def _told(request: Request, read: Callable[[str], Any]) -> Response:
         try:
-            found = await run_in_threadpool(read, sessions.owner_of(request))
+            found = await run_in_threadpool(read, people.owner_of(request))
             text = await run_in_threadpool(json.dumps, found, ensure_ascii=False, indent=2)
         except LlavaChatError as error:
             return refused(error)

@@ -62,10 +62,11 @@ from llava_chat.web.readiness import Readiness
 from llava_chat.web.results.desk import ResultsDesk
 from llava_chat.web.results.routes import results_routes
 from llava_chat.web.retaining import remove_left_behind, retaining, together
-from llava_chat.web.roles import Roles
+from llava_chat.web.roles import Roles, role_routes
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
+from llava_chat.web.signing_in import ByPassword, SignInGuard, sign_in_of
 from llava_chat.web.signing_key import signing_key
 from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
@@ -239,15 +240,16 @@ def launch(
         # A Space's own proxies are not its host's to count.
         trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
         api_keys=settings.api_keys,
+        sign_in=sign_in_of(settings),
     )
+    roles = Roles(people, settings)
     allowances = Allowances.of(settings)
-    roles = Roles(people, public=settings.public)
 
     def annotate(request: Request) -> None:
         allowances.annotate(people.of_anyone(request))
 
     metrics.observe(engine, people, allowances)
-    results = ResultsDesk(store, roles.lead)
+    results = ResultsDesk(store, partial(roles.member_of, least="lead"))
     blocks = page.build(
         engine, store, replies, thumbnails, settings, offered, people, allowances, results, beside
     )
@@ -261,6 +263,7 @@ def launch(
         inbrowser=False,
         ssr_mode=False,
         run_history=False,
+        auth=_password_check(people),
         footer_links=[],
         max_file_size=settings.max_picture_bytes,
         state_session_capacity=REMEMBERED_VIEWS,
@@ -270,10 +273,11 @@ def launch(
         head=script_tags(),
         app_kwargs={
             "routes": [
-                *picture_routes(sessions, store, thumbnails),
-                *export_routes(sessions, store),
+                *picture_routes(people, store, thumbnails),
+                *export_routes(people, store),
+                *role_routes(roles, people),
                 *feedback_routes(
-                    sessions,
+                    people,
                     FeedbackDesk(store, replies, thumbnails),
                     lambda request: allowances.judge(people.of_anyone(request)),
                 ),
@@ -294,6 +298,11 @@ def launch(
         },
     )
     return blocks
+
+
+def _password_check(people: People) -> Any:
+    """Gradio awaits it, and does not say so in its types."""
+    return people.sign_in.check if isinstance(people.sign_in, ByPassword) else None
 
 
 def _middleware(
@@ -321,6 +330,7 @@ def _middleware(
         Middleware(StoppingMiddleware, stopping=stopping),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
+        Middleware(SignInGuard, address_of=lambda request: people.of_address(request).id),
     ]
 
 

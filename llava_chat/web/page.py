@@ -17,6 +17,7 @@ from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.api import ChatApi
 from llava_chat.web.blocks import SparseBlocks
 from llava_chat.web.chat import layout
@@ -72,6 +73,9 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
+        gr.HTML('<div class="account" hidden></div>', elem_id="account", apply_default_css=False)
+        if settings.sign_in == "hugging-face":
+            gr.LoginButton(elem_id="sign-in", size="sm")
         limits = Limits(
             picture_limits(settings),
             settings.max_pictures,
@@ -86,6 +90,7 @@ def build(
             with gr.Tab("Chat", id="chat", elem_id="chat-tab", render_children=True):
                 _add_chat(page, turns, Models(engine, offered), settings, defaults, people)
             add_compare(page, turns, engine, beside, defaults, people)
+            annotate.add()
             results_tab.add(page, results)
     return page
 

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture, thumbnail
 from llava_chat.store import write_whole
-from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.session import Owners, SessionError
 
 View = Literal["thumbnail", "large"]
 
@@ -88,7 +88,7 @@ def discard_lost(thumbnails: Thumbnails, store: _PictureStore) -> None:
     thumbnails.discard_unless(lambda picture_id: _is_kept(store, picture_id))
 
 
-def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
+def picture_routes(people: Owners, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
     """`/pictures/HASH` and `/pictures/HASH/thumbnail`, for `launch(app_kwargs={"routes": ...})`.
 
     Who has no session, or never sent this picture, gets the same 404 as for one that does not
@@ -99,7 +99,7 @@ def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbna
 
     def find(request: Request, view: View) -> Path:
         picture_id = request.path_params["picture_id"]
-        if not store.has_picture(sessions.owner_of(request), picture_id):
+        if not store.has_picture(people.owner_of(request), picture_id):
             raise NotFoundError("There is no such picture.")
         return thumbnails.path(store.picture(picture_id), view)
 
