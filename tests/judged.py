@@ -7,12 +7,15 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from PIL import Image
+
 from llava_chat.feedback import Comparisons, Correction, Feedback, Rating, Vote
 from llava_chat.feedback.annotation import Annotation, Leading
-from llava_chat.image import Picture, PictureLimits
+from llava_chat.image import Picture, PictureLimits, picture_from_image
 from llava_chat.store import ConversationStore, Member, Project, ReplyRecord
 
 PEOPLE = ("ann", "bob", "cat")
@@ -26,6 +29,29 @@ FORM = [
     {"name": "why", "type": "text", "label": "Why?"},
 ]
 ITEMS, GOLD = 24, 12
+
+
+def fill(folder: Path, name: str = "chat.db") -> None:
+    """Make a database in the folder, with everything below in it."""
+    store = ConversationStore.open(f"sqlite:///{folder / name}", folder)
+    picture = picture_from_image(Image.new("RGB", (60, 40), "red"))
+    record = ReplyRecord(
+        model_id="scenes",
+        revision="abc123",
+        template="vicuna_v1",
+        system=None,
+        settings={},
+        prompt_tokens=9,
+        generated_tokens=2,
+        first_token_s=0.2,
+        total_s=0.5,
+        app_version="0.1.0",
+        picture_ids=(picture.id,),
+    )
+    rate_chats(store, record, picture)
+    compare(store, record, picture)
+    annotate(store, picture)
+    store.close()
 
 
 def agree(store: ConversationStore, *people: str) -> Feedback:

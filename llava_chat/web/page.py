@@ -91,7 +91,7 @@ def build(
                 _add_chat(page, turns, Models(engine, offered), settings, defaults, people)
             add_compare(page, turns, engine, beside, defaults, people)
             annotate.add()
-            results_tab.add(page, results)
+            results_tab.add(results)
     return page
 
 

@@ -12,7 +12,7 @@ Imports the rest of feedback and store; numpy, krippendorff, evalica and scipy i
 that need them, so that nothing else waits for them.
 """
 
-from llava_chat.feedback.results.gathering import Wanted, models_of
+from llava_chat.feedback.results.gathering import Wanted, agreed_items, gather, models_of
 from llava_chat.feedback.results.report import Report, report, spoken
 
-__all__ = ["Report", "Wanted", "models_of", "report", "spoken"]
+__all__ = ["Report", "Wanted", "agreed_items", "gather", "models_of", "report", "spoken"]

@@ -87,8 +87,8 @@ def gather(
     """Read it all once. key: makes people's hashes; None draws one. Raises StoreError."""
     wanted = wanted or Wanted()
     key = secrets.token_bytes(32) if key is None else key
-    found = Gathered()
     projects = Projects(store)
+    found = Gathered(names=names_of(projects, key))
     if wanted.project is None:
         _add_chats(found, feedback_rows(store, _dates(wanted), key), wanted)
         _add_votes(found, votes(store, _dates(wanted), key), wanted)
@@ -98,6 +98,11 @@ def gather(
     for project in chosen:
         _add_project(found, project, projects.results(project.id, newest_only=True), wanted, key)
     return found
+
+
+def names_of(projects: Projects, key: bytes) -> dict[str, str]:
+    """Of members who signed in with a name, by the hash that stands for them."""
+    return {pseudonym(one.owner, key): one.name for one in projects.members() if one.name}
 
 
 def models_of(events: Iterable[Event]) -> list[str]:
@@ -197,8 +202,6 @@ def _add_project(
         if not (wanted.in_time(annotation.created_at) and wanted.about(models)):
             continue
         person = pseudonym(result.annotator.owner, key)
-        if result.annotator.name:
-            found.names[person] = result.annotator.name
         if annotation.outcome != "answered":
             continue
         shown = tuple(model for model in models if model is not None)

@@ -13,12 +13,12 @@ from typing import Any, cast, get_args
 
 from llava_chat.errors import InputError, NotFoundError
 from llava_chat.feedback import Filter
+from llava_chat.feedback.annotation import Since, export_project
 from llava_chat.feedback.export import FORMATS, export_feedback
 from llava_chat.feedback.results import Report, Wanted, models_of, report
-from llava_chat.feedback.results.gathering import gather
+from llava_chat.feedback.results.gathering import gather, names_of
 from llava_chat.feedback.results.reading import Reading, read
 from llava_chat.feedback.results.volume import Event, Place
-from llava_chat.feedback.rows import pseudonym
 from llava_chat.store import ConversationStore, Projects
 
 MAX_NAME_CHARS = 500
@@ -66,11 +66,7 @@ class ResultsDesk:
         self.may_see(request)
         if place not in get_args(Place):
             raise NotFoundError("There is nothing of this kind to read.")
-        names = {
-            pseudonym(result.annotator.owner, self._key): result.annotator.name
-            for result in (Projects(self._store).item_results(id) if place == "item" else ())
-            if result.annotator.name
-        }
+        names = names_of(Projects(self._store), self._key)
         return read(self._store, cast(Place, place), id, self._key, names), names
 
     def picture_id(self, request: Any, place: str, id: str, number: int) -> str:
@@ -83,19 +79,26 @@ class ResultsDesk:
     def counts(self, request: Any, form: str, wanted: Wanted) -> dict[str, Any]:
         """The manifest of an export that is not written."""
         self.may_see(request)
-        return export_feedback(
-            self._store, checked_format(form), Path("feedback"), as_filter(wanted), dry_run=True
-        )
+        return self._exported(form, wanted, Path("feedback that is not there"), dry_run=True)
 
     def export(self, request: Any, form: str, wanted: Wanted, folder: Path) -> None:
         """Write an export into a new folder."""
         self.may_see(request)
-        export_feedback(self._store, checked_format(form), folder, as_filter(wanted))
+        self._exported(form, wanted, folder, dry_run=False)
 
-
-def as_filter(wanted: Wanted) -> Filter:
-    """What is wanted, as an export has it: a model by its id."""
-    return Filter(since=wanted.since, until=wanted.until, model=wanted.model)
+    def _exported(
+        self, form: str, wanted: Wanted, folder: Path, *, dry_run: bool
+    ) -> dict[str, Any]:
+        """Of a project what annotators said, else what people said in chats and comparisons."""
+        form, since, until = checked_format(form), wanted.since, wanted.until
+        if wanted.project is None:
+            told = Filter(since=since, until=until, model=wanted.model)
+            return export_feedback(self._store, form, folder, told, dry_run=dry_run)
+        if wanted.model is not None:
+            raise InputError("model: a project is exported with all models; choose All.")
+        project = Projects(self._store).project(wanted.project)
+        when = Since(since, until)
+        return export_project(self._store, project, form, folder, when, dry_run=dry_run)
 
 
 def checked_format(form: Any) -> str:
@@ -135,6 +138,6 @@ def _day(field: str, value: Any) -> datetime | None:
     if value in (None, ""):
         return None
     try:
-        return datetime.strptime(str(value)[:10], "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.strptime(str(value).strip(), "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
         raise InputError(f"{field}: it must be a day like 2026-01-31.") from None

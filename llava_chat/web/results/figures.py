@@ -11,7 +11,7 @@ from llava_chat.feedback.results.estimate import MIN_GOLD, MIN_ITEMS, MIN_VOTES,
 from llava_chat.feedback.results.report import Answered
 from llava_chat.feedback.results.volume import KINDS, Kind
 from llava_chat.web.elements import plural
-from llava_chat.web.results.plots import KIND_NAMES
+from llava_chat.web.results.plots import KIND_COLOURS, KIND_NAMES
 
 _LEVELS = {"nominal": "nominal", "ordinal": "ordinal", "interval": "interval", "ratio": "ratio"}
 MAX_ROWS = 100
@@ -21,12 +21,13 @@ _SHARE = (0.0, 1.0)
 
 
 def summary(report: Report) -> str:
-    """How much there is, in one line."""
+    """How much there is, in one line that is the legend of the plots too."""
     counts = report.volume
     if not counts.total:
         return '<p class="results-none">Nothing was said yet that fits this.</p>'
     kinds = [
-        f"<li><strong>{counts.by_kind[kind]:,}</strong> {escape(KIND_NAMES[kind].lower())}</li>"
+        f'<li><i style="background:{KIND_COLOURS[kind]}"></i><strong>{counts.by_kind[kind]:,}'
+        f"</strong> {escape(KIND_NAMES[kind].lower())}</li>"
         for kind in KINDS
         if counts.by_kind[kind]
     ]
@@ -118,7 +119,7 @@ def _question(one: Answered, names: Mapping[str, str]) -> str:
         f"{plural(found.items, 'item')} that two judged, "
         f"{plural(found.raters, 'person', 'people')}, {plural(found.judgements, 'judgement')}"
     )
-    alpha = _table("", ("",), rows, head=False) if rows else ""
+    alpha = _table("Alpha", ("",), rows, head=False) if rows else ""
     missing = f'<p class="too-few">{escape(found.missing)}</p>' if found.missing else ""
     return (
         f'<article class="question"><h4>{escape(one.question.label)}'
@@ -206,11 +207,14 @@ def _row(name: str, cells: Iterable[str]) -> str:
     return f'<tr><th scope="row">{name}</th>{told}</tr>'
 
 
-def _table(name: str, columns: Iterable[str], rows: Iterable[str], *, head: bool = True) -> str:
+def _table(name: str, columns: Iterable[str], rows: Sequence[str], *, head: bool = True) -> str:
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in (name, *columns))
     top = f"<thead><tr>{heads}</tr></thead>" if head else ""
+    kind = (
+        "results-table drawn" if any('class="estimate"' in row for row in rows) else "results-table"
+    )
     return (
-        f'<div class="results-table" tabindex="0" role="group" aria-label="{escape(name)}">'
+        f'<div class="{kind}" tabindex="0" role="group" aria-label="{escape(name)}">'
         f"<table>{top}<tbody>{''.join(rows)}</tbody></table></div>"
     )
 

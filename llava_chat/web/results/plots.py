@@ -1,11 +1,12 @@
-"""The rows of the plots, and how the plots look. Imports gradio, feedback, and pandas by itself."""
+"""What the plots show and how they look: arguments of Gradio's own components.
+
+Imports feedback, and pandas where it is used alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-import gradio as gr
 
 from llava_chat.feedback.results import Report
 from llava_chat.feedback.results.volume import KINDS, Kind
@@ -18,8 +19,8 @@ KIND_NAMES: Mapping[Kind, str] = {
     "vote": "Votes",
     "annotation": "Annotations",
 }
-# At least 3 : 1 on both the light and the dark ground (WCAG 2.2, 1.4.11), and apart in lightness.
-_COLOURS: Mapping[Kind, str] = {
+# At least 3 : 1 on both the light and the dark ground (WCAG 2.2, 1.4.11).
+KIND_COLOURS: Mapping[Kind, str] = {
     "liked": "#1f8a70",
     "disliked": "#c4513a",
     "correction": "#a8761d",
@@ -27,118 +28,106 @@ _COLOURS: Mapping[Kind, str] = {
     "vote": "#8b6cc0",
     "annotation": "#4a8f9c",
 }
-_ESTIMATE, _END = "Strength", "95 % interval"
-_HEIGHT_PX = 260
-_MAX_BARS = 12
+_ESTIMATE, _END = "Strength", "End of its interval"
+_COMMON: dict[str, Any] = {
+    "x_title": " ",
+    "y_title": " ",
+    "color_title": " ",
+    "height": 240,
+    "tooltip": "all",
+    "show_label": True,
+    "buttons": [],
+}
+_BY_KIND = {"color_map": {KIND_NAMES[kind]: colour for kind, colour in KIND_COLOURS.items()}}
+OVER_TIME = {**_COMMON, **_BY_KIND, "x": "When", "y": "Count", "color": "Kind", "label": "By day"}
+BY_MODEL = {**_COMMON, **_BY_KIND, "x": "Model", "y": "Count", "color": "Kind", "label": "By model"}
+BY_REASON = {**_COMMON, "x": "Reason", "y": "Count", "label": "By reason", "x_label_angle": -20}
+STRENGTHS = {
+    **_COMMON,
+    **{"x": "Model", "y": "Points", "color": "Of", "label": "Strength, with its interval"},
+    "color_map": {_ESTIMATE: KIND_COLOURS["liked"], _END: "#8f9893"},
+}
+MAX_BARS = 8
 """Names below a plot; the tables have them all."""
+_HEADROOM = 1.08  # above the highest bar
+_LONGEST_NAME = 20
 
 
-def over_time() -> gr.BarPlot:
+def over_time(report: Report) -> dict[str, Any]:
     """How much was said when."""
-    return gr.BarPlot(
-        label="By day", x="When", y="Count", color="Kind", x_title=" ", y_title=" ", **_common()
-    )
-
-
-def by_reason() -> gr.BarPlot:
-    """Why replies were not liked."""
-    look = _common() | {"color_map": None, "x_label_angle": -30, "sort": "-y"}
-    return gr.BarPlot(label="By reason", x="Reason", y="Count", x_title=" ", y_title=" ", **look)
-
-
-def by_model() -> gr.BarPlot:
-    """What was said of each model."""
-    return gr.BarPlot(
-        label="By model", x="Model", y="Count", color="Kind", x_title=" ", y_title=" ", **_common()
-    )
-
-
-def strengths() -> gr.ScatterPlot:
-    """Each model's strength between the ends of its interval."""
-    look = _common() | {"color_map": {_ESTIMATE: "#1f8a70", _END: "#8f9893"}, "sort": None}
-    return gr.ScatterPlot(
-        label="Strength, with its interval",
-        x="Model",
-        y="Points",
-        color="Of",
-        x_title=" ",
-        y_title=" ",
-        **look,
-    )
-
-
-def _common() -> dict[str, Any]:
-    colours = {KIND_NAMES[kind]: colour for kind, colour in _COLOURS.items()}
+    by_time = report.volume.by_time
+    rows = ((day, *rest) for day, told in by_time.items() for rest in _kinds(report, told))
     return {
-        "color_map": colours,
-        "color_title": " ",
-        "height": _HEIGHT_PX,
-        "sort": "x",
-        "tooltip": "all",
-        "show_label": True,
-        "buttons": [],
-        "container": True,
+        "value": _frame(("When", "Kind", "Count"), rows, time="When"),
+        "label": f"By {report.volume.step}",
+        "x_bin": "1d" if report.volume.step == "day" else "7d",
+        "y_aggregate": "sum",
+        "y_lim": _from_zero(sum(told.values()) for told in by_time.values()),
     }
 
 
-def rows_over_time(report: Report) -> Any:
-    """`When`, `Kind`, `Count`."""
-    by_time = report.volume.by_time
-    return _frame(
-        ("When", "Kind", "Count"),
-        (
-            (day.isoformat(), *rest)
-            for day, told in by_time.items()
-            for rest in _kinds(report, told)
-        ),
+def by_model(report: Report) -> dict[str, Any]:
+    """What was said of the models with most."""
+    told = {_short(name): counts for name, counts in report.volume.by_model.items()}
+    shown = list(told.items())[:MAX_BARS]
+    rows = ((name, *rest) for name, counts in shown for rest in _kinds(report, counts))
+    return {
+        "value": _frame(("Model", "Kind", "Count"), rows),
+        "sort": [name for name, _ in shown],
+        "y_lim": _from_zero(sum(counts.values()) for _, counts in shown),
+    }
+
+
+def by_reason(report: Report) -> dict[str, Any]:
+    """Why replies were not liked, of the reasons that were given."""
+    given = {
+        name.replace("_", " "): count for name, count in report.volume.by_reason.items() if count
+    }
+    names = sorted(given, key=lambda name: -given[name])
+    return {
+        "value": _frame(("Reason", "Count"), ((name, given[name]) for name in names)),
+        "sort": names,
+        "y_lim": _from_zero(given.values()),
+    }
+
+
+def strengths(report: Report) -> dict[str, Any]:
+    """Each ranked model's strength between the ends of its interval."""
+    ranked = [(_short(one.name), one.strength) for one in report.ranking.standings if one.strength]
+    ranked = ranked[:MAX_BARS]
+    rows = (
+        (name, round(points, 1), which)
+        for name, strength in ranked
+        for points, which in (
+            (strength.low, _END),
+            (strength.high, _END),
+            (strength.value, _ESTIMATE),
+        )
     )
-
-
-def rows_by_reason(report: Report) -> Any:
-    """`Reason`, `Count`, of those that were given."""
-    given = report.volume.by_reason.items()
-    return _frame(
-        ("Reason", "Count"), ((name.replace("_", " "), count) for name, count in given if count)
-    )
-
-
-def rows_by_model(report: Report) -> Any:
-    """`Model`, `Kind`, `Count`, of the models with most."""
-    models = list(report.volume.by_model.items())[:_MAX_BARS]
-    return _frame(
-        ("Model", "Kind", "Count"),
-        ((_short(name), *rest) for name, told in models for rest in _kinds(report, told)),
-    )
-
-
-def rows_of_strengths(report: Report) -> Any:
-    """`Model`, `Points`, `Of`: three points for each that is ranked."""
-    ranked = [(one.name, one.strength) for one in report.ranking.standings if one.strength]
-    return _frame(
-        ("Model", "Points", "Of"),
-        (
-            (_short(name), round(points, 1), which)
-            for name, strength in ranked[:_MAX_BARS]
-            for points, which in (
-                (strength.low, _END),
-                (strength.high, _END),
-                (strength.value, _ESTIMATE),
-            )
-        ),
-    )
+    return {
+        "value": _frame(("Model", "Points", "Of"), rows),
+        "sort": [name for name, _ in ranked],
+    }
 
 
 def _kinds(report: Report, told: Mapping[Kind, int]) -> Iterable[tuple[str, int]]:
-    """Of the kinds that there are at all: a legend of the others would say nothing."""
+    """Of the kinds that there are at all."""
     there = [kind for kind in KINDS if report.volume.by_kind[kind]]
     return ((KIND_NAMES[kind], told[kind]) for kind in there)
 
 
-def _short(name: str, longest: int = 28) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+def _from_zero(heights: Iterable[int]) -> list[float]:
+    return [0, _HEADROOM * max(1, *heights, 1)]
 
 
-def _frame(columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Any:
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _frame(columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], time: str = "") -> Any:
     import pandas as pd
 
-    return pd.DataFrame(list(rows), columns=list(columns))
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    if time:
+        frame[time] = pd.to_datetime(frame[time])
+    return frame

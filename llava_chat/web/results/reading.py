@@ -44,6 +44,7 @@ def article(reading: Reading, place: str, id: str, row: str, names: Mapping[str,
         for side in reading.sides
     )
     said = "".join(f"<li>{escape(line)}</li>" for line in reading.said)
+    kind = escape(place.capitalize())
     whose = f" of {escape(person(reading.person, names))}" if reading.person else ""
     back = (
         '<button type="button" class="button" data-click="act" data-action="behind" '
@@ -51,7 +52,7 @@ def article(reading: Reading, place: str, id: str, row: str, names: Mapping[str,
         f"{icon('left')}<span>Back to the list</span></button>"
     )
     return (
-        f'<article class="reading"><header>{back}<h3 tabindex="-1">{place.capitalize()}{whose}</h3>'
+        f'<article class="reading"><header>{back}<h3 tabindex="-1">{kind}{whose}</h3>'
         f'</header><div class="sides">{sides}</div>'
         f"{f'<h4>What was said of it</h4><ul>{said}</ul>' if said else ''}</article>"
     )
@@ -73,16 +74,20 @@ def _entry(events: Sequence[Event], row: str, names: Mapping[str, str]) -> str:
 
 def _passage(passage: Passage, reading: Reading, place: str, id: str) -> str:
     pictures = "".join(
-        _picture(f"results/pictures/{place}/{escape(id)}/{reading.picture_ids.index(one)}")
+        _picture(f"results/pictures/{escape(place)}/{escape(id)}/{reading.picture_ids.index(one)}")
         for one in passage.picture_ids
     )
     by_person = passage.role == "user"
-    text = f"<p>{escape(passage.text)}</p>" if by_person else prose(passage.text)
+    text = (
+        f'<p class="own">{escape(passage.text)}</p>'
+        if by_person
+        else f'<div class="md">{prose(passage.text)}</div>'
+    )
     writer = f'<p class="writer">{escape(passage.writer)}</p>' if passage.writer else ""
     said = "".join(f"<li>{escape(line)}</li>" for line in passage.said)
     return (
         f'<li class="passage {"asked" if by_person else "answered"}">{pictures}'
-        f'<div class="md">{text}</div>{writer}{f"<ul>{said}</ul>" if said else ""}</li>'
+        f"{text}{writer}{f'<ul>{said}</ul>' if said else ''}</li>"
     )
 
 

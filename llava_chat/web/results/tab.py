@@ -33,6 +33,7 @@ FORMAT_NAMES = {
 }
 
 ALL = ("All", "")
+DAY = "2026-01-31"
 FILTER_NAMES = ("project", "model", "since", "until")
 
 Updates = dict[Any, Any]
@@ -46,8 +47,8 @@ class ResultsParts:
     tab: gr.Tab
     project: gr.Dropdown
     model: gr.Dropdown
-    since: gr.DateTime
-    until: gr.DateTime
+    since: gr.Textbox
+    until: gr.Textbox
     show: gr.Button
     notice: gr.HTML
     summary: gr.HTML
@@ -79,10 +80,12 @@ class ResultsParts:
         ]  # fmt: skip
 
 
-def add(page: gr.Blocks, desk: ResultsDesk) -> None:
-    """Lay the tab out within the surrounding gr.Tabs and connect it. It is shown to leads alone."""
-    parts = _laid_out()
-    Results(parts, desk).connect(page)
+def add(desk: ResultsDesk) -> None:
+    """Lay the tab out within the surrounding gr.Tabs and connect it.
+
+    Its button is hidden from those who do not lead; what keeps them out is the desk.
+    """
+    Results(_laid_out(), desk).connect()
 
 
 class Results:
@@ -91,7 +94,7 @@ class Results:
     def __init__(self, parts: ResultsParts, desk: ResultsDesk) -> None:
         self.parts, self.desk = parts, desk
 
-    def connect(self, page: gr.Blocks) -> None:
+    def connect(self) -> None:
         """Attach the handlers to the components."""
         parts = self.parts
         common: dict[str, Any] = {
@@ -103,22 +106,14 @@ class Results:
             "concurrency_id": "results",
             "api_visibility": "private",
         }
-        quiet = {**common, "inputs": None, "outputs": [parts.tab], "show_progress": "hidden"}
-        page.load(self.reveal, **quiet)
         parts.tab.select(self.show, **common)
         parts.show.click(self.show, **common)
+        for day in (parts.since, parts.until):
+            day.submit(self.show, **common)
         for source in (parts.volumes, parts.ranking, parts.gold, parts.behind):
             acted = source.act(self.act, **common)
             acted.then(None, js=_TO_BEHIND, api_visibility="private")
         parts.count.click(self.count, **{**common, "inputs": {parts.format, *parts.filters}})
-
-    def reveal(self, request: gr.Request) -> Updates:
-        """Show the tab to those who may see it."""
-        try:
-            self.desk.may_see(request)
-        except LlavaChatError:
-            return {}
-        return {self.parts.tab: gr.Tab(visible=True)}
 
     def show(self, values: Values, request: gr.Request) -> Updates:
         """Every figure of what the filters say."""
@@ -152,16 +147,12 @@ class Results:
             parts.project: gr.Dropdown(choices=[ALL, *projects]),
             parts.model: gr.Dropdown(choices=[ALL, *((name, name) for name in models)]),
             parts.summary: figures.summary(report),
-            parts.over_time: gr.BarPlot(
-                plots.rows_over_time(report),
-                visible=bool(report.events),
-                label=f"By {report.volume.step}",
-            ),
+            parts.over_time: gr.BarPlot(visible=bool(report.events), **plots.over_time(report)),
             parts.by_model: gr.BarPlot(
-                plots.rows_by_model(report), visible=bool(report.volume.by_model)
+                visible=bool(report.volume.by_model), **plots.by_model(report)
             ),
-            parts.by_reason: gr.BarPlot(plots.rows_by_reason(report), visible=reasons),
-            parts.strengths: gr.ScatterPlot(plots.rows_of_strengths(report), visible=ranked),
+            parts.by_reason: gr.BarPlot(visible=reasons, **plots.by_reason(report)),
+            parts.strengths: gr.ScatterPlot(visible=ranked, **plots.strengths(report)),
             parts.ranking: figures.ranking(report),
             parts.agreement: figures.agreement(report),
             parts.gold: figures.gold(report),
@@ -205,23 +196,23 @@ class Results:
 
 def _laid_out() -> ResultsParts:
     with (
-        gr.Tab("Results", id="results", elem_id="results-tab", visible=False) as tab,
+        gr.Tab("Results", id="results", elem_id="results-tab") as tab,
         gr.Column(elem_id="results", min_width=0),
     ):
         with gr.Row(elem_id="results-filters"):
-            project = gr.Dropdown([ALL], value="", label="Project", min_width=160)
-            model = gr.Dropdown([ALL], value="", label="Model", min_width=160)
-            since = gr.DateTime(label="From", include_time=False, type="string", min_width=140)
-            until = gr.DateTime(label="To", include_time=False, type="string", min_width=140)
+            project = _chosen("Project")
+            model = _chosen("Model")
+            since = gr.Textbox(label="From", placeholder=DAY, max_lines=1, min_width=140)
+            until = gr.Textbox(label="To", placeholder=DAY, max_lines=1, min_width=140)
             show = gr.Button("Show", elem_id="results-show", min_width=90, scale=0)
         note = _html("results-notice")
         summary = _html("results-summary")
         with gr.Row(elem_classes="results-plots"):
-            over_time = plots.over_time()
-            by_model = plots.by_model()
+            over_time = gr.BarPlot(visible=False, **plots.OVER_TIME)
+            by_model = gr.BarPlot(visible=False, **plots.BY_MODEL)
         with gr.Row(elem_classes="results-plots"):
-            by_reason = plots.by_reason()
-            strengths = plots.strengths()
+            by_reason = gr.BarPlot(visible=False, **plots.BY_REASON)
+            strengths = gr.ScatterPlot(visible=False, **plots.STRENGTHS)
         ranking, agreement = _html("results-ranking"), _html("results-agreement")
         gold, volumes = _html("results-gold"), _html("results-volumes")
         behind = _html("results-behind")
@@ -236,6 +227,12 @@ def _laid_out() -> ResultsParts:
         tab, project, model, since, until, show, note, summary, over_time, by_model, by_reason,
         strengths, ranking, agreement, gold, volumes, behind, form, count, export,
     )  # fmt: skip
+
+
+def _chosen(label: str) -> gr.Dropdown:
+    # What may be chosen is known when the tab is opened, and checked by the desk: Gradio would
+    # refuse with a word of its own what a page shows that outlived a restart.
+    return gr.Dropdown([ALL], value="", label=label, min_width=160, allow_custom_value=True)
 
 
 def _html(id: str) -> gr.HTML:
