@@ -83,8 +83,8 @@ def test_filters_leave_out_what_is_not_wanted(page: Page) -> None:
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page.locator("#results-summary")).not_to_contain_text("votes")
     expect(page.locator("#results-summary")).to_contain_text("72 annotations")
-    page.get_by_label("From").fill("soon")
-    page.get_by_label("From").press("Enter")
+    page.get_by_role("textbox", name="From").fill("soon")
+    page.get_by_role("textbox", name="From").press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("2026-01-31")
 
 
