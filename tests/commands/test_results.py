@@ -56,11 +56,11 @@ def test_only_what_people_agree_on_is_exported(run: Run, tmp_path: Path) -> None
         return run("export", "--format", "jsonl", *where, "--json", *more)
 
     every = json.loads(export("--dry-run")[1])
-    most = json.loads(export("--dry-run", "--min-agreement", "1")[1])
+    most = json.loads(export("--dry-run", "--min-agreement", "0.67")[1])
     left_out = most["left_out"]["people do not agree"]
     assert 0 < left_out < 72 and most["counts"]["annotations"] == 72 - left_out
     assert every["counts"]["annotations"] == 72
-    assert most["filters"] == {"min_agreement": 1.0}
+    assert most["filters"] == {"min_agreement": 0.67}
     for wrong in ("2", "-1", "nan"):
         assert export("--min-agreement", wrong)[0] == 2
 
