@@ -12,6 +12,7 @@ import "./drop.js";
 import { restoreFields } from "./editing.js";
 import { restoreRanking } from "./ranking.js";
 import { restoreFeedback } from "./feedback.js";
+import { startTabs } from "./tabs.js";
 import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
 
@@ -44,6 +45,7 @@ const mounted = setInterval(() => {
   document.documentElement.style.overflow = "hidden"; // the thread scrolls, never the page
   showTheme();
   startDrawers();
+  startTabs();
   watch();
   followSize();
   afterChange();

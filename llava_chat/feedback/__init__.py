@@ -5,6 +5,8 @@
     comparisons.py  two replies side by side, and which was better
     rows.py      all of it for a host, people as keyed hashes
     figures.py   how much there is, counted
+    fields.py    JSON that somebody else wrote, checked field by field
+    annotation/  projects: items that are given out and judged with a form
     export/      files for training and for tables; and back from jsonl
 
 Imports store, conversation, image and errors; no torch, no gradio, no database.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-from llava_chat.errors import NotFoundError, StoreError
+from llava_chat.errors import ConflictError, NotFoundError, StoreError
 from llava_chat.feedback.rows import FeedbackRow, Filter, feedback_rows
 from llava_chat.feedback.words import Correction, Ranking, Rating
 from llava_chat.store import ConversationStore, Opinion, Opinions, everything_of, remove_person
@@ -115,7 +115,7 @@ def saving() -> Iterator[None]:
     """Begin the sentence of a failure with what matters to a person: it was not saved."""
     try:
         yield
-    except NotFoundError:
+    except (NotFoundError, ConflictError):
         raise
     except StoreError as error:
         raise StoreError(f"Not saved. {error}") from error

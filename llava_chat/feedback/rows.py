@@ -153,7 +153,7 @@ def _rows_of(conversation: JudgedConversation, owner: str) -> Iterator[FeedbackR
         said = opinion or Opinion()
         if message.role != "assistant" or not (said.rating or said.correction or ranking):
             continue
-        path = _path(by_id, message)
+        path = path_to(by_id, message)
         ranked = () if ranking is None else tuple(by_id[id] for id in ranking.reply_ids)
         told = {part.id for part in (*path, *ranked)}
         yield FeedbackRow(
@@ -170,7 +170,8 @@ def _rows_of(conversation: JudgedConversation, owner: str) -> Iterator[FeedbackR
         )
 
 
-def _path(by_id: Mapping[str, Message], last: Message) -> tuple[Message, ...]:
+def path_to(by_id: Mapping[str, Message], last: Message) -> tuple[Message, ...]:
+    """The messages from a conversation's first one to this one, found by their ids."""
     backwards = [last]
     while (parent_id := backwards[-1].parent_id) is not None:
         backwards.append(by_id[parent_id])

@@ -67,11 +67,13 @@ hallucinated_object, wrong_count, wrong_attribute, wrong_place, misread_text, re
     comment: str = ""
 
     def __post_init__(self) -> None:
-        _check_id(self.id)
+        check_id(self.id)
         if not isinstance(self.liked, bool):
             raise FeedbackError("liked: it must be true or false.")
         object.__setattr__(self, "reasons", _reasons(self.reasons))
-        object.__setattr__(self, "comment", _text("comment", self.comment, MAX_COMMENT_CHARS))
+        object.__setattr__(
+            self, "comment", checked_text("comment", self.comment, MAX_COMMENT_CHARS)
+        )
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class Correction:
     text: str
 
     def __post_init__(self) -> None:
-        _check_id(self.id)
-        text = _text("text", self.text, MAX_CORRECTION_CHARS)
+        check_id(self.id)
+        text = checked_text("text", self.text, MAX_CORRECTION_CHARS)
         if not text.strip():
             raise FeedbackError("text: the correction is empty; write what the reply should say.")
         object.__setattr__(self, "text", text)
@@ -105,7 +107,7 @@ class Ranking:
     reply_ids: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        _check_id(self.id)
+        check_id(self.id)
         given = self.reply_ids
         texts = not isinstance(given, str) and all(isinstance(id, str) for id in given)
         if not texts or not 2 <= len(given) <= MAX_RANKED or len(set(given)) != len(given):
@@ -131,7 +133,7 @@ class Vote:
     lead_time_s: float | None = None
 
     def __post_init__(self) -> None:
-        _check_id(self.id)
+        check_id(self.id)
         if type(self.turn) is not int or not 1 <= self.turn < 2**31:
             raise FeedbackError("turn: it must be a number from 1 on.")
         if not isinstance(self.choice, str) or self.choice not in CHOICES:
@@ -153,9 +155,11 @@ class Explanation:
     comment: str = ""
 
     def __post_init__(self) -> None:
-        _check_id(self.id)
+        check_id(self.id)
         object.__setattr__(self, "reasons", _reasons(self.reasons))
-        object.__setattr__(self, "comment", _text("comment", self.comment, MAX_COMMENT_CHARS))
+        object.__setattr__(
+            self, "comment", checked_text("comment", self.comment, MAX_COMMENT_CHARS)
+        )
 
 
 def _reasons(given: object) -> tuple[str, ...]:
@@ -169,12 +173,15 @@ def _reasons(given: object) -> tuple[str, ...]:
     return tuple(reason for reason in REASONS if reason in given)
 
 
-def _check_id(id: object) -> None:
+def check_id(id: object) -> str:
+    """An id that somebody else made. Raises FeedbackError."""
     if not isinstance(id, str) or not _ID.fullmatch(id):
         raise FeedbackError("id: it must have 8 to 64 letters, digits, dashes or underscores.")
+    return id
 
 
-def _text(field: str, text: object, max_chars: int) -> str:
+def checked_text(field: str, text: object, max_chars: int) -> str:
+    """A text of at most so many characters, as every database takes it. Raises FeedbackError."""
     if not isinstance(text, str):
         raise FeedbackError(f"{field}: it must be a text.")
     if len(text) > max_chars:

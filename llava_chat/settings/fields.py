@@ -45,6 +45,8 @@ SERVER_FIELDS = (
     "adapters",
     "compare_with",
 )
+# Who may sign in, and what they may do.
+ACCESS_FIELDS = ("sign_in", "people_file", "hosts", "leads")
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -195,6 +197,19 @@ class Settings(BaseSettings):
         description="key that signs sessions; by default one is drawn and kept in the data folder",
     )
 
+    sign_in: Literal["none", "people", "hugging-face"] = Field(
+        "none",
+        description="how people say who they are: not at all, by name and password "
+        "(`llava_chat people`), or by Hugging Face on a Space with hf_oauth",
+    )
+    people_file: Path | None = Field(
+        None, description="file of who may sign in; by default people.json in the data folder"
+    )
+    hosts: Names = Field((), description="names that may do everything, separated by commas")
+    leads: Names = Field(
+        (), description="names that make projects for annotators and see their results"
+    )
+
     max_picture_bytes: ByteSize = Field(
         ByteSize(20 * 2**20), ge=1, description="largest picture file, like 20MiB"
     )
@@ -253,6 +268,8 @@ class Settings(BaseSettings):
         "adapters",
         "compare_with",
         "engine_url",
+        "hosts",
+        "leads",
         "picture_hosts",
         "api_keys",
         mode="before",
@@ -277,6 +294,11 @@ class Settings(BaseSettings):
     def adapter_folder(self) -> Path:
         """The folder whose folders are adapters to choose from."""
         return self.data_dir.resolve() / "adapters"
+
+    @property
+    def accounts(self) -> Path:
+        """The file of who may sign in."""
+        return self.people_file or self.data_dir / "people.json"
 
     @property
     def database(self) -> str:

@@ -17,7 +17,6 @@ from llava_chat.errors import FeedbackError, NotFoundError, StoreError
 from llava_chat.store import rows
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.opinion_rows import BATCH_CONVERSATIONS, judged_conversations
-from llava_chat.store.opinions import check_consent
 from llava_chat.store.said import Comparison, JudgedComparison, KeptVote
 from llava_chat.store.schema import (
     ComparisonRow,
@@ -89,7 +88,7 @@ class KeptComparisons:
         """
         with self._database.write() as session:
             row = _owned(session, owner, comparison_id, to_change=True)
-            check_consent(session, owner, self._wording)
+            rows.check_consent(session, owner, self._wording)
             kept = _votes(session, [row.id])[row.id]
             said = (id, turn, choice)
             if said in [(vote.id, vote.turn, vote.choice) for vote in kept]:
@@ -127,7 +126,7 @@ class KeptComparisons:
         """Keep why, in place of what was said of this vote before. Raises ConsentError."""
         with self._database.write() as session:
             row = _owned(session, owner, comparison_id, to_change=True)
-            check_consent(session, owner, self._wording)
+            rows.check_consent(session, owner, self._wording)
             vote = session.scalar(
                 select(ComparisonVoteRow).filter_by(id=rows.storable(id), comparison_id=row.id)
             )
@@ -136,8 +135,10 @@ class KeptComparisons:
             vote.reasons, vote.comment = list(reasons), comment
 
 
-def compared(store: ConversationStore) -> Iterator[JudgedComparison]:
-    """Every comparison with a vote whose owner agrees that it is kept, oldest first.
+def compared(
+    store: ConversationStore, comparison_id: str | None = None
+) -> Iterator[JudgedComparison]:
+    """Every comparison with a vote whose owner agrees that it is kept, oldest first, or one.
 
     All come from one state of the database, held until the iterator ends or is closed.
     """
@@ -149,6 +150,8 @@ def compared(store: ConversationStore) -> Iterator[JudgedComparison]:
             .where(ConsentRow.keep, ComparisonRow.id.in_(voted))
             .order_by(ComparisonRow.created_at, ComparisonRow.id)
         )
+        if comparison_id is not None:
+            wanted = wanted.where(ComparisonRow.id == rows.storable(comparison_id))
         found = list(session.scalars(wanted))
         for start in range(0, len(found), BATCH_CONVERSATIONS // 2):
             yield from _judged(session, found[start : start + BATCH_CONVERSATIONS // 2])

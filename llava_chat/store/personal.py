@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
 
+from llava_chat.store.annotation_schema import AnnotationRow, DraftRow, LeaseRow, MemberRow
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.schema import (
     Base,
@@ -29,18 +30,21 @@ _TELLING = ("left_name", "right_name", "system", "template", "settings", "token_
 def everything_of(store: ConversationStore, owner: str) -> dict[str, Any]:
     """What is kept of a person, as JSON takes it: times in ISO 8601, pictures by their hashes.
 
-    `consent` is None or an object; `conversations` with all their `messages`, `ratings`,
-    `corrections`, `rankings` and `comparisons` with their `votes` are lists. What would tell who
-    answers in a comparison is null until the person has voted on it. Raises StoreError.
+    `consent` and `member` are None or an object; `conversations` with all their `messages`,
+    `ratings`, `corrections`, `rankings`, `comparisons` with their `votes`, `annotations`, `drafts`
+    and `leases` are lists. What would tell who answers in a comparison is null until the person has
+    voted on it. Raises StoreError.
     """
     with store.database.read() as session:
         owned = select(ConversationRow).filter_by(owner=owner).order_by(ConversationRow.created_at)
-        consent = session.get(ConsentRow, owner)
+        consent, member = session.get(ConsentRow, owner), session.get(MemberRow, owner)
         compared = list(session.scalars(select(ComparisonRow).filter_by(owner=owner)))
         voted = set(session.scalars(select(ComparisonVoteRow.comparison_id)))
         blind = {
             id for row in compared if row.id not in voted for id in (row.left_id, row.right_id)
         }
+        drafts = select(DraftRow).filter_by(annotator=owner).order_by(DraftRow.updated_at)
+        leases = select(LeaseRow).filter_by(annotator=owner).order_by(LeaseRow.taken_at)
         return {
             "consent": None if consent is None else _columns(consent),
             "conversations": [
@@ -62,6 +66,10 @@ def everything_of(store: ConversationStore, owner: str) -> dict[str, Any]:
                 }
                 for row in compared
             ],
+            "member": None if member is None else _columns(member),
+            "annotations": _all(session, select(AnnotationRow).filter_by(annotator=owner)),
+            "drafts": [_columns(row) for row in session.scalars(drafts)],
+            "leases": [_columns(row) for row in session.scalars(leases)],
         }
 
 

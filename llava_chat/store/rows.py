@@ -14,9 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llava_chat.conversation import Role
-from llava_chat.errors import NotFoundError
+from llava_chat.errors import ConsentError, NotFoundError
+from llava_chat.store.annotation_schema import ItemRow
 from llava_chat.store.schema import (
     Base,
+    ConsentRow,
     ConversationRow,
     CorrectionRow,
     MessageRow,
@@ -59,6 +61,23 @@ def owned(
     if row is None:
         raise NotFoundError("There is no such conversation: it may have been deleted.")
     return row
+
+
+def check_consent(session: Session, owner: str, wording: str) -> None:
+    """Raise ConsentError where this person has not agreed to this wording.
+
+    Held (PostgreSQL), so that nothing is kept after a "no" was acknowledged.
+    """
+    query = select(ConsentRow).filter_by(owner=owner).with_for_update(read=True)
+    row = session.scalar(query)
+    if row is None or row.wording != wording:
+        raise ConsentError(
+            "Your feedback is kept only if you agree to it: say yes or no to that first."
+        )
+    if not row.keep:
+        raise ConsentError(
+            "You decided that your feedback is not kept: change that to rate replies."
+        )
 
 
 def messages_from(
@@ -219,8 +238,9 @@ def new_message(
 
 
 def forget_opinions(session: Session, conversation_id: str) -> None:
-    """Delete what was said of the conversation's replies."""
+    """Delete what was said of the conversation's replies, also where they became items."""
     of_it = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
+    session.execute(delete(ItemRow).where(ItemRow.source_id.in_(of_it)))
     for table in (RatingRow, CorrectionRow, RankingRow):
         session.execute(delete(table).where(table.message_id.in_(of_it)))
 

@@ -2,33 +2,23 @@
 
 Routes of our own and no events of Gradio's: a vote changes one mark, where an event would bring the
 whole conversation anew, and a write that failed has to come back as what it is, to be tried again.
-Only this page may call them: a body of JSON, from the same origin, with the session's cookie; whose
-a conversation is the store decides. Imports feedback, the store, errors, replies, thumbnails and
-web.session; no gradio.
+Whose a conversation is the store decides. Imports feedback, the store, errors, replies, thumbnails,
+web.json_routes and web.session.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from llava_chat.errors import (
-    ConsentError,
-    FeedbackError,
-    LimitError,
-    LlavaChatError,
-    NotFoundError,
-    StoreError,
-)
+from llava_chat.errors import FeedbackError, LlavaChatError
 from llava_chat.feedback import (
     Comparisons,
     Correction,
@@ -40,32 +30,13 @@ from llava_chat.feedback import (
 )
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
-from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.json_routes import NOT_STORED, Body, answered, refused
+from llava_chat.web.session import Owners
 from llava_chat.web.thumbnails import Thumbnails, discard_lost
 
-MAX_BODY_BYTES = 256 * 1024  # 20,000 characters, each \\uXXXX\\uXXXX, and the rest
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_STATUS: tuple[tuple[type[LlavaChatError], int], ...] = (
-    (SessionError, 401),
-    (ConsentError, 403),
-    (NotFoundError, 404),
-    (LimitError, 429),
-    (FeedbackError, 422),
-    (StoreError, 503),
-)
 
-Body = dict[str, Any]
 Work = Callable[[str, Body], Body]
-
-_log = logging.getLogger(__name__)
-
-
-class _Refusal(LlavaChatError):
-    """A request that this page does not send. status: of HTTP."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 class FeedbackDesk:
@@ -161,7 +132,7 @@ class FeedbackDesk:
 
 
 def feedback_routes(
-    sessions: Sessions, desk: FeedbackDesk, count: Callable[[Request], None]
+    people: Owners, desk: FeedbackDesk, count: Callable[[Request], None]
 ) -> list[Route]:
     """`/feedback/...`, for `launch(app_kwargs={"routes": ...})`.
 
@@ -174,7 +145,9 @@ def feedback_routes(
 
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            return await _answered(request, sessions, feedback, work, count)
+            return await answered(
+                request, people.owner_of, work, count=count, consent=feedback.consent
+            )
 
         return answer
 
@@ -192,12 +165,11 @@ def feedback_routes(
 
     async def _told(request: Request, read: Callable[[str], Any]) -> Response:
         try:
-            found = await run_in_threadpool(read, sessions.owner_of(request))
+            found = await run_in_threadpool(read, people.owner_of(request))
             text = await run_in_threadpool(json.dumps, found, ensure_ascii=False, indent=2)
         except LlavaChatError as error:
-            return _refused(error)
-        headers = {"cache-control": "no-store"}
-        return Response(text + "\n", media_type="application/json", headers=headers)
+            return refused(error)
+        return Response(text + "\n", media_type="application/json", headers=NOT_STORED)
 
     return [
         Route("/feedback/rate", posted(desk.rate), methods=["POST"]),
@@ -213,77 +185,6 @@ def feedback_routes(
         Route("/feedback/consent", consent),
         Route("/feedback/mine.json", mine),
     ]
-
-
-async def _answered(
-    request: Request,
-    sessions: Sessions,
-    feedback: Feedback,
-    work: Work,
-    count: Callable[[Request], None],
-) -> Response:
-    try:
-        _check_origin(request)
-        owner = sessions.owner_of(request)
-        body = await _body(request)
-        count(request)
-        done = await run_in_threadpool(work, owner, body)
-    except ConsentError as error:
-        try:
-            decided = await run_in_threadpool(feedback.consent, owner)
-        except StoreError as trouble:
-            return _refused(trouble)
-        return _refused(error, consent=decided)
-    except LlavaChatError as error:
-        return _refused(error)
-    return JSONResponse(done, headers={"cache-control": "no-store"})
-
-
-def _refused(error: LlavaChatError, **more: Any) -> Response:
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
-    if isinstance(error, _Refusal):
-        status = error.status
-    if status == 503:
-        _log.warning("feedback could not be kept: %s", error)
-    headers = {"cache-control": "no-store"}
-    return JSONResponse({"error": str(error), **more}, status_code=status, headers=headers)
-
-
-def _check_origin(request: Request) -> None:
-    """Refuse what another site's page sends with this browser's cookie.
-
-    Gradio's CORS lets other sites' preflights through, and on a Space the cookie is SameSite=None.
-    Browsers leave Sec-Fetch-Site out for pages without https; Origin they always send.
-    """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:
-        own = site in ("same-origin", "none")
-    elif origin is not None:
-        hosts = (request.headers.get("host"), request.headers.get("x-forwarded-host"))
-        own = urlsplit(origin).netloc in hosts
-    else:
-        own = True  # no browser
-    if not own:
-        raise _Refusal(403, "Only the page itself may say this.")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise _Refusal(415, "This takes JSON.")
-
-
-async def _body(request: Request) -> Body:
-    """The JSON object in a body of at most MAX_BODY_BYTES."""
-    text = bytearray()
-    async for piece in request.stream():
-        text.extend(piece)
-        if len(text) > MAX_BODY_BYTES:
-            raise _Refusal(413, f"This is too long: at most {MAX_BODY_BYTES:,} bytes are taken.")
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _Refusal(422, "The body is not JSON.") from error
-    if not isinstance(body, dict):
-        raise _Refusal(422, "The body is not a JSON object.")
-    return body
 
 
 def _place(body: Body) -> tuple[str, str]:

@@ -31,18 +31,21 @@ from llava_chat.assembly import (
     for_model,
     offered_models,
     open_engine,
+    picture_limits,
 )
 from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import LlavaChatError
+from llava_chat.feedback.annotation import Leading
 from llava_chat.image import close_decoders, warm_up
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotating import AnnotationDesk, annotation_routes
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
@@ -51,14 +54,19 @@ from llava_chat.web.export import export_routes
 from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
 from llava_chat.web.health import health_routes
+from llava_chat.web.leading import LeadDesk, lead_routes
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
+from llava_chat.web.results.desk import ResultsDesk
+from llava_chat.web.results.routes import results_routes
 from llava_chat.web.retaining import remove_left_behind, retaining, together
+from llava_chat.web.roles import Roles, role_routes
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
+from llava_chat.web.signing_in import ByPassword, SignInGuard, sign_in_of
 from llava_chat.web.signing_key import signing_key
 from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
@@ -232,11 +240,18 @@ def launch(
         # A Space's own proxies are not its host's to count.
         trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
         api_keys=settings.api_keys,
+        sign_in=sign_in_of(settings),
     )
+    roles = Roles(people, settings)
     allowances = Allowances.of(settings)
+
+    def annotate(request: Request) -> None:
+        allowances.annotate(people.of_anyone(request))
+
     metrics.observe(engine, people, allowances)
+    results = ResultsDesk(store, partial(roles.member_of, least="lead"))
     blocks = page.build(
-        engine, store, replies, thumbnails, settings, offered, people, allowances, beside
+        engine, store, replies, thumbnails, settings, offered, people, allowances, results, beside
     )
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
@@ -248,6 +263,7 @@ def launch(
         inbrowser=False,
         ssr_mode=False,
         run_history=False,
+        auth=_password_check(people),
         footer_links=[],
         max_file_size=settings.max_picture_bytes,
         state_session_capacity=REMEMBERED_VIEWS,
@@ -257,13 +273,19 @@ def launch(
         head=script_tags(),
         app_kwargs={
             "routes": [
-                *picture_routes(sessions, store, thumbnails),
-                *export_routes(sessions, store),
+                *picture_routes(people, store, thumbnails),
+                *export_routes(people, store),
+                *role_routes(roles, people),
                 *feedback_routes(
-                    sessions,
+                    people,
                     FeedbackDesk(store, replies, thumbnails),
                     lambda request: allowances.judge(people.of_anyone(request)),
                 ),
+                *annotation_routes(roles, AnnotationDesk(store, thumbnails), annotate),
+                *lead_routes(
+                    roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
+                ),
+                *results_routes(results, store, thumbnails),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),
@@ -276,6 +298,11 @@ def launch(
         },
     )
     return blocks
+
+
+def _password_check(people: People) -> Any:
+    """Gradio awaits it, and does not say so in its types."""
+    return people.sign_in.check if isinstance(people.sign_in, ByPassword) else None
 
 
 def _middleware(
@@ -303,6 +330,7 @@ def _middleware(
         Middleware(StoppingMiddleware, stopping=stopping),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
+        Middleware(SignInGuard, address_of=lambda request: people.of_address(request).id),
     ]
 
 

@@ -17,6 +17,7 @@ from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.api import ChatApi
 from llava_chat.web.blocks import SparseBlocks
 from llava_chat.web.chat import layout
@@ -30,13 +31,18 @@ from llava_chat.web.chat.turns import Limits, Turns
 from llava_chat.web.compare.tab import add_compare
 from llava_chat.web.icons import sprite
 from llava_chat.web.people import People
+from llava_chat.web.results import tab as results_tab
+from llava_chat.web.results.desk import ResultsDesk
 from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import UNSENT_AGE_S
 
 # In the order in which their rules count.
 STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"
-    for name in ("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel", "compare")
+    for name in (
+        *("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel", "compare"),
+        "results",
+    )
 ]
 FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.
@@ -53,6 +59,7 @@ def build(
     offered: Sequence[OfferedModel],
     people: People,
     allowances: Allowances,
+    results: ResultsDesk,
     beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
 ) -> gr.Blocks:
     """The page as gr.Blocks, ready to launch. beside: engines for comparisons, by model."""
@@ -66,6 +73,9 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
+        gr.HTML('<div class="account" hidden></div>', elem_id="account", apply_default_css=False)
+        if settings.sign_in == "hugging-face":
+            gr.LoginButton(elem_id="sign-in", size="sm")
         limits = Limits(
             picture_limits(settings),
             settings.max_pictures,
@@ -80,6 +90,8 @@ def build(
             with gr.Tab("Chat", id="chat", elem_id="chat-tab", render_children=True):
                 _add_chat(page, turns, Models(engine, offered), settings, defaults, people)
             add_compare(page, turns, engine, beside, defaults, people)
+            annotate.add()
+            results_tab.add(results)
     return page
 
 

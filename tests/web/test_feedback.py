@@ -21,7 +21,8 @@ from llava_chat.image import picture_from_image
 from llava_chat.store import ConversationStore, Message
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.replies import Replies
-from llava_chat.web.feedback import MAX_BODY_BYTES, FeedbackDesk, feedback_routes
+from llava_chat.web.feedback import FeedbackDesk, feedback_routes
+from llava_chat.web.json_routes import MAX_BODY_BYTES
 from llava_chat.web.people import Person
 from llava_chat.web.session import COOKIE_NAME, Sessions
 from llava_chat.web.thumbnails import Thumbnails

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 from llava_chat.conversation import Role
 from llava_chat.errors import FeedbackError
-from llava_chat.feedback.export.fields import JsonObject, loads
+from llava_chat.feedback.export.folder import MANIFEST, SCHEMA_VERSION, file_name
 from llava_chat.feedback.export.pictures import picture_name
-from llava_chat.feedback.export.writing import MANIFEST, SCHEMA_VERSION, file_name
+from llava_chat.feedback.fields import JsonObject, loads
 from llava_chat.feedback.rows import IMPORTED_OWNER
 from llava_chat.feedback.words import Correction, Explanation, Ranking, Rating, Vote
 from llava_chat.image import PictureLimits, read_picture

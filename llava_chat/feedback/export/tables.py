@@ -1,4 +1,4 @@
-"""`csv` for spreadsheets and `parquet` for `datasets`: plain columns, a row for each reply or vote.
+"""`csv` for spreadsheets and `parquet` for `datasets`: a row of plain columns for each row.
 
 Parquet wants `pyarrow`, which is imported only here and only then.
 """
@@ -8,48 +8,39 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from llava_chat.errors import UsageError
-from llava_chat.feedback.comparisons import ComparisonRow
-from llava_chat.feedback.export.documents import document, vote_document
-from llava_chat.feedback.export.pictures import picture_name
-from llava_chat.feedback.export.preferences import images, prompt
-from llava_chat.feedback.rows import FeedbackRow
-from llava_chat.store import Message
 
-Row = FeedbackRow | ComparisonRow
+Row = TypeVar("Row")
+Kind = Literal["string", "bool", "int64", "float64", "strings"]
 
-COLUMNS = (
-    "owner",
-    "conversation_id",
-    "reply_id",
-    "asked",
-    "reply",
-    "pictures",
-    "model",
-    "revision",
-    "adapter",
-    "template",
-    "liked",
-    "reasons",
-    "comment",
-    "correction",
-    "ranking",
-    "said_at",
-    "choice",
-    "blind",
-    "turn",
-    "comparison_id",
-    "other_reply_id",
-    "other_reply",
-    "other_model",
-    "other_revision",
-    "other_adapter",
-)
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """Rows as plain columns.
+
+    columns, cells: a CSV's header, and its cells by column, None for an empty one. kinds, typed:
+    the columns of parquet, and their values. images: a row's pictures, as paths in the export;
+    parquet has them in its column `images`.
+    """
+
+    columns: tuple[str, ...]
+    cells: Callable[[Row], Mapping[str, str | None]]
+    kinds: Mapping[str, Kind]
+    typed: Callable[[Row], Mapping[str, Any]]
+    images: Callable[[Row], list[str]]
+
+    def line(self, row: Row) -> str:
+        """The row as a line of CSV."""
+        cells = self.cells(row)
+        return csv_line(cells[name] for name in self.columns)
+
+
 ROWS_TOGETHER = 64
 """Of a parquet file's group; their pictures are in memory while it is written."""
 
@@ -58,15 +49,13 @@ ROWS_TOGETHER = 64
 _FORMULA_SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'"
 
 
-def csv_line(row: Row) -> str:
-    """A row of COLUMNS as a line of CSV (RFC 4180), every cell quoted and defused."""
-    cells = [defused(_cell(value)) for value in _values(row).values()]
-    return _csv(cells)
-
-
-def csv_header() -> str:
-    """The first line."""
-    return _csv(list(COLUMNS))
+def csv_line(cells: Iterable[str | None], *, defuse: bool = True) -> str:
+    """Cells as a line of CSV (RFC 4180), each quoted, and defused but for a header's."""
+    texts = ["" if cell is None else cell for cell in cells]
+    line = io.StringIO()
+    writer = csv.writer(line, quoting=csv.QUOTE_ALL)
+    writer.writerow(map(defused, texts) if defuse else texts)
+    return line.getvalue()
 
 
 def defused(cell: str) -> str:
@@ -88,7 +77,9 @@ def plain(cell: str) -> str:
 
 
 @contextmanager
-def parquet_writer(path: Path, folder: Path | None) -> Iterator[ParquetRows]:
+def parquet_writer(
+    path: Path, folder: Path | None, table: Table[Row]
+) -> Iterator[ParquetRows[Row]]:
     """Write rows into a parquet file; folder: that of the export, with the pictures.
 
     Raises UsageError where pyarrow is not installed.
@@ -100,31 +91,29 @@ def parquet_writer(path: Path, folder: Path | None) -> Iterator[ParquetRows]:
             "--format parquet needs the package pyarrow; run `pip install pyarrow`, or name "
             "another format"
         ) from None
-    rows = ParquetRows(path, folder)
+    rows = ParquetRows(path, folder, table)
     try:
         yield rows
     finally:
         rows.close()
 
 
-class ParquetRows:
+class ParquetRows(Generic[Row]):
     """An open parquet file whose pictures stand in it, as `datasets` reads them."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, table: Table[Row]) -> None:
         import pyarrow.parquet
 
         self._folder = folder
-        self._schema = _schema()
+        self._table = table
+        self._schema = _schema(table.kinds)
         self._waiting: list[dict[str, Any]] = []
         self._file = pyarrow.parquet.ParquetWriter(path, self._schema)
 
     def write(self, row: Row) -> None:
         """Add a row; its pictures must have been copied."""
-        values: dict[str, Any] = dict(_values(row))
-        del values["pictures"]
-        values |= _typed(row)
-        values["images"] = [self._picture(name) for name in images(row)]
-        self._waiting.append(values)
+        pictures = [self._picture(name) for name in self._table.images(row)]
+        self._waiting.append({**self._table.typed(row), "images": pictures})
         if len(self._waiting) == ROWS_TOGETHER:
             self._flush()
 
@@ -145,17 +134,21 @@ class ParquetRows:
         return {"bytes": content, "path": name}
 
 
-def _schema() -> Any:
+def _schema(columns: Mapping[str, Kind]) -> Any:
     import pyarrow as pa
 
     text = pa.string()
     picture = pa.struct([("bytes", pa.binary()), ("path", text)])
-    kinds: dict[str, Any] = {name: text for name in COLUMNS if name != "pictures"}
-    kinds |= {"liked": pa.bool_(), "reasons": pa.list_(text), "ranking": pa.list_(text)}
-    kinds |= {"blind": pa.bool_(), "turn": pa.int32()}
-    kinds |= {"prompt": text, "row": text, "images": pa.list_(picture)}
+    types: dict[Kind, Any] = {
+        "string": text,
+        "bool": pa.bool_(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "strings": pa.list_(text),
+    }
+    kinds = {name: types[kind] for name, kind in columns.items()} | {"images": pa.list_(picture)}
     # What `datasets` itself writes beside the columns, so that it opens the pictures.
-    names = {text: "string", pa.bool_(): "bool", pa.int32(): "int32"}
+    names = {type: name for name, type in types.items()}
 
     def feature(kind: Any) -> dict[str, Any]:
         if kind == picture:
@@ -166,91 +159,3 @@ def _schema() -> Any:
 
     features = {"info": {"features": {name: feature(kind) for name, kind in kinds.items()}}}
     return pa.schema(list(kinds.items()), metadata={"huggingface": json.dumps(features)})
-
-
-def _typed(row: Row) -> dict[str, Any]:
-    """What is more than text in a parquet file."""
-    if isinstance(row, ComparisonRow):
-        return {
-            "liked": None,
-            "reasons": list(row.vote.reasons),
-            "ranking": [],
-            "blind": row.vote.blind,
-            "turn": row.vote.turn,
-            "prompt": json.dumps(prompt(row.left), ensure_ascii=False),
-            "row": json.dumps(vote_document(row), ensure_ascii=False),
-        }
-    return {
-        "liked": None if row.rating is None else row.rating.liked,
-        "reasons": [] if row.rating is None else list(row.rating.reasons),
-        "ranking": [message.text for message in row.ranked],
-        "blind": None,
-        "turn": None,
-        "prompt": json.dumps(prompt(row.path), ensure_ascii=False),
-        "row": json.dumps(document(row), ensure_ascii=False),
-    }
-
-
-def _values(row: Row) -> Mapping[str, str | None]:
-    """The columns in their order, as text."""
-    values = dict.fromkeys(COLUMNS) | {
-        "owner": row.owner,
-        "pictures": " ".join(picture_name(picture_id) for picture_id in row.picture_ids),
-    }
-    return values | (_of_vote(row) if isinstance(row, ComparisonRow) else _of_reply(row))
-
-
-def _of_reply(row: FeedbackRow) -> dict[str, str | None]:
-    rating = row.rating
-    return {
-        "conversation_id": row.conversation_id,
-        "asked": row.path[-2].text,
-        **_reply(row.reply),
-        "template": None if row.reply.record is None else row.reply.record.template,
-        "liked": None if rating is None else "yes" if rating.liked else "no",
-        "reasons": None if rating is None else " ".join(rating.reasons),
-        "comment": None if rating is None else rating.comment,
-        "correction": None if row.correction is None else row.correction.text,
-        "ranking": " ".join(message.id for message in row.ranked),
-        "said_at": row.said_at.isoformat(),
-    }
-
-
-def _of_vote(row: ComparisonRow) -> dict[str, str | None]:
-    """The reply is the left one, the other the right one."""
-    left, vote = row.left[-1], row.vote
-    return {
-        "conversation_id": row.comparison.left_id,
-        "asked": row.left[-2].text,
-        **_reply(left),
-        "template": None if left.record is None else left.record.template,
-        "reasons": " ".join(vote.reasons),
-        "comment": vote.comment,
-        "said_at": vote.created_at.isoformat(),
-        "choice": vote.choice,
-        "blind": "yes" if vote.blind else "no",
-        "turn": str(vote.turn),
-        "comparison_id": row.comparison.id,
-        **{f"other_{name}": value for name, value in _reply(row.right[-1]).items()},
-    }
-
-
-def _reply(message: Message) -> dict[str, str | None]:
-    record = message.record
-    return {
-        "reply_id": message.id,
-        "reply": message.text,
-        "model": None if record is None else record.model_id,
-        "revision": None if record is None else record.revision,
-        "adapter": None if record is None else record.adapter,
-    }
-
-
-def _cell(value: str | None) -> str:
-    return "" if value is None else value
-
-
-def _csv(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL).writerow(cells)
-    return line.getvalue()
