@@ -1,10 +1,10 @@
 // Pictures dropped anywhere on the chat go to the composer.
 
-import { $, closest, frame } from "./dom.js";
-import { shownTab } from "./tabs.js";
+import { $, closest, composer, frame } from "./dom.js";
+import { talking } from "./tabs.js";
 
 let depth = 0; // elements that the drag has entered and not left
-const bringsFiles = (event) => shownTab() === "chat" && [...(event.dataTransfer?.types ?? [])].includes("Files");
+const bringsFiles = (event) => talking() && [...(event.dataTransfer?.types ?? [])].includes("Files");
 const show = (on) => frame().toggleAttribute("data-dropping", on);
 
 addEventListener("dragenter", (event) => {
@@ -17,8 +17,8 @@ addEventListener("dragover", (event) => { if (bringsFiles(event)) event.preventD
 addEventListener("drop", (event) => {
   depth = 0;
   show(false);
-  if (!bringsFiles(event) || closest(event, "#composer")) return;
-  const input = $('#composer input[type="file"]');
+  if (!bringsFiles(event) || closest(event, composer())) return;
+  const input = $(`${composer()} input[type="file"]`);
   if (!input) return;
   event.preventDefault();
   const transfer = new DataTransfer();

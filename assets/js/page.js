@@ -4,11 +4,13 @@
 // so replacing a part of the page never loses one.
 
 import { keepComposer } from "./composer.js";
+import { keepComparison, openComparison } from "./compare.js";
 import "./controls.js";
 import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
+import { restoreRanking } from "./ranking.js";
 import { restoreFeedback } from "./feedback.js";
 import { startTabs } from "./tabs.js";
 import { showTheme } from "./theme.js";
@@ -22,6 +24,8 @@ function afterChange() {
   keepAddress();
   restoreFields();
   restoreFeedback();
+  restoreRanking();
+  keepComparison();
   keepPlace();
 }
 
@@ -45,4 +49,5 @@ const mounted = setInterval(() => {
   watch();
   followSize();
   afterChange();
+  openComparison();
 }, MOUNTED_EVERY_MS);

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,11 +18,13 @@ from typing import Any
 from llava_chat.commands import projects
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
-from llava_chat.feedback.annotation import Since, export_project
+from llava_chat.feedback.annotation import Agreed, Since, export_project
+from llava_chat.feedback.comparisons import comparison_rows
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
+from llava_chat.feedback.results import Wanted, agreed_items, gather, report
 from llava_chat.feedback.rows import feedback_rows
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
-from llava_chat.store import ConversationStore
+from llava_chat.store import ConversationStore, Project
 
 STORE_FIELDS = ("data_dir", "database_url")
 ANSWERS = {"yes": True, "no": False}
@@ -45,10 +48,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--project", metavar="NAME", help="of what annotators said in this project, by name or id"
     )
+    export.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="with --project: only items of which so large a share of every two people who judged "
+        "them say the same, like 0.67",
+    )
     _add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
-    stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
+    stats = actions.add_parser(
+        "stats", help="how much there is, how far people agree, which model they prefer"
+    )
+    stats.add_argument("--project", metavar="NAME", help="only this project, by name or id")
     _add_filters(stats)
     project = actions.add_parser(
         "project",
@@ -80,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     wanted = _filter(args)
+    if args.min_agreement is not None and args.project is None:
+        raise UsageError("--min-agreement needs --project: elsewhere one person judges each reply")
     with opened_store(load_settings(_settings_only(args))) as store:
         if args.project is None:
             manifest = export_feedback(
@@ -88,8 +103,15 @@ def _export(args: argparse.Namespace) -> int:
         else:
             when = _of_project(wanted)
             project = projects.named(store, args.project)
+            agreed = _agreed(store, project, args.min_agreement, when)
             manifest = export_project(
-                store, project, args.format, args.output, when, dry_run=args.dry_run
+                store,
+                project,
+                args.format,
+                args.output,
+                when,
+                agreed=agreed,
+                dry_run=args.dry_run,
             )
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
@@ -104,6 +126,17 @@ def _export(args: argparse.Namespace) -> int:
     for reason, number in manifest["left_out"].items():
         print(f"left out: {number} ({reason})")
     return 0
+
+
+def _agreed(
+    store: ConversationStore, project: Project, least: float | None, when: Since
+) -> Agreed | None:
+    if least is None:
+        return None
+    if not 0 <= least <= 1:
+        raise UsageError(f"--min-agreement must be from 0 to 1, not {least:g}")
+    gathered = gather(store, Wanted(project.id, when.since, when.until))
+    return Agreed(least, frozenset(agreed_items(gathered, least)))
 
 
 def _of_project(wanted: Filter) -> Since:
@@ -126,8 +159,18 @@ def _import(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
-        counts = figures(feedback_rows(store, wanted))
-    print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
+        key = secrets.token_bytes(32)  # one person is one in all of it
+        project = None if args.project is None else projects.named(store, args.project).id
+        rows = () if project else feedback_rows(store, wanted, key)
+        votes = () if project else comparison_rows(store, wanted, key)
+        counts = figures(rows, votes)
+        found = report(store, Wanted(project, wanted.since, wanted.until, args.model), key)
+    if args.json:
+        print(json.dumps(counts | {"results": found.told()}, ensure_ascii=False))
+    else:
+        volume = found.volume
+        of_project = {"annotations": volume.by_kind["annotation"], "people": volume.people}
+        print("\n".join([*_lines(of_project if project else counts), *found.lines()]))
     return 0
 
 

@@ -62,6 +62,11 @@ class Feedback:
                 owner, conversation_id, message_id, id=correction.id, text=correction.text
             )
 
+    def withdraw(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Forget what this person would have a reply say; no earlier correction comes back."""
+        with saving():
+            self._opinions.withdraw(owner, conversation_id, message_id)
+
     def rank(self, owner: str, conversation_id: str, message_id: str, ranking: Ranking) -> None:
         """Keep an order of the replies to a message of the user's; the newest one counts."""
         with saving():
@@ -96,7 +101,8 @@ class Feedback:
         """Delete all that is kept of a person, conversations and the consent too.
 
         Returns how many there were of each: `ratings`, `corrections`, `rankings`, `consents`,
-        `annotations`, `drafts`, `leases`, `members`, `messages`, `conversations`, `pictures`.
+        `comparisons`, `comparison_votes`, `annotations`, `drafts`, `leases`, `members`, `messages`,
+        `conversations`, `pictures`.
         """
         return remove_person(self._store, owner)
 

@@ -23,7 +23,7 @@ MODEL_FIELDS = (
     "engine_url",
 )
 # Of the engine that runs the model in this process.
-SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture")
+SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture", "max_adapters")
 CONVERSATION_FIELDS = ("template", "system")
 GENERATION_FIELDS = (
     "temperature",
@@ -35,7 +35,16 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models")
+SERVER_FIELDS = (
+    "host",
+    "port",
+    "data_dir",
+    "database_url",
+    "keep_days",
+    "models",
+    "adapters",
+    "compare_with",
+)
 # Who may sign in, and what they may do.
 ACCESS_FIELDS = ("sign_in", "people_file", "hosts", "leads")
 LIMIT_FIELDS = (
@@ -115,6 +124,10 @@ class Settings(BaseSettings):
         "auto", description="CUDA graphs of the step that writes a token; auto is on where they run"
     )
 
+    max_adapters: int = Field(
+        4, ge=1, le=256, description="adapters that replies chose, in memory at once"
+    )
+
     template: str | None = Field(
         None, description="conversation template; by default the one that the model names"
     )
@@ -167,6 +180,16 @@ class Settings(BaseSettings):
         None,
         description="models that the page lets everybody choose from, separated by commas; "
         "by default those that are here when only this machine is listened to, else none",
+    )
+    adapters: Names = Field(
+        (),
+        description="LoRA adapters to choose from, like crimson=/adapters/crimson, separated by "
+        "commas, besides those in the folder `adapters` of the data folder",
+    )
+    compare_with: Names = Field(
+        (),
+        description="models that the Compare tab has beside the first, separated by commas; each "
+        "is loaded too and takes as much memory as if it ran alone",
     )
     secret: SecretStr | None = Field(
         None,
@@ -241,7 +264,15 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "models", "engine_url", "hosts", "leads", "picture_hosts", "api_keys", mode="before"
+        "models",
+        "adapters",
+        "compare_with",
+        "engine_url",
+        "hosts",
+        "leads",
+        "picture_hosts",
+        "api_keys",
+        mode="before",
     )
     @classmethod
     def _parted(cls, value: object) -> object:
@@ -258,6 +289,11 @@ class Settings(BaseSettings):
     def uploads(self) -> Path:
         """The folder where uploads wait until they are sent."""
         return self.data_dir.resolve() / "uploads"
+
+    @property
+    def adapter_folder(self) -> Path:
+        """The folder whose folders are adapters to choose from."""
+        return self.data_dir.resolve() / "adapters"
 
     @property
     def accounts(self) -> Path:

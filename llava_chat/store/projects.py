@@ -151,6 +151,18 @@ class Projects:
             for some in session.scalars(query).partitions(RESULTS_TOGETHER):
                 yield from _results_of(session, some, members, newest_only)
 
+    def members(self) -> list[Member]:
+        """Everybody who was ever given an item."""
+        with self._database.read() as session:
+            return [annotation_rows.as_member(row) for row in session.scalars(select(MemberRow))]
+
+    def item_results(self, item_id: str) -> list[Result]:
+        """What each person said of one item last, as in `results`."""
+        with self._database.read() as session:
+            row = annotation_rows.item(session, item_id)
+            members = _members(session, row.project_id)
+            return list(_results_of(session, [row], members, newest_only=True))
+
     def standing(self, project_id: str) -> Standing:
         """How far a project is: its items, and what was said of each without what it says.
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
 
 from llava_chat.store.annotation_schema import (
     AnnotationRow,
@@ -23,6 +24,8 @@ from llava_chat.store.annotation_schema import (
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.schema import (
     Base,
+    ComparisonRow,
+    ComparisonVoteRow,
     ConsentRow,
     ConversationRow,
     CorrectionRow,
@@ -82,7 +85,7 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
             MessagePictureRow.message_id.in_(messages)
         )
         used = set(session.scalars(pictures))
-        counts: dict[str, int] = {}
+        counts = _comparisons(session, owner)
         of_them: tuple[tuple[type[Base], Any], ...] = (
             *((table, table.owner) for table in OPINIONS),
             *((table, table.annotator) for table in (LeaseRow, DraftRow, AnnotationRow)),
@@ -103,6 +106,16 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
         counts["conversations"] = len(gone)
     store.forget(gone)
     return counts | {"pictures": len(store.remove_pictures(used))}
+
+
+def _comparisons(session: Session, owner: str) -> dict[str, int]:
+    """How many there are; both go with the conversations."""
+    own = select(ComparisonRow.id).where(ComparisonRow.owner == owner)
+    votes = select(ComparisonVoteRow.id).where(ComparisonVoteRow.comparison_id.in_(own))
+    return {
+        "comparisons": len(session.scalars(own).all()),
+        "comparison_votes": len(session.scalars(votes).all()),
+    }
 
 
 def _remove(store: ConversationStore, conditions: Sequence[ColumnElement[bool]]) -> int:

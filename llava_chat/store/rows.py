@@ -30,6 +30,9 @@ from llava_chat.store.stored import ChatOptions, Message, ReplyRecord, StoredCon
 from llava_chat.store.tree import Node, Tree
 
 TITLE_LIMIT_CHARACTERS = 200
+CHAT = "chat"
+COMPARISON = "comparison"
+"""What a conversation is for: who asks for one kind never sees the other."""
 
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -44,10 +47,16 @@ def storable(text: str) -> str:
 
 
 def owned(
-    session: Session, owner: str, conversation_id: str, *, to_change: bool = False
+    session: Session,
+    owner: str,
+    conversation_id: str,
+    *,
+    to_change: bool = False,
+    purpose: str = CHAT,
 ) -> ConversationRow:
-    """The owner's conversation. Raises NotFoundError when it is nobody's or somebody else's."""
-    query = select(ConversationRow).filter_by(id=storable(conversation_id), owner=owner)
+    """The owner's conversation of this purpose. Raises NotFoundError where there is none."""
+    wanted = {"id": storable(conversation_id), "owner": owner, "purpose": purpose}
+    query = select(ConversationRow).filter_by(**wanted)
     row = session.scalar(query.with_for_update() if to_change else query)
     if row is None:
         raise NotFoundError("There is no such conversation: it may have been deleted.")
@@ -180,7 +189,13 @@ def title(text: str) -> str:
 
 
 def begin(
-    session: Session, owner: str, title: str = "", *, kept: bool = True, id: str | None = None
+    session: Session,
+    owner: str,
+    title: str = "",
+    *,
+    kept: bool = True,
+    id: str | None = None,
+    purpose: str = CHAT,
 ) -> ConversationRow:
     """A new conversation with the model's own options. id: None draws one."""
     now = datetime.now(UTC)
@@ -191,6 +206,7 @@ def begin(
         created_at=now,
         updated_at=now,
         kept=kept,
+        purpose=purpose,
     )
     set_options(row, ChatOptions())
     session.add(row)

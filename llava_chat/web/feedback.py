@@ -19,7 +19,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from llava_chat.errors import FeedbackError, LlavaChatError
-from llava_chat.feedback import Correction, Feedback, Ranking, Rating
+from llava_chat.feedback import (
+    Comparisons,
+    Correction,
+    Explanation,
+    Feedback,
+    Ranking,
+    Rating,
+    Vote,
+)
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.json_routes import NOT_STORED, Body, answered, refused
@@ -39,6 +47,7 @@ class FeedbackDesk:
         self._replies = replies
         self._thumbnails = thumbnails
         self.feedback = Feedback.of(store)
+        self._comparisons = Comparisons.of(store)
 
     def rate(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`, `id`, `liked`, `reasons`, `comment`: keep a vote."""
@@ -58,11 +67,48 @@ class FeedbackDesk:
         self.feedback.correct(owner, *_place(body), correction)
         return {"saved": correction.id}
 
+    def withdraw(self, owner: str, body: Body) -> Body:
+        """`conversation`, `message`: forget the correction."""
+        self.feedback.withdraw(owner, *_place(body))
+        return {"saved": None}
+
+    def versions(self, owner: str, query: Body) -> Body:
+        """`conversation`, `message`, a reply: its versions with the ranking of them, best first."""
+        conversation_id, message_id = _place(query)
+        found = self._store.versions(owner, conversation_id, message_id)
+        if found[0].role != "assistant":
+            raise FeedbackError("message: it must be a reply.")
+        said = self.feedback.of_conversation(owner, conversation_id).get(found[0].parent_id or "")
+        ranking = None if said is None else said.ranking
+        return {
+            "asked": found[0].parent_id,
+            "replies": [{"id": one.id, "text": one.text} for one in found],
+            "ranking": None if ranking is None else list(ranking.reply_ids),
+        }
+
     def rank(self, owner: str, body: Body) -> Body:
         """`conversation`, `message` of the person's own, `id`, `replies`, best first."""
         ranking = Ranking(body.get("id"), tuple(_list(body, "replies")))  # type: ignore[arg-type]
         self.feedback.rank(owner, *_place(body), ranking)
         return {"saved": ranking.id}
+
+    def choose(self, owner: str, body: Body) -> Body:
+        """`comparison`, `id`, `turn`, `choice`, `lead_time_s`: keep a vote; tells the names."""
+        vote = Vote(
+            body.get("id"),  # type: ignore[arg-type]
+            body.get("turn"),  # type: ignore[arg-type]
+            body.get("choice"),  # type: ignore[arg-type]
+            body.get("lead_time_s"),
+        )
+        told = self._comparisons.vote(owner, _id(body, "comparison"), vote)
+        return {"saved": vote.id, "left": told.left_name, "right": told.right_name}
+
+    def explain(self, owner: str, body: Body) -> Body:
+        """`comparison`, `id` of the vote, `reasons`, `comment`: keep why."""
+        reasons, comment = tuple(_list(body, "reasons")), body.get("comment", "")
+        why = Explanation(body.get("id"), reasons, comment)  # type: ignore[arg-type]
+        self._comparisons.explain(owner, _id(body, "comparison"), why)
+        return {"saved": why.id}
 
     def decide(self, owner: str, body: Body) -> Body:
         """`keep`: whether feedback may be kept."""
@@ -76,7 +122,8 @@ class FeedbackDesk:
         """`everything`, true: delete all that is kept; how many there were of each."""
         if body.get("everything") is not True:
             raise FeedbackError("everything: it must be true; nothing was deleted.")
-        for conversation in self._store.list(owner, limit=1_000_000):
+        stores = (self._store, self._store.sides())
+        for conversation in (one for store in stores for one in store.list(owner, limit=1_000_000)):
             if (live := self._replies.running(conversation.id)) is not None:
                 live.stop()
         deleted = self.feedback.delete_mine(owner)
@@ -107,6 +154,9 @@ def feedback_routes(
     async def consent(request: Request) -> Response:
         return await _told(request, lambda owner: {"keep": feedback.consent(owner)})
 
+    async def versions(request: Request) -> Response:
+        return await _told(request, lambda owner: desk.versions(owner, dict(request.query_params)))
+
     async def mine(request: Request) -> Response:
         answer = await _told(request, feedback.mine)
         if answer.status_code == 200:
@@ -125,7 +175,11 @@ def feedback_routes(
         Route("/feedback/rate", posted(desk.rate), methods=["POST"]),
         Route("/feedback/take-back", posted(desk.take_back), methods=["POST"]),
         Route("/feedback/correct", posted(desk.correct), methods=["POST"]),
+        Route("/feedback/withdraw", posted(desk.withdraw), methods=["POST"]),
+        Route("/feedback/versions", versions),
         Route("/feedback/rank", posted(desk.rank), methods=["POST"]),
+        Route("/feedback/choose", posted(desk.choose), methods=["POST"]),
+        Route("/feedback/explain", posted(desk.explain), methods=["POST"]),
         Route("/feedback/consent", posted(desk.decide), methods=["POST"]),
         Route("/feedback/delete", posted(desk.delete), methods=["POST"]),
         Route("/feedback/consent", consent),
@@ -135,13 +189,14 @@ def feedback_routes(
 
 def _place(body: Body) -> tuple[str, str]:
     """The conversation and the message that something is said of."""
-    found = []
-    for name in ("conversation", "message"):
-        value = body.get(name)
-        if not isinstance(value, str) or not _ID.fullmatch(value):
-            raise FeedbackError(f"{name}: it must be an id.")
-        found.append(value)
-    return found[0], found[1]
+    return _id(body, "conversation"), _id(body, "message")
+
+
+def _id(body: Body, name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise FeedbackError(f"{name}: it must be an id.")
+    return value
 
 
 def _list(body: Body, name: str) -> list[Any]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -26,6 +27,7 @@ from starlette.types import Scope
 from llava_chat.assembly import (
     OfferedModel,
     check_model,
+    compared_models,
     for_model,
     offered_models,
     open_engine,
@@ -47,6 +49,7 @@ from llava_chat.web.annotating import AnnotationDesk, annotation_routes
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
+from llava_chat.web.compare.beside import engines_beside
 from llava_chat.web.export import export_routes
 from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
@@ -56,6 +59,8 @@ from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
+from llava_chat.web.results.desk import ResultsDesk
+from llava_chat.web.results.routes import results_routes
 from llava_chat.web.retaining import remove_left_behind, retaining, together
 from llava_chat.web.roles import Roles, role_routes
 from llava_chat.web.scripts import script_routes, script_tags
@@ -93,22 +98,29 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
     warm_up()  # the same of a machine that cannot decode pictures
     check_model(settings)
-    offered = offered_models(settings)
+    offered, compared = offered_models(settings), compared_models(settings)
+    for model in compared:
+        check_model(for_model(settings, model.name))
     if told_to_stop.is_set():
         return
     # Everybody reads which model is being opened, and nobody in which folder it lies.
-    names = {model.label: model.name for model in offered}
+    names = {model.label: model.name for model in (*compared, *offered)}
     metrics = Metrics()
     open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
+    beside = engines_beside(engine, compared, open_model, settings.max_waiting)
+    every = (engine, *beside.values())
     with ending_within(END_LIMIT_S, told_to_stop):
         try:
             if on_zero_gpu():
                 engine.wait()  # what is on the GPU there has to be there before the page
-            run(engine, settings, offered, told_to_stop, metrics)
+            run(engine, settings, offered, told_to_stop, metrics, beside)
         finally:
-            engine.close(ENGINE_GRACE_S)
-    if engine.still_opening:  # deep in a library: Python would end under its feet, with an abort
+            for one in every:
+                one.close(ENGINE_GRACE_S)
+    if any(
+        one.still_opening for one in every
+    ):  # deep in a library: Python would end under its feet, with an abort
         _leave()
 
 
@@ -162,8 +174,11 @@ def run(
     offered: Sequence[OfferedModel],
     told_to_stop: threading.Event,
     metrics: Metrics | None = None,
+    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
 ) -> None:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
+
+    beside: engines for comparisons, by model.
 
     Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
     kept the first model from being loaded.
@@ -171,7 +186,7 @@ def run(
     store = ConversationStore.open(settings.database, settings.data_dir)
     replies, stopping = Replies(), Stopping(told_to_stop)
     try:
-        blocks = launch(engine, store, replies, settings, offered, stopping, metrics)
+        blocks = launch(engine, store, replies, settings, offered, stopping, metrics, beside)
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
         first = Announced(engine, address, told_to_stop)
         told_to_stop.wait()
@@ -207,10 +222,11 @@ def launch(
     offered: Sequence[OfferedModel] = (),
     stopping: Stopping | None = None,
     metrics: Metrics | None = None,
+    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
 ) -> gr.Blocks:
     """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
 
-    metrics: what watches the engine's replies.
+    metrics: what watches the engine's replies. beside: engines for comparisons, by model.
     """
     stopping, metrics = stopping or Stopping(threading.Event()), metrics or Metrics()
     prepare_libraries(settings.uploads)  # for what Blocks and launch read
@@ -233,7 +249,10 @@ def launch(
         allowances.annotate(people.of_anyone(request))
 
     metrics.observe(engine, people, allowances)
-    blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
+    results = ResultsDesk(store, partial(roles.member_of, least="lead"))
+    blocks = page.build(
+        engine, store, replies, thumbnails, settings, offered, people, allowances, results, beside
+    )
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -266,6 +285,7 @@ def launch(
                 *lead_routes(
                     roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
                 ),
+                *results_routes(results, store, thumbnails),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),

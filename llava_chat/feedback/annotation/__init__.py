@@ -11,7 +11,7 @@ Imports the rest of feedback, store, conversation, image and errors.
 """
 
 from llava_chat.feedback.annotation.annotating import Annotation, Given, told_item
-from llava_chat.feedback.annotation.export import Since, export_project
+from llava_chat.feedback.annotation.export import Agreed, Since, export_project
 from llava_chat.feedback.annotation.kept import KeptFilter
 from llava_chat.feedback.annotation.leading import PLAN_FIELDS, Leading
 from llava_chat.feedback.annotation.pictures import in_folder, uploaded
@@ -20,6 +20,7 @@ from llava_chat.feedback.annotation.results import told_result
 
 __all__ = [
     "PLAN_FIELDS",
+    "Agreed",
     "Annotation",
     "Given",
     "KeptFilter",

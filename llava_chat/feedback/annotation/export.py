@@ -63,6 +63,14 @@ class Since:
 
 
 @dataclass(frozen=True)
+class Agreed:
+    """Items on which people agree: those of `items`, for whom the share is `least` or more."""
+
+    least: float
+    items: frozenset[str]
+
+
+@dataclass(frozen=True)
 class _Row:
     """A result and the hash of who made it."""
 
@@ -77,15 +85,24 @@ def export_project(
     output: Path,
     when: Since | None = None,
     *,
+    agreed: Agreed | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Write a project's answers into a new folder and return the manifest. Raises as `exported`."""
-    write = partial(_written, store, project, form, when or Since())
+    """Write a project's answers into a new folder and return the manifest. Raises as `exported`.
+
+    agreed: only what was said of these items.
+    """
+    write = partial(_written, store, project, form, when or Since(), agreed)
     return exported(form, output, write, dry_run=dry_run)
 
 
 def _written(
-    store: ConversationStore, project: Project, form: str, when: Since, folder: Path | None
+    store: ConversationStore,
+    project: Project,
+    form: str,
+    when: Since,
+    agreed: Agreed | None,
+    folder: Path | None,
 ) -> dict[str, Any]:
     pictures, left_out = PictureCopies(store, folder), Counter[str]()
     key = secrets.token_bytes(32)
@@ -94,7 +111,10 @@ def _written(
     with ExitStack() as stack:
         write = sink(form, folder, stack, _table(project.form))
         results = Projects(store).results(project.id, newest_only=training)
-        for _, group in itertools.groupby(filter(when.takes, results), _item_id):
+        for item_id, group in itertools.groupby(filter(when.takes, results), _item_id):
+            if agreed is not None and item_id not in agreed.items:
+                left_out["people do not agree"] += len(list(group))
+                continue
             rows = [_Row(one, pseudonym(one.annotator.owner, key)) for one in group]
             counts.update(items=1, annotations=len(rows))
             people.update(row.annotator for row in rows)
@@ -103,9 +123,13 @@ def _written(
                 write(record)
                 counts["records"] += 1
     times = {"since": when.since, "until": when.until}
+    least = {} if agreed is None else {"min_agreement": agreed.least}
     return {
         "project": {"id": project.id, "name": project.name, "form": list(project.form)},
-        "filters": {name: time.isoformat() for name, time in times.items() if time is not None},
+        "filters": {
+            **{name: time.isoformat() for name, time in times.items() if time is not None},
+            **least,
+        },
         "counts": {
             **{name: counts[name] for name in ("records", "annotations", "items")},
             "people": len(people),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -11,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from llava_chat.feedback.comparisons import ComparisonRow, comparison_rows
 from llava_chat.feedback.export.columns import FEEDBACK
-from llava_chat.feedback.export.documents import document
+from llava_chat.feedback.export.documents import document, vote_document
 from llava_chat.feedback.export.folder import exported, sink
 from llava_chat.feedback.export.instructions import instructions
 from llava_chat.feedback.export.pictures import LeftOut, PictureCopies
-from llava_chat.feedback.export.preferences import judgements, preferences
+from llava_chat.feedback.export.preferences import judgements, preferences, preferred
 from llava_chat.feedback.figures import Figures
 from llava_chat.feedback.rows import FeedbackRow, Filter, feedback_rows
 from llava_chat.store import ConversationStore
@@ -53,11 +55,22 @@ def _written(
     left_out: Counter[str] = Counter()
     counting = Figures()
     records = 0
+    key = secrets.token_bytes(32)
     with ExitStack() as stack:
         write = sink(form, folder, stack, FEEDBACK)
-        rows = counting.passing(feedback_rows(store, wanted))
+        rows = counting.passing(feedback_rows(store, wanted, key))
         for _, group in itertools.groupby(rows, key=lambda row: row.conversation_id):
             for record in records_of(form)(list(group), pictures, left_out):
+                write(record)
+                records += 1
+        for vote in comparison_rows(store, wanted, key):
+            counting.add_vote(vote)
+            try:
+                record = _of_vote(form, vote)
+                pictures.need(vote.picture_ids)
+            except LeftOut as reason:
+                left_out[str(reason)] += 1
+            else:
                 write(record)
                 records += 1
     counts = counting.counted() | {"records": records, "pictures": len(pictures.ids)}
@@ -66,6 +79,18 @@ def _written(
         "counts": counts,
         "left_out": dict(sorted(left_out.items())),
     }
+
+
+def _of_vote(form: str, vote: ComparisonRow) -> Any:
+    """The record of a vote on a comparison. Raises LeftOut where the format has none."""
+    match form:
+        case "dpo":
+            return preferred(vote)
+        case "jsonl":
+            return vote_document(vote)
+        case "csv" | "parquet":
+            return vote
+    raise LeftOut(f"nothing for {form}")
 
 
 def records_of(form: str) -> Writer:
