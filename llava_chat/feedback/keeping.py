@@ -101,7 +101,8 @@ class Feedback:
         """Delete all that is kept of a person, conversations and the consent too.
 
         Returns how many there were of each: `ratings`, `corrections`, `rankings`, `consents`,
-        `comparisons`, `comparison_votes`, `messages`, `conversations`, `pictures`.
+        `comparisons`, `comparison_votes`, `annotations`, `drafts`, `leases`, `members`, `messages`,
+        `conversations`, `pictures`.
         """
         return remove_person(self._store, owner)
 

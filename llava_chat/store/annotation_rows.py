@@ -15,7 +15,19 @@ from dataclasses import fields
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, exists, func, or_, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    Subquery,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
 from llava_chat.errors import NotFoundError
@@ -37,24 +49,7 @@ from llava_chat.store.annotation_schema import (
     MemberRow,
     ProjectRow,
 )
-from llava_chat.store.schema import ConsentRow, ConversationRow, MessageRow
-
-
-def project(session: Session, project_id: str, *, to_change: bool = False) -> ProjectRow:
-    """The project; to_change: held until the transaction ends. Raises NotFoundError."""
-    query = select(ProjectRow).filter_by(id=rows.storable(project_id))
-    row = session.scalar(query.with_for_update() if to_change else query)
-    if row is None:
-        raise NotFoundError("There is no such project: it may have been deleted.")
-    return row
-
-
-def item(session: Session, item_id: str) -> ItemRow:
-    """The item, of whatever project. Raises NotFoundError, also where it is shown no longer."""
-    row = session.scalar(select(ItemRow).where(ItemRow.id == rows.storable(item_id), shown()))
-    if row is None:
-        raise NotFoundError("There is no such item: it may have been deleted.")
-    return row
+from llava_chat.store.schema import ConsentRow, ConversationRow, MessageRow, UtcDateTime
 
 
 def shown() -> ColumnElement[bool]:
@@ -84,22 +79,7 @@ def counts() -> ColumnElement[bool]:
     return and_(AnnotationRow.outcome != "skipped", newest())
 
 
-def judged_by(session: Session, item_id: str, annotator: str) -> bool:
-    """Whether this person is one of those who judged the item."""
-    query = select(AnnotationRow.id).filter_by(item_id=item_id, annotator=annotator)
-    return session.scalar(query.where(counts())) is not None
-
-
-def was_given(session: Session, item_id: str, annotator: str) -> bool:
-    """Whether this person holds or held the item, has a draft of it, or said something of it."""
-    theirs = (
-        select(table.item_id).filter_by(item_id=item_id, annotator=annotator)
-        for table in (LeaseRow, DraftRow, AnnotationRow)
-    )
-    return session.scalar(union_all(*theirs).limit(1)) is not None
-
-
-def finished(project_id: str) -> Subquery:
+def finished(project_id: str | BindParameter[str]) -> Subquery:
     """How many people judged each item: item_id, people."""
     return (
         select(AnnotationRow.item_id, func.count().label("people"))
@@ -110,33 +90,77 @@ def finished(project_id: str) -> Subquery:
     )
 
 
-def held(project_id: str, but_by: str, now: datetime) -> Subquery:
-    """How many others hold each item: item_id, people."""
-    return (
-        select(LeaseRow.item_id, func.count().label("people"))
-        .join(ItemRow, ItemRow.id == LeaseRow.item_id)
-        .where(ItemRow.project_id == project_id)
-        .where(LeaseRow.annotator != but_by, LeaseRow.expires_at > now)
-        .group_by(LeaseRow.item_id)
-        .subquery()
+# Built once: with what each request asks, building them again would take most of its time.
+_ITEM = select(ItemRow).where(ItemRow.id == bindparam("item"), shown())
+_NEWEST_OF = (
+    select(AnnotationRow)
+    .where(AnnotationRow.item_id == bindparam("item"), AnnotationRow.annotator == bindparam("me"))
+    .order_by(AnnotationRow.position.desc())
+    .limit(1)
+)
+_GIVEN = union_all(
+    *(
+        select(table.item_id).where(
+            table.item_id == bindparam("item"), table.annotator == bindparam("me")
+        )
+        for table in (LeaseRow, DraftRow, AnnotationRow)
     )
+).limit(1)
+_TAKEN = select(
+    select(func.count())
+    .select_from(AnnotationRow)
+    .where(AnnotationRow.item_id == bindparam("item"), AnnotationRow.annotator != bindparam("me"))
+    .where(counts())
+    .scalar_subquery()
+    + select(func.count())
+    .select_from(LeaseRow)
+    .where(LeaseRow.item_id == bindparam("item"), LeaseRow.annotator != bindparam("me"))
+    .where(LeaseRow.expires_at > bindparam("now", type_=UtcDateTime))
+    .scalar_subquery()
+)
+_TOTAL = select(func.count()).where(ItemRow.project_id == bindparam("project"), shown())
+
+
+def project(session: Session, project_id: str, *, to_change: bool = False) -> ProjectRow:
+    """The project; to_change: held until the transaction ends. Raises NotFoundError."""
+    row = session.get(ProjectRow, rows.storable(project_id), with_for_update=to_change or None)
+    if row is None:
+        raise NotFoundError("There is no such project: it may have been deleted.")
+    return row
+
+
+def item(session: Session, item_id: str) -> ItemRow:
+    """The item, of whatever project. Raises NotFoundError, also where it is shown no longer."""
+    row = session.scalar(_ITEM, {"item": rows.storable(item_id)})
+    if row is None:
+        raise NotFoundError("There is no such item: it may have been deleted.")
+    return row
+
+
+def newest_of(session: Session, item_id: str, annotator: str) -> AnnotationRow | None:
+    """What this person said of the item last."""
+    return session.scalar(_NEWEST_OF, {"item": item_id, "me": annotator})
+
+
+def judged_by(session: Session, item_id: str, annotator: str) -> bool:
+    """Whether this person is one of those who judged the item."""
+    row = newest_of(session, item_id, annotator)
+    return row is not None and row.outcome != "skipped"
+
+
+def was_given(session: Session, item_id: str, annotator: str) -> bool:
+    """Whether this person holds or held the item, has a draft of it, or said something of it."""
+    return session.scalar(_GIVEN, {"item": item_id, "me": annotator}) is not None
 
 
 def taken(session: Session, item_id: str, but_by: str, now: datetime) -> int:
     """How many others judged the item or hold it."""
-    judged = select(func.count()).select_from(AnnotationRow)
-    judged = judged.where(AnnotationRow.item_id == item_id, AnnotationRow.annotator != but_by)
-    holding = select(func.count()).select_from(LeaseRow)
-    holding = holding.where(LeaseRow.item_id == item_id, LeaseRow.annotator != but_by)
-    return (session.scalar(judged.where(counts())) or 0) + (
-        session.scalar(holding.where(LeaseRow.expires_at > now)) or 0
-    )
+    return int(session.scalars(_TAKEN, {"item": item_id, "me": but_by, "now": now}).one())
 
 
-def not_judged(annotator: str) -> ColumnElement[bool]:
-    """An item of which this person has said nothing, not even that they skip it."""
-    said = exists().where(AnnotationRow.item_id == ItemRow.id)
-    return ~said.where(AnnotationRow.annotator == annotator)
+def total(session: Session, project_id: str) -> int:
+    """How many items the project has."""
+    return session.scalars(_TOTAL, {"project": project_id}).one()
 
 
 def as_member(row: MemberRow) -> Member:
@@ -178,12 +202,6 @@ def as_annotation(row: AnnotationRow) -> KeptAnnotation:
 def as_draft(row: DraftRow | None) -> Draft | None:
     """The row as a value."""
     return None if row is None else Draft(row.values, row.lead_time_s)
-
-
-def newest_of(session: Session, item_id: str, annotator: str) -> AnnotationRow | None:
-    """What this person said of the item last."""
-    query = select(AnnotationRow).filter_by(item_id=item_id, annotator=annotator)
-    return session.scalar(query.order_by(AnnotationRow.position.desc()).limit(1))
 
 
 def items_of(project_ids: Iterable[str]) -> Select[str, int]:

@@ -12,7 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, Select, case, false, func, or_, select
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from llava_chat.store import annotation_rows
@@ -24,6 +37,64 @@ from llava_chat.store.annotation_schema import (
     LeaseRow,
     ProjectRow,
 )
+from llava_chat.store.schema import UtcDateTime
+
+_PROJECT, _ME = bindparam("project", type_=String), bindparam("me", type_=String)
+_NOW = bindparam("now", type_=UtcDateTime)
+_OVERLAP = bindparam("overlap", type_=Integer)
+# Whether gold is mixed in: else it is one of the others.
+_MIXED = bindparam("mixed", type_=Boolean)
+
+_FINISHED = annotation_rows.finished(_PROJECT)
+_HELD = (
+    select(LeaseRow.item_id, func.count().label("people"))
+    .join(ItemRow, ItemRow.id == LeaseRow.item_id)
+    .where(ItemRow.project_id == _PROJECT)
+    .where(LeaseRow.annotator != _ME, LeaseRow.expires_at > _NOW)
+    .group_by(LeaseRow.item_id)
+    .subquery()
+)
+_JUDGED = func.coalesce(_FINISHED.c.people, 0)
+_HAS_PLACE: ColumnElement[bool] = _JUDGED + func.coalesce(_HELD.c.people, 0) < _OVERLAP
+_GOLD = and_(ItemRow.gold.is_not(None), _MIXED)
+
+
+def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+# Built once: building them again would take most of a request's time.
+_ITEMS = select(ItemRow).where(ItemRow.project_id == _PROJECT, annotation_rows.shown())
+_HOLDING = (
+    _ITEMS.join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+    .where(LeaseRow.annotator == _ME, LeaseRow.expires_at > _NOW)
+    .order_by(LeaseRow.taken_at)
+    .limit(1)
+)
+_DONE = (
+    select(_how_many(~_GOLD), _how_many(_GOLD), _how_many(AnnotationRow.outcome != "skipped"))
+    .join(ItemRow, ItemRow.id == AnnotationRow.item_id)
+    .where(ItemRow.project_id == _PROJECT)
+    .where(AnnotationRow.annotator == _ME, annotation_rows.newest())
+)
+_NOT_JUDGED = (
+    _ITEMS.outerjoin(_FINISHED, _FINISHED.c.item_id == ItemRow.id)
+    .outerjoin(_HELD, _HELD.c.item_id == ItemRow.id)
+    .where(
+        ~exists().where(AnnotationRow.item_id == ItemRow.id).where(AnnotationRow.annotator == _ME)
+    )
+)
+_THERE = _NOT_JUDGED.with_only_columns(
+    _how_many(~_GOLD & _HAS_PLACE), _how_many(~_GOLD & (_JUDGED < _OVERLAP)), _how_many(_GOLD)
+)
+_DRAFTED = (
+    _NOT_JUDGED.join(DraftRow, DraftRow.item_id == ItemRow.id)
+    .where(DraftRow.annotator == _ME, or_(_GOLD, _HAS_PLACE))
+    .order_by(DraftRow.updated_at.desc())
+    .limit(1)
+)
+_NEXT_GOLD = _NOT_JUDGED.where(_GOLD).order_by(ItemRow.position).limit(1)
+_NEXT = _NOT_JUDGED.where(~_GOLD, _HAS_PLACE).order_by(_JUDGED, ItemRow.position).limit(1)
 
 
 @dataclass(frozen=True)
@@ -53,104 +124,44 @@ class Queue:
     ) -> None:
         self._session = session
         self._project = project
-        self._annotator = annotator
-        self._now = now
-        self._finished = annotation_rows.finished(project.id)
-        self._held = annotation_rows.held(project.id, annotator, now)
+        self._asked = {
+            "project": project.id,
+            "me": annotator,
+            "now": now,
+            "overlap": project.overlap,
+            "mixed": project.gold_every > 0,
+        }
 
     def next(self) -> ItemRow | None:
         """The item to give this person, None where nothing is left for them now."""
         if self._holding is not None or not self._project.open:
             return self._holding
-        return self._drafted() or (self._gold() if self._gold_is_due else None) or self._ordinary()
+        due = self._gold_turns(self._done.others) > self._done.gold
+        return self._one(_DRAFTED) or (self._one(_NEXT_GOLD) if due else None) or self._one(_NEXT)
 
     def share(self) -> Share:
         """What this person did, and what there is for them, the item that they hold included."""
         if not self._project.open:
             return Share(self._done.judged, int(self._holding is not None), later=False)
-        there, done = self._there, self._done
+        done, there = self._done, _There(*self._session.execute(_THERE, self._asked).one())
         gold = self._gold_turns(done.others + there.free) - done.gold
         left = there.free + min(there.gold, max(0, gold))
         return Share(done.judged, left, later=left == 0 and there.unfinished > 0)
 
     @cached_property
     def _holding(self) -> ItemRow | None:
-        query = self._items().join(LeaseRow, LeaseRow.item_id == ItemRow.id)
-        query = query.where(LeaseRow.annotator == self._annotator, LeaseRow.expires_at > self._now)
-        return self._session.scalar(query.order_by(LeaseRow.taken_at).limit(1))
+        return self._one(_HOLDING)
 
     @cached_property
     def _done(self) -> _Done:
-        gold = self._is_gold
-        query = (
-            select(_how_many(~gold), _how_many(gold), _how_many(AnnotationRow.outcome != "skipped"))
-            .join(ItemRow, ItemRow.id == AnnotationRow.item_id)
-            .where(ItemRow.project_id == self._project.id)
-            .where(AnnotationRow.annotator == self._annotator, annotation_rows.newest())
-        )
-        return _Done(*self._session.execute(query).one())
-
-    @cached_property
-    def _there(self) -> _There:
-        finished = func.coalesce(self._finished.c.people, 0)
-        unfinished = ~self._is_gold & (finished < self._project.overlap)
-        query = self._not_judged().with_only_columns(
-            _how_many(~self._is_gold & self._has_place),
-            _how_many(unfinished),
-            _how_many(self._is_gold),
-        )
-        return _There(*self._session.execute(query).one())
-
-    @property
-    def _gold_is_due(self) -> bool:
-        return self._gold_turns(self._done.others) > self._done.gold
+        return _Done(*self._session.execute(_DONE, self._asked).one())
 
     def _gold_turns(self, others: int) -> int:
-        key = f"{self._project.id} {self._annotator}"
+        key = f"{self._project.id} {self._asked['me']}"
         return gold_turns(others, self._project.gold_every, key)
 
-    def _drafted(self) -> ItemRow | None:
-        query = self._not_judged().join(DraftRow, DraftRow.item_id == ItemRow.id)
-        query = query.where(DraftRow.annotator == self._annotator)
-        query = query.where(or_(self._is_gold, self._has_place))
-        return self._session.scalar(query.order_by(DraftRow.updated_at.desc()).limit(1))
-
-    def _gold(self) -> ItemRow | None:
-        query = self._not_judged().where(self._is_gold).order_by(ItemRow.position)
-        return self._session.scalar(query.limit(1))
-
-    def _ordinary(self) -> ItemRow | None:
-        query = self._not_judged().where(~self._is_gold, self._has_place)
-        finished = func.coalesce(self._finished.c.people, 0)
-        return self._session.scalar(query.order_by(finished, ItemRow.position).limit(1))
-
-    def _items(self) -> Select[ItemRow]:
-        of_project = ItemRow.project_id == self._project.id
-        return select(ItemRow).where(of_project, annotation_rows.shown())
-
-    def _not_judged(self) -> Select[ItemRow]:
-        """Items of which this person has said nothing, with who judged them and who holds them."""
-        return (
-            self._items()
-            .outerjoin(self._finished, self._finished.c.item_id == ItemRow.id)
-            .outerjoin(self._held, self._held.c.item_id == ItemRow.id)
-            .where(annotation_rows.not_judged(self._annotator))
-        )
-
-    @property
-    def _has_place(self) -> ColumnElement[bool]:
-        taken = func.coalesce(self._finished.c.people, 0) + func.coalesce(self._held.c.people, 0)
-        place: ColumnElement[bool] = taken < self._project.overlap
-        return place
-
-    @property
-    def _is_gold(self) -> ColumnElement[bool]:
-        """Not where gold comes as it stands among the others: it is one of them then."""
-        return ItemRow.gold.is_not(None) if self._project.gold_every else false()
-
-
-def _how_many(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+    def _one(self, query: Select[ItemRow]) -> ItemRow | None:
+        return self._session.scalar(query, self._asked)
 
 
 def gold_turns(others: int, gold_every: int, key: str) -> int:

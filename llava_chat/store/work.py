@@ -222,10 +222,9 @@ class Work:
         newest = annotation_rows.newest_of(session, row.id, owner)
         lease = session.get(LeaseRow, (row.id, owner))
         left_s = None if lease is None else (lease.expires_at - self._now()).total_seconds()
-        total = session.execute(annotation_rows.items_of([row.project_id])).one()[1]
         return GivenItem(
             item=annotation_rows.as_item(row),
-            total=total,
+            total=annotation_rows.total(session, row.project_id),
             draft=annotation_rows.as_draft(session.get(DraftRow, (row.id, owner))),
             annotation=None if newest is None else annotation_rows.as_annotation(newest),
             lease_s=None if left_s is None else max(0.0, left_s),
