@@ -9,6 +9,7 @@ import { copy, edit, holdBack } from "./editing.js";
 import { showMine } from "./mine.js";
 import { toggleFeedback, vote, withdraw } from "./feedback.js";
 import { toggleRanking } from "./ranking.js";
+import { talking } from "./tabs.js";
 import { switchTheme } from "./theme.js";
 import { toLatest } from "./thread.js";
 
@@ -113,6 +114,7 @@ function leave(event) {
 }
 
 addEventListener("keydown", (event) => {
+  if (!talking()) return;
   if (event.key === "Escape") leave(event);
   if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
     event.preventDefault();

@@ -1,9 +1,10 @@
-// Pictures dropped anywhere on the page go to the composer.
+// Pictures dropped anywhere on a chat or a comparison go to its composer.
 
 import { $, closest, composer, frame } from "./dom.js";
+import { talking } from "./tabs.js";
 
 let depth = 0; // elements that the drag has entered and not left
-const bringsFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+const bringsFiles = (event) => talking() && [...(event.dataTransfer?.types ?? [])].includes("Files");
 const show = (on) => frame().toggleAttribute("data-dropping", on);
 
 addEventListener("dragenter", (event) => {

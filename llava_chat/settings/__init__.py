@@ -6,7 +6,12 @@ imports the exception tree alone, and needs pydantic: what a GPU machine runs (m
 training, evaluation) takes plain dataclasses instead and never imports it.
 """
 
-from llava_chat.settings.environment import on_space, on_zero_gpu, prepare_libraries
+from llava_chat.settings.environment import (
+    has_oauth,
+    on_space,
+    on_zero_gpu,
+    prepare_libraries,
+)
 from llava_chat.settings.fields import (
     ACCESS_FIELDS,
     CONVERSATION_FIELDS,
@@ -38,6 +43,7 @@ __all__ = [
     "Settings",
     "add_arguments",
     "flag",
+    "has_oauth",
     "load_settings",
     "on_space",
     "on_zero_gpu",

@@ -12,6 +12,11 @@ def on_space() -> bool:
     return "SPACE_ID" in os.environ
 
 
+def has_oauth() -> bool:
+    """Whether this Space was given what signing in by Hugging Face needs (`hf_oauth: true`)."""
+    return on_space() and "OAUTH_CLIENT_ID" in os.environ
+
+
 def on_zero_gpu() -> bool:
     """Whether GPUs are lent by the call here, as ZeroGPU does on a Space."""
     return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")

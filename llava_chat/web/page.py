@@ -104,6 +104,21 @@ def theme() -> gr.themes.Base:
         body_background_fill_dark="#141816",
         body_text_color="#1d2320",
         body_text_color_dark="#e9ece9",
+        # All that the form for signing in has, which is shown without our style sheets.
+        background_fill_primary="#faf9f6",
+        background_fill_primary_dark="#141816",
+        background_fill_secondary="#faf9f6",
+        background_fill_secondary_dark="#141816",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#1a1f1c",
+        input_background_fill="#f1efe9",
+        input_background_fill_dark="#101412",
+        button_primary_background_fill="#0b6b5c",
+        button_primary_background_fill_dark="#5cc9b0",
+        button_primary_background_fill_hover="#095a4d",
+        button_primary_background_fill_hover_dark="#7ad6c0",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#06231d",
     )
 
 

@@ -3,7 +3,7 @@
 Gradio has the forms and the cookies: `auth=` of `launch`, whose names are known until the server
 ends, and the routes that a gr.LoginButton brings. This tells the name behind a request, Gradio's or
 one of our own routes', and keeps passwords from being found by trying. A request is a `gr.Request`
-or a Starlette one; no gradio is imported, only accounts, errors and settings.
+or a Starlette one; no gradio is imported, only accounts, errors and settings of ours.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from huggingface_hub import get_token
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from llava_chat.accounts import AccountFile, Role
 from llava_chat.errors import LlavaChatError
-from llava_chat.settings import Settings
+from llava_chat.settings import Settings, has_oauth, on_space
 
 TRIES_PER_MINUTE = 10  # of one address
 MAX_FORM_BYTES = 16 * 1024
@@ -112,6 +113,12 @@ class ByHuggingFace:
 def sign_in_of(settings: Settings) -> SignIn:
     """As the settings say. Raises LlavaChatError where nobody could sign in."""
     if settings.sign_in == "hugging-face":
+        # Elsewhere than on a Space Gradio plays it with the account whose token is here.
+        if not has_oauth() and (on_space() or get_token() is None):
+            raise LlavaChatError(
+                "signing in by Hugging Face works on a Space: write `hf_oauth: true` into the "
+                "front matter of its README. To try it elsewhere, `hf auth login` first"
+            )
         return ByHuggingFace()
     if settings.sign_in == "none":
         return NoSignIn()

@@ -112,10 +112,12 @@ def test_the_page_fills_the_window_and_nothing_is_cut_off(
     new_chat: NewChat, width: int, height: int
 ) -> None:
     chat = new_chat(viewport={"width": width, "height": height})
+    tabs = chat.page.locator("#tabs > .tab-wrapper").bounding_box()
     bar = chat.page.locator("#topbar").bounding_box()
     composer = chat.page.locator("#dock").bounding_box()
-    assert bar and composer
-    assert (bar["x"], bar["y"], bar["width"]) == (0, 0, width)
+    assert tabs and bar and composer
+    assert (tabs["x"], tabs["y"], tabs["width"]) == (0, 0, width)
+    assert (bar["x"], bar["y"], bar["width"]) == (0, tabs["height"], width)
     assert composer["y"] + composer["height"] <= height
 
 

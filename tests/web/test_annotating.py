@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from benchmarks.annotators import Browser, judge
 from llava_chat.feedback.annotation import Leading
 from llava_chat.image import PictureLimits
+from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore, Member
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.annotating import AnnotationDesk, annotation_routes
@@ -280,7 +281,7 @@ def test_pictures_of_items_are_for_those_who_were_given_them(
     """Here with roles as on a public page, where a session is an annotator's."""
     project = ada.filled(1)
     sessions = Sessions(SECRET.encode())
-    roles = Roles(People(sessions), public=True)
+    roles = Roles(People(sessions), Settings(host="0.0.0.0"))
     desk = AnnotationDesk(store, Thumbnails(data_dir / "thumbnails"))
     leads = LeadDesk(Leading.of(store), PictureLimits())
     allowances = Allowances(annotations_per_minute=12)

@@ -144,6 +144,21 @@ def test_a_page_where_nobody_could_sign_in_does_not_start(tmp_path: Path) -> Non
         sign_in_of(Settings(sign_in="people", data_dir=tmp_path))
 
 
+def test_hugging_face_is_asked_only_where_it_would_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = Settings(sign_in="hugging-face")
+    monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "none"))
+    with pytest.raises(LlavaChatError, match="hf_oauth: true"):
+        sign_in_of(settings)
+    monkeypatch.setenv("SPACE_ID", "me/space")
+    with pytest.raises(LlavaChatError, match="hf_oauth: true"):
+        sign_in_of(settings)
+    monkeypatch.setenv("OAUTH_CLIENT_ID", "it")
+    assert sign_in_of(settings).kind == "hugging-face"
+
+
 def client_of(settings: Settings, people: People, roles: Roles | None = None) -> TestClient:
     app = Starlette(
         routes=role_routes(roles or Roles(people, settings), people),
@@ -168,7 +183,7 @@ def oauth_cookie(name: str, expires_in_s: float) -> str:
 
 def test_an_account_of_hugging_face_is_the_same_person_everywhere() -> None:
     settings = Settings(sign_in="hugging-face", leads=("ada",))
-    people = People(SESSIONS, sign_in=sign_in_of(settings))
+    people = People(SESSIONS, sign_in=ByHuggingFace())
     client = client_of(settings, people)
     assert client.get("/who").json() == {"sign_in": "hugging-face", "name": "", "role": None}
     client.cookies.set("session", oauth_cookie("ada", 60))

@@ -9,6 +9,7 @@ import { showWork } from "./work.js";
 const views = { list: showList, work: showWork, lead: showLead, create: showCreate };
 let leave = null; // what the shown view wants done when it goes
 let styled = null;
+let shown = 0; // views so far: one that comes late, after another, is put away at once
 
 /** The styles are there before anything is shown. */
 function styles() {
@@ -25,13 +26,16 @@ function styles() {
 export async function go(name, project = null, more = {}) {
   leave?.();
   leave = null;
+  shown += 1;
+  const mine = shown;
   const url = new URL(location.href);
   if (project) url.searchParams.set("project", project); else url.searchParams.delete("project");
   if (name === "lead") url.searchParams.set("view", "lead"); else url.searchParams.delete("view");
   history.replaceState(null, "", url);
   const root = element("div", { className: `view ${name}` });
   $("#annotate").replaceChildren(root);
-  leave = await views[name](root, project, more) ?? null;
+  const done = await views[name](root, project, more) ?? null;
+  if (mine === shown) leave = done; else done?.();
 }
 
 /** The tab is shown: the first time, what the address names. */

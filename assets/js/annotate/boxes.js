@@ -6,7 +6,7 @@ import { $, act, element } from "../dom.js";
 import { pictureAddress } from "./material.js";
 import { button } from "./server.js";
 
-const COLOURS = [[11, 107, 92], [212, 0, 106], [138, 90, 0], [37, 99, 235], [165, 41, 29], [124, 58, 237]];
+const COLOURS = ["#0b6b5c", "#d4006a", "#8a5a00", "#2563eb", "#a5291d", "#7c3aed"];
 const SIDES = [["left", 0], ["top", 1], ["right", 2], ["bottom", 3]];
 let wanted = null; // what the component is to show next
 let drawn = () => {}; // who is told of what was drawn
@@ -14,6 +14,8 @@ let drawn = () => {}; // who is told of what was drawn
 // Called by the tab's events, which run in the browser alone: see web/annotate/tab.py.
 globalThis.llavaBoxes = { wanted: () => wanted, drawn: (value) => drawn(value) };
 
+// The component takes a box's colour like this and no other way.
+const rgb = (hex) => `rgb(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(", ")})`;
 const home = () => $("#boxes-home");
 const rounded = (share) => Math.round(Math.min(1, Math.max(0, share)) * 10000) / 10000;
 
@@ -49,7 +51,7 @@ export function boxes(field, item, changed) {
       image: { path: address, url: address, orig_name: "picture.jpg", mime_type: "image/jpeg", meta: { _type: "gradio.FileData" } },
       boxes: ofShown().map(({ label, box: [x0, y0, x1, y1] }) => ({
         xmin: Math.round(x0 * size.width), ymin: Math.round(y0 * size.height),
-        xmax: Math.round(x1 * size.width), ymax: Math.round(y1 * size.height), label, color: colour(label),
+        xmax: Math.round(x1 * size.width), ymax: Math.round(y1 * size.height), label, color: rgb(colour(label)),
       })),
       orientation: 0,
     };
@@ -62,7 +64,9 @@ export function boxes(field, item, changed) {
 
   function take(value) {
     if (!value?.boxes || !size || !stage.isConnected) return;
-    const found = value.boxes.map(({ xmin, ymin, xmax, ymax, label }) => [Math.round(xmin), Math.round(ymin), Math.round(xmax), Math.round(ymax), label]);
+    // Its pixels are those of the canvas, which is `scaleFactor` times the picture.
+    const found = value.boxes.map(({ xmin, ymin, xmax, ymax, label, scaleFactor = 1 }) =>
+      [...[xmin, ymin, xmax, ymax].map((at) => Math.round(at / scaleFactor)), label]);
     if (JSON.stringify(found) === told) return; // it only shows what it was told
     told = JSON.stringify(found);
     const mine = found

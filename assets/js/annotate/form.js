@@ -11,9 +11,15 @@ const kinds = {
   best_of: ranking,
 };
 
+/** As the server keeps it; an option may be written as its label alone. */
+const whole = (field) => ({
+  ...field,
+  options: field.options?.map((one) => (typeof one === "string" ? { value: one, label: one } : one)),
+});
+
 /** The fields of a form for an item; `changed` is told whenever somebody enters something. */
 export function newForm(definition, item, changed) {
-  const fields = definition.map((field) => newField(field, item, changed));
+  const fields = definition.map((field) => newField(whole(field), item, changed));
   const node = element("form", { className: "fields", noValidate: true }, ...fields.map((one) => one.node));
   node.addEventListener("submit", (event) => event.preventDefault());
   return {

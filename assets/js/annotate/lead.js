@@ -14,7 +14,7 @@ export async function showLead(root, id) {
   const tell = (text, failed = false) => { state.dataset.state = failed ? "failed" : "saved"; state.textContent = text; };
   root.replaceChildren(
     head(told.name, () => go("list"), ...tools(told, id, again, tell)),
-    element("div", { className: "leading" }, figures(told), people(told), flags(told), adding(id, again, tell)),
+    element("div", { className: "leading" }, figures(told), people(told), flags(told), adding(id, again, tell), changing(id, tell)),
     state,
   );
 }
@@ -60,6 +60,29 @@ function flags({ flags: rows }) {
   return table("Flags", ["Item", "Who", "Why"], rows.map((one) => [one.number, one.name, one.note || "–"]));
 }
 
+/** What can be changed of a project that people work at. */
+function changing(id, tell) {
+  const overlap = element("input", { type: "number", min: 1, max: 100 });
+  const code = element("input", { type: "text", maxLength: 200 });
+  const guidelines = element("textarea", { rows: 6, maxLength: 40000 });
+  const fields = element("div", { className: "changing" }, element("div", { className: "row" }, entry("People for each item", overlap), entry("Completion code", code)), entry("Guidelines", guidelines));
+  const save = button("Save", "", async () => {
+    const told = await asked("settings", { project: id, overlap: Number(overlap.value), completion_code: code.value.trim() || null, guidelines: guidelines.value });
+    tell(told.error ?? "Saved.", Boolean(told.error));
+  });
+  const box = element("details", { className: "adding" }, element("summary", { textContent: "Change it" }), fields, save);
+  box.addEventListener("toggle", async () => {
+    if (!box.open) return;
+    const told = await asked("settings", { project: id }); // changes nothing, and says how it stands
+    if (told.error) { tell(told.error, true); return; }
+    overlap.value = told.overlap;
+    code.value = told.completion_code ?? "";
+    guidelines.value = told.guidelines;
+  });
+  return box;
+}
+
+const entry = (text, input) => element("label", { className: "entry" }, element("span", { textContent: text }), input);
 const read = (file, how) => new Promise((done, failed) => {
   const reader = new FileReader();
   reader.addEventListener("load", () => done(reader.result));
@@ -95,7 +118,6 @@ function adding(id, again, tell) {
   const take = button("Add kept replies", "", () => done(take, () => asked("add-kept", {
     project: id, limit: Number(most.value), filter: liked.value ? { rated: true, liked: liked.value === "true" } : { rated: true },
   })));
-  const entry = (text, input) => element("label", { className: "entry" }, element("span", { textContent: text }), input);
   return element("section", { className: "adding" }, element("h3", { textContent: "Add items" }),
     element("div", { className: "row" }, entry("Rows: JSONL, CSV or LLaVA's JSON", rows), entry("Their pictures", pictures), add),
     element("div", { className: "row" }, entry("From kept chats", liked), entry("At most", most), take));

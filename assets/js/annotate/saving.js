@@ -1,6 +1,7 @@
 // Drafts and answers on their way to the server. What is not acknowledged is tried again, an answer
 // under the id that it was given first, so that one which did arrive is not there twice.
 
+import { postTo } from "../saying.js";
 import { written } from "./server.js";
 
 const TYPED_MS = 700; // of no more typing
@@ -17,10 +18,12 @@ export function draftsOf(item, values, lead_time_s, tell) {
 
   const later = (ms) => { clearTimeout(timer); timer = setTimeout(flush, ms); };
 
+  const body = () => ({ item: item.id, values: values(), lead_time_s: lead_time_s() });
+
   async function send() {
     stale = false;
     tell("saving", "Saving the draft…");
-    const told = await written("draft", { item: item.id, values: values(), lead_time_s: lead_time_s() });
+    const told = await written("draft", body());
     if (ended) return;
     if (!told.error) {
       tries = 0;
@@ -39,16 +42,19 @@ export function draftsOf(item, values, lead_time_s, tell) {
     return sending;
   }
 
-  /** A page that goes out of sight may not come back. */
-  const hide = () => { if (document.hidden && stale) flush(); };
+  /** A page that goes out of sight may not come back: this request outlives it. */
+  const hide = () => { if (document.hidden && stale) postTo("annotate/draft", body(), { keepalive: true }); };
   document.addEventListener("visibilitychange", hide);
   // A draft renews the lease: somebody who reads for long keeps the item.
   const renewing = item.lease_s ? setInterval(() => { if (!document.hidden) flush(); }, Math.max(5000, item.lease_s * 400)) : null;
 
   return {
     changed() { stale = true; tell("", "Not saved yet"); later(TYPED_MS); },
-    waits: () => stale || sending !== null,
-    flush,
+    /** What was entered last is sent, once. */
+    async settle() {
+      await sending;
+      if (stale) await flush();
+    },
     /** Nothing more is sent; done when nothing is on its way. */
     async end() {
       ended = true;

@@ -37,6 +37,6 @@ export function bar(done, all, label) {
 
 /** The head of a view: a way back, a title, and what else is to be reached. */
 export function head(title, back, ...more) {
-  const way = button("‹ Projects", "quiet", back);
+  const way = button("Projects", "quiet back", back);
   return element("header", { className: "head" }, way, element("h2", { textContent: title }), ...more);
 }

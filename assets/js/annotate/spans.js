@@ -46,6 +46,7 @@ export function spans(field, item, changed) {
   const list = element("ul", { className: "marks" });
 
   function mark(label) {
+    note(); // the event that tells of a selection may be yet to come
     if (!selected) return;
     marks = [...marks.filter((one) => one.end <= selected.start || one.start >= selected.end), { ...selected, label }]
       .sort((a, b) => a.start - b.start);
@@ -86,6 +87,7 @@ export function spans(field, item, changed) {
     },
     focus: () => reply.focus(),
     digit(number) {
+      note();
       if (!selected || !field.labels[number - 1]) return false;
       mark(field.labels[number - 1]);
       return true;

@@ -121,6 +121,7 @@ class Work {
 
   showEnd({ later, completion, mine }) {
     this.item = null;
+    this.current = null;
     const text = later
       ? "Others hold the items that are left. Look again in a while."
       : mine ? `That was all: ${plural(mine, "answer")} of yours. Thank you.` : "There is nothing left for you here.";
@@ -219,7 +220,7 @@ class Work {
     if (!this.item) return;
     const { form, drafts } = this;
     this.item = null;
-    if (drafts.waits()) await drafts.flush();
+    await drafts.settle();
     await drafts.end();
     form.close();
   }
