@@ -1,4 +1,4 @@
-// Pictures dropped anywhere on the chat go to the composer.
+// Pictures dropped anywhere on a chat or a comparison go to its composer.
 
 import { $, closest, composer, frame } from "./dom.js";
 import { talking } from "./tabs.js";

@@ -11,7 +11,7 @@ const tabs = () => [...document.querySelectorAll('#tabs > .tab-wrapper [role="ta
 const selected = () => tabs().find((tab) => tab.ariaSelected === "true")?.dataset.tabId;
 
 export const shownTab = () => selected() ?? "chat";
-/** Whether a tab is shown in which somebody talks with a model. */
+/** Whether messages are written in the tab in sight. */
 export const talking = () => ["chat", "compare"].includes(shownTab());
 
 /** The address says which tab is shown, the first one by saying nothing. */
