@@ -151,6 +151,7 @@ class Chat:
         self.page.goto(self.server.url + query)
         expect(self.box).to_be_visible()
         expect(self.page.locator("#thread .thread")).to_be_attached()
+        expect(self.page.locator("#tabs[data-panel]")).to_be_attached()  # our scripts, too
 
     @property
     def box(self) -> Locator:
