@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any, Protocol
 
 from tokenizers import Tokenizer as Backend
@@ -26,6 +27,7 @@ from llava_chat.conversation import (
     Conversation,
     Segment,
     Template,
+    Turn,
     segments,
     template_named,
     template_of,
@@ -148,6 +150,23 @@ def end_text(tokenizer: Tokenizer, template: str) -> str:
     A special token that the tokenizer lacks is written as ordinary text, so it ends as text too.
     """
     return template_named(template).end if _end_id(tokenizer, template) is None else ""
+
+
+@lru_cache(maxsize=64)
+def next_ids(tokenizer: Tokenizer, template: str) -> Ids:
+    """What follows a reply whatever is said next: its end, the separator, whose turn it is."""
+    reply = Turn("assistant", "A", token_ids=(-1,))
+
+    def followed_by(text: str) -> Ids:
+        turns = (Turn("user", "A"), reply, Turn("user", text))
+        talk = Conversation(turns)
+        return tokenize(
+            talk, tokenizer, template=template, picture_tokens=lambda _: 0, image_token_id=0
+        ).ids
+
+    first, second = (each[each.index(-1) + 1 :] for each in (followed_by("A"), followed_by("?")))
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    return tuple(one for one, _ in alike)
 
 
 def _end_id(tokenizer: Tokenizer, template: str) -> int | None:

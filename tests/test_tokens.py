@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from llava_chat.conversation import TEMPLATES, Conversation, Turn, prompt
 from llava_chat.errors import CheckpointError
 from llava_chat.image import Picture
-from llava_chat.tokens import IGNORED, Prompt, end_ids, tokenize
+from llava_chat.tokens import IGNORED, Prompt, end_ids, next_ids, tokenize
 from tests.model.published.words import Words, tokenizer_of
 
 IMAGE_ID = 7
@@ -185,6 +185,21 @@ def test_end_ids(llama_like: PreTrainedTokenizerFast, byte_level: PreTrainedToke
     assert end_ids(llama_like, "llava_v0") == {2}
     ends = {byte_level.eos_token_id, byte_level.convert_tokens_to_ids("<|im_end|>")}
     assert end_ids(byte_level, "qwen_1_5") == ends
+
+
+@pytest.mark.parametrize(("template", "kind"), KIND)
+@pytest.mark.parametrize("text", ["Where?", "where", "?", " 1 ", "</s>", "é", "###"])
+def test_what_follows_a_reply_is_known_before_it_is_asked(
+    template: str, kind: str, text: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer: PreTrainedTokenizerFast = request.getfixturevalue(kind)
+    reply = (100, 101, 102)
+    asked = (Turn("user", "What is it?"), Turn("assistant", "It", token_ids=reply))
+    ids = tokens(Conversation((*asked, Turn("user", text))), tokenizer, template).ids
+    before = len(tokens(Conversation(asked[:1]), tokenizer, template).ids) + len(reply)
+    assert ids[before - len(reply) : before] == reply
+    known = next_ids(tokenizer, template)
+    assert known and ids[before : before + len(known)] == known
 
 
 @pytest.mark.parametrize(

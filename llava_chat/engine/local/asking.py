@@ -22,7 +22,7 @@ from llava_chat.errors import CheckpointError, ContextFullError, UsageError
 from llava_chat.image import Picture
 from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.checkpoint import Checkpoint
-from llava_chat.tokens import Ids, Prompt, end_ids, end_text, tokenize
+from llava_chat.tokens import Ids, Prompt, end_ids, end_text, next_ids, tokenize
 
 # History gives way to the reply, but a reply that may be long does not take all of it.
 _MOST_RESERVED_SHARE = 4
@@ -71,6 +71,7 @@ class Asker:
             fitted.dropped_turns,
             end_ids(self._checkpoint.tokenizer, template.name),
             (template_end, *settings.stop) if template_end else settings.stop,
+            next_ids(self._checkpoint.tokenizer, template.name),
             settings,
             secrets.randbits(32) if settings.seed is None else settings.seed,
             self._views([span.picture for span in prompt.spans if not known(span.picture)]),

@@ -179,7 +179,7 @@ class LocalEngine:
         writer = self._writer
         assert writer is not None  # it goes after this thread
         while True:
-            while writer.free_slots and (job := self._line.next(wait=writer.idle)) is not None:
+            while writer.free_slots and (job := self._next(writer)) is not None:
                 if finish := job.interruption():
                     self._ended(job, job.done(finish))
                 else:
@@ -188,6 +188,13 @@ class LocalEngine:
                 return
             self._line.drop_interrupted()
             writer.work()
+
+    def _next(self, writer: Writer | PlainWriter) -> Job | None:
+        """Who is answered next. While nobody asks, what is sure to come is read."""
+        while (job := self._line.next(wait=False)) is None and writer.idle:
+            if not writer.read_ahead():
+                return self._line.next(wait=True)
+        return job
 
     def _ended(self, job: Job, last: Done | Failed) -> None:
         self._line.served(job)

@@ -26,19 +26,24 @@ from llava_chat.engine.base import (
 )
 from llava_chat.engine.stream import Mailbox
 from llava_chat.model.adapter_folders import NamedAdapter
-from llava_chat.tokens import Prompt
+from llava_chat.tokens import Ids, Prompt
 
 Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to answer, and how. end_ids, end_texts: what ends the reply. adapter: the one to use."""
+    """What to answer, and how.
+
+    end_ids, end_texts: what ends the reply. next_ids: what follows it before the next message's own
+    words. adapter: the one to use.
+    """
 
     prompt: Prompt
     dropped_turns: int
     end_ids: frozenset[int]
     end_texts: tuple[str, ...]
+    next_ids: Ids
     settings: GenerationSettings
     seed: int
     views: dict[str, Tensor] = field(default_factory=dict)

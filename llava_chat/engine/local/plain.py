@@ -68,6 +68,10 @@ class PlainWriter:
         """The reply that `work` makes."""
         self._job = job
 
+    def read_ahead(self) -> bool:
+        """Never: a GPU is lent for replies alone."""
+        return False
+
     def work(self) -> None:
         """Make a reply from its beginning to its end."""
         job, self._job = self._job, None

@@ -18,6 +18,7 @@ from llava_chat.engine.local.adapted import MOST_ADAPTERS, Adapted, AdaptersAtHa
 from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.detokenizer import decoder
 from llava_chat.engine.local.failure import failed
+from llava_chat.engine.local.foresight import Foresight
 from llava_chat.engine.local.job import Job
 from llava_chat.engine.local.reading import Eye, Reading
 from llava_chat.engine.local.reply import Reply
@@ -113,6 +114,7 @@ class Writer:
         self._forbidden = forbidden.to(self._device)
         self._written = Written[_Running](self._slots, self._cache, self._adapters.plain)
         self._read: list[_Running] = []
+        self._foresight = Foresight(model, room.context_tokens)
 
     @property
     def idle(self) -> bool:
@@ -180,9 +182,15 @@ class Writer:
         if len(self._written):
             self._write_on()
 
+    @torch.inference_mode()
+    def read_ahead(self) -> bool:
+        """Read a little of what is sure to come; False when there is nothing left to be read."""
+        return self._foresight.read()
+
     def forget(self) -> None:
         """Know nothing any more of pictures, and of conversations that are not being answered."""
         self._slots.forget()
+        self._foresight.forget()
         self._eye.forget()
         self._adapters.forget()
         free_unused_memory()
@@ -252,7 +260,14 @@ class Writer:
 
     def _end(self, running: _Running, finish: FinishReason) -> None:
         running.reply.ends()
-        self._tell(running, running.job.done(finish, running.reply.kept_ids))
+        kept = running.reply.kept_ids
+        self._tell(running, running.job.done(finish, kept))
+        if finish in ("stop", "length"):  # the conversation may go on from there
+            request, slot = running.job.request, running.slot
+            prompt_length = len(request.prompt.ids)
+            known = min(len(slot.key), prompt_length + len(kept))
+            follows = (*kept[known - prompt_length :], *request.next_ids)
+            self._foresight.expect(slot, known, follows, running.made_with.decoder)
 
     def _fail(self, running: _Running, error: Exception) -> None:
         """Only what is in its slot is forgotten; without memory, everything that can be."""
