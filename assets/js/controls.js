@@ -7,7 +7,8 @@ import { $, act, closest, comparing, composer, phone } from "./dom.js";
 import { isOpen, setDrawer } from "./drawers.js";
 import { copy, edit, holdBack } from "./editing.js";
 import { showMine } from "./mine.js";
-import { toggleFeedback, vote } from "./feedback.js";
+import { toggleFeedback, vote, withdraw } from "./feedback.js";
+import { toggleRanking } from "./ranking.js";
 import { switchTheme } from "./theme.js";
 import { toLatest } from "./thread.js";
 
@@ -52,18 +53,25 @@ const clicks = {
   choose: (button) => choose(button.dataset.value),
   copy,
   delete: remove,
+  discard: (button) => {
+    const choices = { verb: "Delete", keep: "Keep it", danger: true };
+    confirmFirst("Delete this comparison for good? Both replies go, with the pictures and your votes.", choices,
+      () => act(button, { action: "delete" }));
+  },
   dismiss: (button) => { button.closest(".notice").hidden = true; },
   edit: (button) => edit("message", button.closest(".message").dataset.id),
   enlarge,
   feedback: toggleFeedback,
   latest: toLatest,
   mine: showMine,
+  rank: toggleRanking,
   rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
   switch: switchModel,
   theme: switchTheme,
   toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
   vote,
   why: toggleWhy,
+  withdraw,
 };
 
 function closeMenus() {

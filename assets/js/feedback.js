@@ -82,6 +82,15 @@ function sayVote(record) {
   send(record);
 }
 
+/** Take a correction back. */
+export function withdraw(button) {
+  const record = recordOf(button.closest(".message"));
+  const { conversation, id: message } = record;
+  record.waiting.correction = { path: "withdraw", body: { conversation, message }, keeps: { correction: null } };
+  send(record);
+  (record.open ? $(".correct", record.panel) : $('[data-click="vote"]', itemOf(record.id)))?.focus();
+}
+
 function sayCorrection(record, text) {
   const { conversation, id: message, waiting } = record;
   if (waiting.correction?.body.text !== text) { // or it is the one that failed, once more

@@ -10,6 +10,7 @@ import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
+import { restoreRanking } from "./ranking.js";
 import { restoreFeedback } from "./feedback.js";
 import { startTabs } from "./tabs.js";
 import { showTheme } from "./theme.js";
@@ -23,6 +24,7 @@ function afterChange() {
   keepAddress();
   restoreFields();
   restoreFeedback();
+  restoreRanking();
   keepComparison();
   keepPlace();
 }

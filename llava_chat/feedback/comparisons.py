@@ -204,9 +204,12 @@ def contestant_name(
 ) -> str:
     """A model with what was put on it, and what is unusual of its settings.
 
+    An adapter of the same name is the same contestant after it was trained again: its revision
+    stands in the records.
+
     >>> contestant_name("scenes", None, {"temperature": 0.2, "top_p": 0.7}, None)
     'scenes'
-    >>> contestant_name("scenes", "mauve", {"temperature": 0, "top_p": 1.0}, "Be terse.")
+    >>> contestant_name("scenes", "mauve@1f", {"temperature": 0, "top_p": 1.0}, "Be terse.")
     'scenes + mauve (temperature 0, top p 1, told “Be terse.”)'
     """
     unusual = [
@@ -216,7 +219,7 @@ def contestant_name(
     ]
     if system:
         unusual.append(f"told “{title_from(system)}”")
-    base = model if adapter is None else f"{model} + {adapter}"
+    base = model if adapter is None else f"{model} + {adapter.rpartition('@')[0] or adapter}"
     return f"{base} ({', '.join(unusual)})" if unusual else base
 
 

@@ -62,6 +62,11 @@ class Feedback:
                 owner, conversation_id, message_id, id=correction.id, text=correction.text
             )
 
+    def withdraw(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Forget what this person would have a reply say; no earlier correction comes back."""
+        with saving():
+            self._opinions.withdraw(owner, conversation_id, message_id)
+
     def rank(self, owner: str, conversation_id: str, message_id: str, ranking: Ranking) -> None:
         """Keep an order of the replies to a message of the user's; the newest one counts."""
         with saving():

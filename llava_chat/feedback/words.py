@@ -30,7 +30,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
 pictures are those that POPE (arXiv 2305.10355) and MMHal-Bench (arXiv 2309.14525) tell apart."""
 
 CHOICES: Mapping[str, str] = MappingProxyType(
-    {"left": "A is better", "right": "B is better", "tie": "A tie", "both_bad": "Both are bad"}
+    {"left": "A is better", "right": "B is better", "tie": "Tie", "both_bad": "Both are bad"}
 )
 """What can be said of two replies side by side (Chatbot Arena, arXiv 2403.04132)."""
 

@@ -23,7 +23,7 @@ MODEL_FIELDS = (
     "engine_url",
 )
 # Of the engine that runs the model in this process.
-SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture")
+SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture", "max_adapters")
 CONVERSATION_FIELDS = ("template", "system")
 GENERATION_FIELDS = (
     "temperature",
@@ -35,7 +35,16 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models", "compare_with")
+SERVER_FIELDS = (
+    "host",
+    "port",
+    "data_dir",
+    "database_url",
+    "keep_days",
+    "models",
+    "adapters",
+    "compare_with",
+)
 # Who may sign in, and what they may do.
 ACCESS_FIELDS = ("sign_in", "people_file", "hosts", "leads")
 LIMIT_FIELDS = (
@@ -115,6 +124,10 @@ class Settings(BaseSettings):
         "auto", description="CUDA graphs of the step that writes a token; auto is on where they run"
     )
 
+    max_adapters: int = Field(
+        4, ge=1, le=256, description="adapters that replies chose, in memory at once"
+    )
+
     template: str | None = Field(
         None, description="conversation template; by default the one that the model names"
     )
@@ -167,6 +180,11 @@ class Settings(BaseSettings):
         None,
         description="models that the page lets everybody choose from, separated by commas; "
         "by default those that are here when only this machine is listened to, else none",
+    )
+    adapters: Names = Field(
+        (),
+        description="LoRA adapters to choose from, like crimson=/adapters/crimson, separated by "
+        "commas, besides those in the folder `adapters` of the data folder",
     )
     compare_with: Names = Field(
         (),
@@ -247,6 +265,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "models",
+        "adapters",
         "compare_with",
         "engine_url",
         "hosts",
@@ -275,6 +294,11 @@ class Settings(BaseSettings):
     def accounts(self) -> Path:
         """The file of who may sign in."""
         return self.people_file or self.data_dir / "people.json"
+
+    @property
+    def adapter_folder(self) -> Path:
+        """The folder whose folders are adapters to choose from."""
+        return self.data_dir.resolve() / "adapters"
 
     @property
     def database(self) -> str:

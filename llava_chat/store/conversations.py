@@ -162,6 +162,15 @@ class ConversationStore:
             messages = self._remembered.read(session, conversation_id)
             return rows.stored(row, rows.path_to(row.head_id, messages))
 
+    def versions(self, owner: str, conversation_id: str, message_id: str) -> tuple[Message, ...]:
+        """All versions of a message, oldest first."""
+        with self._database.read() as session:
+            self._owned(session, owner, conversation_id)
+            by_id = {one.id: one for one in self._remembered.read(session, conversation_id)}
+            tree = rows.tree_of(by_id.values())
+            rows.known(tree, message_id)
+            return tuple(by_id[id] for id in tree.siblings(message_id))
+
     def rename(self, owner: str, conversation_id: str, title: str) -> None:
         """Give the conversation a title, cut to 200 characters."""
         with self._database.write() as session:

@@ -106,6 +106,13 @@ class Opinions:
                 )
             )
 
+    def withdraw(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Delete what the owner would have a reply say, the earlier corrections of it too."""
+        with self._database.write() as session:
+            rows.owned(session, owner, conversation_id, to_change=True)
+            _role(session, conversation_id, message_id)
+            session.execute(delete(CorrectionRow).filter_by(message_id=message_id, owner=owner))
+
     def rank(
         self,
         owner: str,

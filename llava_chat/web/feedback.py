@@ -67,6 +67,25 @@ class FeedbackDesk:
         self.feedback.correct(owner, *_place(body), correction)
         return {"saved": correction.id}
 
+    def withdraw(self, owner: str, body: Body) -> Body:
+        """`conversation`, `message`: forget the correction."""
+        self.feedback.withdraw(owner, *_place(body))
+        return {"saved": None}
+
+    def versions(self, owner: str, query: Body) -> Body:
+        """`conversation`, `message`, a reply: its versions with the ranking of them, best first."""
+        conversation_id, message_id = _place(query)
+        found = self._store.versions(owner, conversation_id, message_id)
+        if found[0].role != "assistant":
+            raise FeedbackError("message: it must be a reply.")
+        said = self.feedback.of_conversation(owner, conversation_id).get(found[0].parent_id or "")
+        ranking = None if said is None else said.ranking
+        return {
+            "asked": found[0].parent_id,
+            "replies": [{"id": one.id, "text": one.text} for one in found],
+            "ranking": None if ranking is None else list(ranking.reply_ids),
+        }
+
     def rank(self, owner: str, body: Body) -> Body:
         """`conversation`, `message` of the person's own, `id`, `replies`, best first."""
         ranking = Ranking(body.get("id"), tuple(_list(body, "replies")))  # type: ignore[arg-type]
@@ -135,6 +154,9 @@ def feedback_routes(
     async def consent(request: Request) -> Response:
         return await _told(request, lambda owner: {"keep": feedback.consent(owner)})
 
+    async def versions(request: Request) -> Response:
+        return await _told(request, lambda owner: desk.versions(owner, dict(request.query_params)))
+
     async def mine(request: Request) -> Response:
         answer = await _told(request, feedback.mine)
         if answer.status_code == 200:
@@ -153,6 +175,8 @@ def feedback_routes(
         Route("/feedback/rate", posted(desk.rate), methods=["POST"]),
         Route("/feedback/take-back", posted(desk.take_back), methods=["POST"]),
         Route("/feedback/correct", posted(desk.correct), methods=["POST"]),
+        Route("/feedback/withdraw", posted(desk.withdraw), methods=["POST"]),
+        Route("/feedback/versions", versions),
         Route("/feedback/rank", posted(desk.rank), methods=["POST"]),
         Route("/feedback/choose", posted(desk.choose), methods=["POST"]),
         Route("/feedback/explain", posted(desk.explain), methods=["POST"]),

@@ -12,7 +12,7 @@ from html import escape
 from types import MappingProxyType
 
 from llava_chat.image import Picture
-from llava_chat.store import Message, Opinion, StoredConversation
+from llava_chat.store import KeptRanking, Message, Opinion, StoredConversation
 from llava_chat.web.chat import judging
 from llava_chat.web.chat.boxes import boxed_picture, boxes_in, unpadded
 from llava_chat.web.chat.examples import Example
@@ -56,7 +56,9 @@ def thread(
         else:
             words = answered(message, seen, padded_boxes)
             opinion = opinions.get(message.id, _NONE) if conversation.kept else None
-            messages += _reply(message, words, opinion, is_last=message is path[-1])
+            of_versions = opinions.get(message.parent_id or "", _NONE).ranking
+            is_last = message is path[-1]
+            messages += _reply(message, words, opinion, of_versions, is_last=is_last)
     if path and path[-1].role == "user" and not replying:
         messages += _unanswered()
     mark = "" if conversation.kept else " data-unkept"
@@ -140,11 +142,18 @@ def _pointed_at(text: str, picture: Picture | None, padded: bool) -> str:
     return boxed_picture(picture, boxes)
 
 
-def _reply(message: Message, words: str, opinion: Opinion | None, *, is_last: bool) -> str:
+def _reply(
+    message: Message,
+    words: str,
+    opinion: Opinion | None,
+    ranking: KeptRanking | None,
+    *,
+    is_last: bool,
+) -> str:
     tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
     corrected = said = ""
     if opinion is not None:
-        tools += judging.thumbs(opinion)
+        tools += judging.thumbs(opinion) + judging.rank(message, ranking)
         corrected = judging.correction(opinion)
         said = f' data-feedback="{judging.said(opinion)}"'
     if is_last:

@@ -35,10 +35,16 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Offer:
-    """One that can be chosen, by its label. model: the engine's name for it."""
+    """One that can be chosen, by its label. model: the engine's name for it.
+
+    adapter: what is put on it for a reply, None for the model as it was opened. shown: the model as
+    a reply's record will call it, once that is known, and what it was opened with.
+    """
 
     label: str
     model: str
+    adapter: str | None = None
+    shown: tuple[str, str | None] = ("", None)
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,18 @@ class Contestants:
         self._defaults = defaults
 
     def offered(self) -> tuple[Offer, ...]:
-        """What can be chosen just now, the page's own model first."""
+        """What can be chosen just now, the page's own model first, each with its adapters."""
         found: dict[str, Offer] = {}
         for name in dict.fromkeys((self._engine.state.name, *self._beside)):
-            label = _shown_name(self.engine(name), name)
-            label = name if label in found else label
-            found[label] = Offer(label, name)
+            engine = self.engine(name)
+            model, opened_with = _shown(engine, name)
+            usable = [one.name for one in engine.adapters() if not one.problem]
+            for adapter in (None, *usable):
+                shown = (model, adapter or opened_with)
+                label = contestant_name(*shown, {}, None)
+                if label in found:
+                    label = contestant_name(name, adapter, {}, None)
+                found[label] = Offer(label, name, adapter, shown)
         return tuple(found.values())
 
     def first_two(self) -> tuple[Choice, Choice]:
@@ -137,8 +149,9 @@ class Contestants:
 
     def _contestant(self, choice: Choice) -> Contestant:
         # A page that was open before the model was there knows it by the name that opens it.
-        known = (one for one in self.offered() if choice.label in (one.label, one.model))
-        offer = next(known, None)
+        known = [one for one in self.offered() if choice.label == one.label]
+        known += [one for one in self.offered() if (choice.label, None) == (one.model, one.adapter)]
+        offer = next(iter(known), None)
         if offer is None:
             raise InputError("That contestant is not offered here any more. Reload the page.")
         generation = replace(
@@ -146,10 +159,11 @@ class Contestants:
             temperature=choice.temperature,
             top_p=choice.top_p,
             repetition_penalty=choice.repetition_penalty,
+            adapter=offer.adapter,
         )
         system = (choice.system or "").strip() or None
         settings = replace(self._defaults, system=system, generation=generation, model=offer.model)
-        label = contestant_name(offer.label, None, asdict(generation), system)
+        label = contestant_name(*offer.shown, asdict(generation), system)
         return Contestant(label, settings)
 
 
@@ -157,7 +171,7 @@ def _sampling(generation: GenerationSettings) -> tuple[float, float, float]:
     return generation.temperature, generation.top_p, generation.repetition_penalty
 
 
-def _shown_name(engine: SwitchingEngine, name: str) -> str:
-    """What a reply's record will call it, once that is known."""
+def _shown(engine: SwitchingEngine, name: str) -> tuple[str, str | None]:
+    """What a reply's record will call the model, once that is known, and what is on it."""
     state = engine.state
-    return state.model.id if isinstance(state, Ready) else name
+    return (state.model.id, state.model.adapter) if isinstance(state, Ready) else (name, None)

@@ -77,7 +77,7 @@ class CompareHandlers:
                 yield step
 
     async def act(self, values: Values, event: gr.EventData, request: gr.Request) -> Steps:
-        """Begin another comparison, have a side try again, or show what a vote revealed."""
+        """Begin another comparison, have a side try again, delete, or show what a vote revealed."""
         action = str(event._data.get("action", ""))
         async with aclosing(self._guarded(self._act(values, request, action))) as steps:
             async for step in steps:
@@ -161,6 +161,9 @@ class CompareHandlers:
         view: CompareView = values[self.view]
         owner = self._owner(request)
         if action == "new":
+            steps = self._open(owner, view, None)
+        elif action == "delete" and view.comparison_id is not None:
+            await asyncio.to_thread(self.pairs.delete, owner, view.comparison_id)
             steps = self._open(owner, view, None)
         elif action == "look":
             steps = self._look(owner, view)

@@ -11,7 +11,14 @@ import gradio as gr
 from llava_chat.web.chat.layout import HAND_ON, PICTURE_FILES
 from llava_chat.web.compare import rounds
 from llava_chat.web.compare.contestants import ANY, Choice, Offer
+from llava_chat.web.elements import icon_button
 
+# The same in the browser, while somebody moves a slider.
+_TELL_SETTINGS = """(temperature, top_p, penalty, system) => {
+  const further = Number(penalty) === 1 ? "" : `, repetition penalty ${Number(penalty)}`;
+  const own = system ? ", a system message of its own" : "";
+  return `<p>temperature ${Number(temperature)}, top p ${Number(top_p)}${further}${own}</p>`;
+}"""
 ORDINALS = ("First", "Second")
 
 
@@ -20,6 +27,7 @@ class ContestantParts:
     """Who answers on one side, and how."""
 
     who: gr.Dropdown
+    how: gr.HTML
     temperature: gr.Slider
     top_p: gr.Slider
     repetition_penalty: gr.Slider
@@ -54,7 +62,7 @@ class CompareParts:
         """What handlers change."""
         return [
             self.setup, self.thread, self.left, self.right, self.notice, self.composer, self.anew,
-            *self.fields,
+            *self.fields, *(one.how for one in self.contestants),
         ]  # fmt: skip
 
 
@@ -95,11 +103,23 @@ def choices_of(offered: Sequence[Offer]) -> list[tuple[str, str]]:
     return [*found, ("Any, drawn by lot", ANY)] if len(found) > 1 else found
 
 
-def new_button() -> str:
-    """What begins another comparison."""
+def told_settings(choice: Choice) -> str:
+    """How a contestant answers, below its name, while its settings are folded away."""
+    own = ", a system message of its own" if choice.system else ""
+    penalty = (
+        f", repetition penalty {choice.repetition_penalty:g}"
+        if choice.repetition_penalty != 1
+        else ""
+    )
+    return f"<p>temperature {choice.temperature:g}, top p {choice.top_p:g}{penalty}{own}</p>"
+
+
+def comparison_buttons() -> str:
+    """What begins another comparison, and what deletes this one."""
     return (
+        '<div class="comparison-buttons">'
         '<button type="button" class="button" data-click="act" data-action="new">'
-        "New comparison</button>"
+        f"New comparison</button>{icon_button('trash', 'Delete this comparison', 'discard')}</div>"
     )
 
 
@@ -111,6 +131,7 @@ def _contestant(name: str, offered: Sequence[Offer], choice: Choice) -> Contesta
             value=choice.label,
             filterable=False,
         )
+        how = gr.HTML(told_settings(choice), elem_classes="contestant-how", apply_default_css=False)
         with gr.Accordion("Settings", open=False, elem_classes="contestant-settings"):
             temperature = gr.Slider(
                 0, 2, choice.temperature, step=0.05, label="Temperature",
@@ -124,7 +145,10 @@ def _contestant(name: str, offered: Sequence[Offer], choice: Choice) -> Contesta
                 label="System message", value=choice.system or "", lines=2, max_lines=6,
                 info="Empty: the template's own.",
             )  # fmt: skip
-    return ContestantParts(who, temperature, top_p, penalty, system)
+    parts = ContestantParts(who, how, temperature, top_p, penalty, system)
+    changes = [temperature.change, top_p.change, penalty.change, system.change]
+    gr.on(changes, None, parts.fields[1:], how, js=_TELL_SETTINGS, api_visibility="private")
+    return parts
 
 
 def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
@@ -148,6 +172,6 @@ def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
 
 def _hint() -> str:
     return (
-        '<p class="hint"><kbd>1</kbd> A · <kbd>2</kbd> B · <kbd>3</kbd> tie · '
-        "<kbd>4</kbd> both bad · <kbd>Esc</kbd> stops</p>"
+        '<p class="hint"><kbd>Enter</kbd> sends · <kbd>Shift</kbd> <kbd>Enter</kbd> new line · '
+        "<kbd>Esc</kbd> stops</p>"
     )

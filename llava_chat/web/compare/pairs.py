@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from llava_chat.engine.switching import SwitchingEngine
-from llava_chat.errors import InputError, LlavaChatError
+from llava_chat.errors import EngineError, InputError, LimitError, LlavaChatError
 from llava_chat.feedback import Comparisons
 from llava_chat.store import Comparison, StoredConversation
 from llava_chat.web.chat.options import Options, options_of
@@ -28,6 +28,8 @@ TAKEN_BACK_WITHIN_S = 30.0
 
 _STILL_WRITING = "A reply is still being written. Stop it first, or wait for its end."
 _UNANSWERED = "One side has no reply yet. Try again there, or begin a new comparison."
+
+_CANNOT_ANSWER = "This side cannot answer just now. Try again in a minute."
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +131,10 @@ class Pairs:
         return self._ask(owner, person, sides.comparison, text, files, options)
 
     def again(self, owner: str, person: Person, comparison_id: str) -> Pair:
-        """Have the sides that got no reply try once more."""
+        """Have the sides that got no reply try once more.
+
+        While the names are hidden no sentence of an engine is told of one side: it may have one.
+        """
         sides = self.load(owner, comparison_id)
         lives: list[LiveReply | None] = []
         for side in sides.both:
@@ -139,7 +144,15 @@ class Pairs:
             options = options_of(side, self._defaults)
             turns = self._turns(options)
             again = partial(turns.regenerate, owner, side.id, options)
-            lives.append(turns.let_in(person, again))
+            try:
+                lives.append(turns.let_in(person, again))
+            except LimitError:
+                raise
+            except LlavaChatError as error:
+                if sides.comparison.revealed:
+                    raise
+                _log.warning("one side of a comparison cannot answer: %s", error)
+                raise EngineError(_CANNOT_ANSWER) from None
         return Pair(sides.comparison, (lives[0], lives[1]))
 
     def stop(self, owner: str, comparison_id: str) -> None:
@@ -147,6 +160,12 @@ class Pairs:
         comparison = self.comparisons.load(owner, comparison_id)
         for live in self.running(comparison).writing:
             live.stop()
+
+    def delete(self, owner: str, comparison_id: str) -> None:
+        """Delete a comparison with its pictures; replies that are being written end."""
+        self.stop(owner, comparison_id)
+        for picture_id in self.comparisons.delete(owner, comparison_id):
+            self.turns.thumbnails.discard(picture_id)
 
     def _ask(
         self,

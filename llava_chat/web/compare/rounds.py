@@ -19,6 +19,7 @@ from llava_chat.web.chat.replies import Progress
 from llava_chat.web.compare.pairs import Sides
 from llava_chat.web.elements import icon_button
 from llava_chat.web.icons import icon
+from llava_chat.web.prose import prose
 
 LETTERS = ("A", "B")
 KEYS = {choice: str(number) for number, choice in enumerate(CHOICES, start=1)}
@@ -78,8 +79,14 @@ def live_side(progress: Progress | None, place: int, name: str | None) -> str:
     """One side's reply in the making. place: 0 left, 1 right. name: None while it is hidden."""
     if progress is None:
         return ""
-    words = status.live_reply(progress, blind=name is None)
-    return _side(place, name, words)
+    if progress.phase == "ended":
+        words = (
+            f'<div class="message reply"><div class="text md">{prose(progress.text)}</div>'
+            '<div class="state"><span role="status">Done. The other one still writes.</span></div>'
+            "</div>"
+        )
+        return _side(place, name, words)
+    return _side(place, name, status.live_reply(progress, blind=name is None))
 
 
 def _reply(path: tuple[Message, ...], turn: int) -> Message | None:

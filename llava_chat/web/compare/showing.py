@@ -12,7 +12,12 @@ import gradio as gr
 from llava_chat.store import Comparison
 from llava_chat.web.chat.replies import Progress
 from llava_chat.web.compare import rounds
-from llava_chat.web.compare.layout import CompareParts, choices_of, new_button
+from llava_chat.web.compare.layout import (
+    CompareParts,
+    choices_of,
+    comparison_buttons,
+    told_settings,
+)
 from llava_chat.web.compare.pairs import Pair, Pairs
 from llava_chat.web.elements import notice
 
@@ -57,7 +62,7 @@ class CompareShowing:
         shown = rounds.rounds(sides, pictures, writing=bool(pair.writing), failures=view.failures)
         return {
             parts.setup: gr.Column(visible=False),
-            parts.anew: new_button(),
+            parts.anew: comparison_buttons(),
             parts.thread: shown,
             **self.written(pair if pair.writing else None),
         }
@@ -87,6 +92,7 @@ class CompareShowing:
             self._parts.contestants, self._pairs.contestants.first_two(), strict=True
         ):
             shown[part.who] = gr.Dropdown(choices=choices_of(offered), value=choice.label)
+            shown[part.how] = told_settings(choice)
             shown[part.temperature] = choice.temperature
             shown[part.top_p] = choice.top_p
             shown[part.repetition_penalty] = choice.repetition_penalty
