@@ -34,7 +34,7 @@ export const saysNo = (told) => told.error !== undefined && "consent" in told;
 export async function write(path, body, anew = false) {
   const told = await post(path, body);
   if (!saysNo(told) || (told.consent !== null && !anew)) return told;
-  const keep = await ask();
+  const keep = await ask(told.loss);
   if (keep === null) return told;
   const decided = await post("consent", { keep });
   if (decided.error) return decided;

@@ -35,7 +35,16 @@ GENERATION_FIELDS = (
     "deadline_s",
 )
 PICTURE_FIELDS = ("max_picture_bytes", "max_picture_pixels", "max_picture_side", "max_pictures")
-SERVER_FIELDS = ("host", "port", "data_dir", "database_url", "keep_days", "models")
+SERVER_FIELDS = (
+    "host",
+    "port",
+    "data_dir",
+    "database_url",
+    "keep_days",
+    "feedback_dataset",
+    "feedback_push_minutes",
+    "models",
+)
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -160,6 +169,15 @@ class Settings(BaseSettings):
         le=36_500,
         description="days after which a chat that was not changed is removed with all that was "
         "said of it; by default never",
+    )
+    feedback_dataset: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="private dataset of the Hub, like owner/name, that what is said of replies is "
+        "pushed to and read back from, with the token in HF_TOKEN; by default none",
+    )
+    feedback_push_minutes: Number = Field(
+        5.0, ge=0.1, le=1440, description="minutes between two pushes to it"
     )
     models: Names | None = Field(
         None,

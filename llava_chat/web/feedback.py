@@ -32,6 +32,7 @@ from llava_chat.errors import (
 from llava_chat.feedback import Correction, Feedback, Ranking, Rating
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
+from llava_chat.web.outside import Outside
 from llava_chat.web.session import SessionError, Sessions
 from llava_chat.web.thumbnails import Thumbnails, discard_lost
 
@@ -61,13 +62,27 @@ class _Refusal(LlavaChatError):
 
 
 class FeedbackDesk:
-    """What is done for the owner whom a session proves; each takes the owner and a JSON object."""
+    """What is done for the owner whom a session proves; each takes the owner and a JSON object.
 
-    def __init__(self, store: ConversationStore, replies: Replies, thumbnails: Thumbnails) -> None:
+    outside: where what is said survives this machine, and what people have to know of that.
+    """
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        replies: Replies,
+        thumbnails: Thumbnails,
+        outside: Outside | None = None,
+    ) -> None:
         self._store = store
         self._replies = replies
         self._thumbnails = thumbnails
+        self.outside = outside or Outside()
         self.feedback = Feedback.of(store)
+
+    def consent(self, owner: str) -> Body:
+        """`keep`, what was decided, and `loss`, a sentence or null: what a restart loses."""
+        return {"keep": self.feedback.consent(owner), "loss": self.outside.loss}
 
     def rate(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`, `id`, `liked`, `reasons`, `comment`: keep a vote."""
@@ -79,6 +94,7 @@ class FeedbackDesk:
     def take_back(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`: forget the vote."""
         self.feedback.take_back(owner, *_place(body))
+        self.outside.forgotten()
         return {"saved": None}
 
     def correct(self, owner: str, body: Body) -> Body:
@@ -99,6 +115,8 @@ class FeedbackDesk:
         if not isinstance(keep, bool):
             raise FeedbackError("keep: it must be true or false.")
         self.feedback.decide(owner, keep)
+        if not keep:
+            self.outside.forgotten()
         return {"keep": keep}
 
     def delete(self, owner: str, body: Body) -> Body:
@@ -109,6 +127,7 @@ class FeedbackDesk:
             if (live := self._replies.running(conversation.id)) is not None:
                 live.stop()
         deleted = self.feedback.delete_mine(owner)
+        self.outside.forgotten()
         discard_lost(self._thumbnails, self._store)
         return {"deleted": deleted}
 
@@ -127,12 +146,12 @@ def feedback_routes(
 
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            return await _answered(request, sessions, feedback, work, count)
+            return await _answered(request, sessions, desk, work, count)
 
         return answer
 
     async def consent(request: Request) -> Response:
-        return await _told(request, lambda owner: {"keep": feedback.consent(owner)})
+        return await _told(request, desk.consent)
 
     async def mine(request: Request) -> Response:
         answer = await _told(request, feedback.mine)
@@ -164,7 +183,7 @@ def feedback_routes(
 async def _answered(
     request: Request,
     sessions: Sessions,
-    feedback: Feedback,
+    desk: FeedbackDesk,
     work: Work,
     count: Callable[[Request], None],
 ) -> Response:
@@ -176,10 +195,10 @@ async def _answered(
         done = await run_in_threadpool(work, owner, body)
     except ConsentError as error:
         try:
-            decided = await run_in_threadpool(feedback.consent, owner)
+            decided = await run_in_threadpool(desk.consent, owner)
         except StoreError as trouble:
             return _refused(trouble)
-        return _refused(error, consent=decided)
+        return _refused(error, consent=decided["keep"], loss=decided["loss"])
     except LlavaChatError as error:
         return _refused(error)
     return JSONResponse(done, headers={"cache-control": "no-store"})

@@ -6,6 +6,7 @@ httpx2, whose errors become sentences here, and errors.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -113,7 +114,7 @@ class HubDataset:
         """Turn what huggingface_hub and the network raise into one sentence."""
         try:
             yield
-        except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
+        except (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
             raise StoreError(self._sentence(error)) from error
 
     def _sentence(self, error: Exception) -> str:
@@ -146,6 +147,7 @@ class Pusher(CommitScheduler):
     ) -> None:
         self._dataset = dataset
         self._prepare, self._pushed, self._failed = prepare, pushed, failed
+        logging.getLogger(CommitScheduler.__module__).setLevel(logging.CRITICAL)  # we tell it
         with dataset.told():
             super().__init__(
                 repo_id=dataset.id,

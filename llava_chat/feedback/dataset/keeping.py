@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
+import time
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from llava_chat.feedback.dataset.folder import OwnFolder
 from llava_chat.store import ConversationStore
 
 if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
     from llava_chat.feedback.dataset.hub import Pusher
 
 RETRY_S = 30.0
@@ -30,7 +33,7 @@ class FeedbackDataset:
     """What is said, in the private dataset `id`, `owner/name`; pushed every `push_minutes`.
 
     folder: where files wait for a push; everything else in it is left alone. restart: the event
-    that people are warned of. All methods may be called from any thread.
+    that people are warned of. api: of another Hub than huggingface_hub's own. All methods may be called from any thread.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class FeedbackDataset:
         *,
         restart: str = "this Space restarts",
         retry_s: float = RETRY_S,
+        api: HfApi | None = None,
     ) -> None:
         self.id = id
         self._store = store
@@ -49,6 +53,7 @@ class FeedbackDataset:
         self._folder = OwnFolder(folder)
         self._restart = restart
         self._retry_s = retry_s
+        self._api = api
         self._closing = threading.Event()
         self._opened = threading.Event()
         self._pusher: Pusher | None = None
@@ -94,22 +99,24 @@ class FeedbackDataset:
 
     def close(self, limit_s: float) -> bool:
         """Push for the last time, in so many seconds at most; whether nothing is still going on."""
+        until_s = time.monotonic() + limit_s
         self._closing.set()
-        last = self.push_soon()
-        ended = True
-        if last is not None and self._pusher is not None:
+        if self._thread.is_alive():  # it is still read in
+            self._thread.join(max(0, limit_s))
+            if self._thread.is_alive():
+                return False
+        if self._pusher is not None:
             try:
-                last.result(limit_s)
-            except (TimeoutError, StoreError) as error:
-                ended = not isinstance(error, TimeoutError)
-                _log.warning("what was said since %s was not pushed", self._saved_at)
-            self._pusher.stop()
-        elif self._thread.is_alive():
-            self._thread.join(limit_s)
-            ended = not self._thread.is_alive()
-        if ended:
-            self._folder.remove()
-        return ended
+                self._pusher.trigger().result(max(0, until_s - time.monotonic()))
+            except TimeoutError:
+                _log.warning("what was said since %s was not pushed in time", self._saved_at)
+                return False
+            except StoreError as error:
+                _log.warning("what was said since %s was not pushed: %s", self._saved_at, error)
+            finally:
+                self._pusher.stop()
+        self._folder.remove()
+        return True
 
     def _open(self) -> None:
         while not self._closing.is_set():
@@ -127,7 +134,7 @@ class FeedbackDataset:
         from llava_chat.feedback.dataset.restoring import read_state, restore
         from llava_chat.feedback.dataset.work import Work
 
-        dataset = HubDataset(self.id)
+        dataset = HubDataset(self.id, self._api)
         listing = dataset.look()
         folder = self._folder.open()
         with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as aside:

@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.gate.wait()
         self.hub.asked.append(f"{self.command} {path}")
         if self.hub.away:
-            return self._refuse(500)
+            return self._refuse(520)  # which huggingface_hub does not wait and try again for
         parts = path.strip("/").split("/")
         if parts[0] == "uploads":
             self.hub.uploads[parts[1]] = body
@@ -133,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         if rest[0] == "info":
             return self._send({"transfer": "basic", "objects": self._batch(json.loads(body))})
         if rest[0] == "commit":
-            return self._commit(dataset, [json.loads(line) for line in body.splitlines()])
+            return self._commit(name, dataset, [json.loads(line) for line in body.splitlines()])
         assert rest[0] == "super-squash", path
         dataset.commits[:] = dataset.commits[-1:]
         return self._send({})
@@ -153,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         url = {"url": f"{self.hub.url}/datasets/{name}"}
         if name in self.hub.datasets:
             return self._send(url, 409)
-        self.hub.make(name, private=wanted["private"])
+        self.hub.make(name, private=wanted.get("visibility") == "private")
         return self._send(url)
 
     def _batch(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ class Handler(BaseHTTPRequestHandler):
             for one in wanted["objects"]
         ]
 
-    def _commit(self, dataset: Dataset, lines: list[dict[str, Any]]) -> None:
+    def _commit(self, name: str, dataset: Dataset, lines: list[dict[str, Any]]) -> None:
         files = dict(dataset.files)
         for line in lines:
             kind, value = line["key"], line["value"]
@@ -175,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
             elif kind == "deletedFile":
                 del files[value["path"]]
         dataset.add(files)
-        url = f"{self.hub.url}/datasets/x/commit/{dataset.commit}"
+        url = f"{self.hub.url}/datasets/{name}/commit/{dataset.commit}"
         return self._send({"commitUrl": url, "commitOid": dataset.commit})
 
     def _file(self, dataset: Dataset, name: str) -> None:
