@@ -162,8 +162,8 @@ def run(
 ) -> bool:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
 
-    Returns whether nothing is still going on. Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
-    kept the first model from being loaded.
+    Returns whether nothing is still going on. Raises LlavaChatError when the port, the signing key
+    or the database cannot be used, and what kept the first model from being loaded.
     """
     store = ConversationStore.open(settings.database, settings.data_dir)
     replies, stopping, outside = Replies(), Stopping(told_to_stop), Outside.of(settings, store)

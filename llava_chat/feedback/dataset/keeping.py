@@ -33,7 +33,8 @@ class FeedbackDataset:
     """What is said, in the private dataset `id`, `owner/name`; pushed every `push_minutes`.
 
     folder: where files wait for a push; everything else in it is left alone. restart: the event
-    that people are warned of. api: of another Hub than huggingface_hub's own. All methods may be called from any thread.
+    that people are warned of. api: of another Hub than huggingface_hub's own. All methods may be
+    called from any thread.
     """
 
     def __init__(
