@@ -43,10 +43,8 @@ export async function showMine() {
   const loss = element("p", { className: "loss", hidden: true });
 
   function show(told) {
-    if (told.loss !== undefined) {
-      loss.textContent = told.loss ?? "";
-      loss.hidden = !told.loss;
-    }
+    if (told.loss) loss.textContent = told.loss;
+    loss.hidden = !loss.textContent;
     change.hidden = told.keep === undefined;
     if (told.keep !== undefined) keep = told.keep;
     state.textContent = told.error ?? DECISIONS.get(keep);

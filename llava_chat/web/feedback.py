@@ -81,8 +81,9 @@ class FeedbackDesk:
         self.feedback = Feedback.of(store)
 
     def consent(self, owner: str) -> Body:
-        """`keep`, what was decided, and `loss`, a sentence or null: what a restart loses."""
-        return {"keep": self.feedback.consent(owner), "loss": self.outside.loss}
+        """`keep`: what was decided; `loss`, where a restart loses something: what, in words."""
+        loss = self.outside.loss
+        return {"keep": self.feedback.consent(owner)} | ({} if loss is None else {"loss": loss})
 
     def rate(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`, `id`, `liked`, `reasons`, `comment`: keep a vote."""
@@ -123,6 +124,7 @@ class FeedbackDesk:
         """`everything`, true: delete all that is kept; how many there were of each."""
         if body.get("everything") is not True:
             raise FeedbackError("everything: it must be true; nothing was deleted.")
+        self.outside.check_read_in()
         for conversation in self._store.list(owner, limit=1_000_000):
             if (live := self._replies.running(conversation.id)) is not None:
                 live.stop()
@@ -198,7 +200,7 @@ async def _answered(
             decided = await run_in_threadpool(desk.consent, owner)
         except StoreError as trouble:
             return _refused(trouble)
-        return _refused(error, consent=decided["keep"], loss=decided["loss"])
+        return _refused(error, consent=decided.pop("keep"), **decided)
     except LlavaChatError as error:
         return _refused(error)
     return JSONResponse(done, headers={"cache-control": "no-store"})

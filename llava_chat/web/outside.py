@@ -1,10 +1,11 @@
 """What survives a restart of the server, as far as its page and its ending have to know.
 
-Imports the dataset that feedback is pushed to, the store and settings.
+Imports the dataset that feedback is pushed to, the store, settings and errors.
 """
 
 from __future__ import annotations
 
+from llava_chat.errors import StoreError
 from llava_chat.feedback.dataset import FeedbackDataset, loss_without_dataset
 from llava_chat.settings import Settings, on_space
 from llava_chat.store import ConversationStore
@@ -37,6 +38,14 @@ class Outside:
     def loss(self) -> str | None:
         """What may be lost, for people to read before they rely on it; None where nothing is."""
         return self._loss if self._dataset is None else self._dataset.loss
+
+    def check_read_in(self) -> None:
+        """Raise StoreError while what people said earlier is not here to be deleted."""
+        if self._dataset is not None and not self._dataset.read_in:
+            raise StoreError(
+                "Not deleted: what was said before the server's last start is still being read in, "
+                "and would be back then. Try again in a minute."
+            )
 
     def forgotten(self) -> None:
         """Have what was deleted or taken back leave the dataset at once."""

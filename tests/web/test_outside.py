@@ -111,11 +111,18 @@ def test_people_find_theirs_again_and_the_last_word_is_pushed_at_the_end(
 
 
 def test_a_hub_that_never_answers_does_not_hold_the_end_up(
-    server: subprocess.Popen[str], hub: Hub
+    server: subprocess.Popen[str], hub: Hub, port: int
 ) -> None:
     hub.gate.clear()
     assert server.stdout is not None
     assert "The page is at" in server.stdout.readline()
+    answer = httpx2.post(
+        f"http://127.0.0.1:{port}/feedback/delete",
+        headers={"cookie": f"{COOKIE_NAME}={ANN}"},
+        json={"everything": True},
+    )
+    assert answer.status_code == 503
+    assert "still being read in" in answer.json()["error"]
     server.send_signal(signal.SIGTERM)
     server.communicate(timeout=30)  # half a push's own timeout
     assert server.returncode == 0

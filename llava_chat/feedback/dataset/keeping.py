@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from llava_chat.feedback.dataset.hub import Pusher
 
 RETRY_S = 30.0
+SOON_EVERY_S = 60.0
+"""Between two pushes because of deletions: the Hub counts commits, and one person can delete and
+say anew without end."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +60,9 @@ class FeedbackDataset:
         self._api = api
         self._closing = threading.Event()
         self._opened = threading.Event()
+        self._lock = threading.Lock()
+        self._soon: threading.Timer | None = None
+        self._soon_at_s = -SOON_EVERY_S
         self._pusher: Pusher | None = None
         self._saved_at = self._comparing_at = datetime.now(UTC)
         self._trouble: str | None = None
@@ -87,16 +93,35 @@ class FeedbackDataset:
         else:
             said = f"What was said in the last {_span(self._push_minutes)} may be lost when "
             said += f"{self._restart}."
-        reading = "" if self._opened.is_set() else " What was said earlier is still being read in."
-        return f"{said} Chats without feedback are not copied.{reading}"
+        reading = "" if self.read_in else " What was said earlier is still being read in."
+        return f"{said} Chats without feedback do not outlive it.{reading}"
+
+    @property
+    def read_in(self) -> bool:
+        """Whether what was said before this process is in its database."""
+        return self._opened.is_set()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the dataset was read in; whether it was."""
         return self._opened.wait(timeout_s)
 
-    def push_soon(self) -> Future[Any] | None:
-        """Push now and do not wait for the next time, as after something was deleted."""
-        return None if self._pusher is None else self._pusher.trigger()
+    def push(self) -> Future[Any]:
+        """Push now; the future ends with it. Raises StoreError before the dataset was read in."""
+        if self._pusher is None:
+            raise StoreError(f"The dataset {self.id} was not read in yet.")
+        return self._pusher.trigger()
+
+    def push_soon(self) -> None:
+        """Do not wait for the next time, as after something was deleted; once a minute at most."""
+        with self._lock:
+            if self._pusher is None or (self._soon is not None and self._soon.is_alive()):
+                return
+            now_s = time.monotonic()
+            wait_s = max(0.0, self._soon_at_s + SOON_EVERY_S - now_s)
+            self._soon_at_s = now_s + wait_s
+            self._soon = threading.Timer(wait_s, self._pusher.trigger)
+            self._soon.daemon = True
+            self._soon.start()
 
     def close(self, limit_s: float) -> bool:
         """Push for the last time, in so many seconds at most; whether nothing is still going on."""
@@ -108,7 +133,7 @@ class FeedbackDataset:
                 return False
         if self._pusher is not None:
             try:
-                self._pusher.trigger().result(max(0, until_s - time.monotonic()))
+                self.push().result(max(0, until_s - time.monotonic()))
             except TimeoutError:
                 _log.warning("what was said since %s was not pushed in time", self._saved_at)
                 return False

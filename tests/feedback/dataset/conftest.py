@@ -37,9 +37,7 @@ class Space:
         return Feedback.of(self.store)
 
     def push(self) -> None:
-        pushing = self.dataset.push_soon()
-        assert pushing is not None
-        pushing.result(SOON_S)
+        self.dataset.push().result(SOON_S)
 
     def begin(self) -> None:
         self.dataset.start()

@@ -12,7 +12,14 @@ from sqlalchemy import insert, select
 from llava_chat.errors import FeedbackError
 from llava_chat.feedback.dataset.lines import State
 from llava_chat.image import Picture
-from llava_chat.store import ConversationStore, ReplyRecord, checked_row, journaled_rows
+from llava_chat.store import (
+    ConversationStore,
+    ReplyRecord,
+    checked_row,
+    in_order,
+    journaled_rows,
+    take_rows,
+)
 from llava_chat.store.annotation_schema import (
     AnnotationRow,
     DraftRow,
@@ -113,6 +120,35 @@ def test_every_table_comes_back(
     assert all(before.values())
     first.end()
     assert everything(space().store) == before
+
+
+def test_rows_pass_from_one_database_to_another(
+    store: ConversationStore,
+    backend: str,
+    record: ReplyRecord,
+    red: Picture,
+    blue: Picture,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    fill(store, record, red, blue)
+    url = f"sqlite:///{tmp_path}/other.db"
+    if backend == "postgresql":
+        url = request.getfixturevalue("postgresql_server").new_database()
+    other = ConversationStore.open(url, tmp_path)
+    rows = [
+        (row.table, checked_row(row.table, row.values))
+        for row in journaled_rows(store, lambda table, key: False)
+        if row.values is not None
+    ]
+    refused: list[Any] = []
+    orphans = [row for row in rows if row[0] not in ("projects", "pictures")]
+    take_rows(other, in_order(orphans), lambda *row: refused.append(row[0]))
+    assert set(refused) == {"items", "item_pictures", "drafts", "annotations", "message_pictures"}
+    assert take_rows(other, in_order(rows), lambda *row: pytest.fail(str(row))) == len(refused) + 3
+    assert take_rows(other, in_order(rows), lambda *row: pytest.fail(str(row))) == 0
+    assert everything(other) == everything(store)
+    other.close()
 
 
 def test_of_somebody_who_says_no_only_what_is_a_project_s_stays(
