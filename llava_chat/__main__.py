@@ -29,6 +29,7 @@ COMMANDS = (
     ("train", "llava_chat.commands.train", "align, finetune, an adapter, or the bundled model"),
     ("evaluate", "llava_chat.commands.evaluate", "how well a model answers"),
     ("feedback", "llava_chat.commands.feedback", "what people said of replies, as files"),
+    ("people", "llava_chat.commands.people", "who may sign in to the page, and as what"),
     ("replay", "llava_chat.commands.replay", "make a reply again from its record"),
 )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from llava_chat.engine.base import ChatEngine, GenerationSettings
 from llava_chat.errors import CheckpointError, SettingError
 from llava_chat.image import PictureLimits
+from llava_chat.model.file_names import ADAPTER_NAME
 from llava_chat.progress import Report
 from llava_chat.settings import GENERATION_FIELDS, SLOT_FIELDS, Settings, flag, on_zero_gpu
 from llava_chat.templates import template_named
@@ -30,6 +31,8 @@ OF_THIS_PROCESS = (
     "dtype",
     "template",
     "models",
+    "compare_with",
+    "adapters",
     *SLOT_FIELDS,
 )
 
@@ -89,7 +92,9 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
         return _open_remote(settings)
     if settings.template is not None:
         template_named(settings.template)
+    named = named_adapters(settings)
     from llava_chat.engine import local
+    from llava_chat.model.adapter_folders import AdapterFolders
 
     with _flags_named():
         return local.open_engine(
@@ -104,14 +109,36 @@ def open_engine(settings: Settings, report: Report | None = None) -> ChatEngine:
             context_tokens=settings.context_tokens,
             cache_bytes=settings.cache_bytes,
             capture=settings.capture,
+            adapters=AdapterFolders(settings.adapter_folder, named),
+            max_adapters=settings.max_adapters,
             lend=importlib.import_module("spaces").GPU if on_zero_gpu() else None,
             max_waiting=settings.max_waiting,
             report=report,
         )
 
 
+def named_adapters(settings: Settings) -> dict[str, Path]:
+    """The folders of `--adapters` by their names. Raises SettingError for what is no such pair.
+
+    >>> named_adapters(Settings(adapters=("crimson=/adapters/one",)))
+    {'crimson': PosixPath('/adapters/one')}
+    """
+    found: dict[str, Path] = {}
+    for pair in settings.adapters:
+        name, equals, folder = pair.partition("=")
+        if not equals or not folder or not ADAPTER_NAME.fullmatch(name):
+            raise SettingError(
+                flag("adapters"),
+                "must be like crimson=/adapters/crimson, the name of at most 64 letters, digits "
+                f"and any of _.- behind the first, not {pair!r}",
+            )
+        found[name] = Path(folder)
+    return found
+
+
 def check_engine(settings: Settings) -> None:
     """Raise SettingError where the options do not fit the engine; nobody is asked for that."""
+    named_adapters(settings)
     if settings.engine == "local":
         if settings.engine_url:
             where = f"{flag('engine')} remote"
@@ -205,6 +232,25 @@ def offered_models(settings: Settings) -> tuple[OfferedModel, ...]:
         OfferedModel(model.name, label, needs(model.memory_bytes, model.present))
         for model, label in zip(found, labels, strict=True)
     )
+
+
+def compared_models(settings: Settings) -> tuple[OfferedModel, ...]:
+    """The models that are opened beside the started one, for comparisons alone.
+
+    Each takes its own memory, weights and conversations. Raises CheckpointError for a folder that
+    is not there.
+    """
+    if not settings.compare_with:
+        return ()
+    from llava_chat.model.inspection import known_model
+
+    names = dict.fromkeys(name for name in settings.compare_with if name != settings.model)
+    found = [known_model(name) for name in (settings.model, *names)]
+    labels = labelled([model.name for model in found])
+    return tuple(
+        OfferedModel(model.name, label, needs(model.memory_bytes, model.present))
+        for model, label in zip(found, labels, strict=True)
+    )[1:]
 
 
 def labelled(names: list[str]) -> list[str]:

@@ -19,8 +19,10 @@ This module imports nothing, so any other may raise from it.
     |   +-- EngineClosedError      the engine is shutting down
     +-- LimitError                 one person has used what one person may: names when it is free
     +-- ConsentError               feedback is kept only of those who agreed to it
+    +-- RoleError                  this is for those who lead projects
     +-- StoreError                 what is kept cannot be read, written or put together so
     |   +-- NotFoundError          no such conversation, or it is somebody else's
+    |   +-- ConflictError          what is kept by now leaves no place for it
     +-- SessionError               (llava_chat.web.session) no session of this server
     +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
@@ -111,12 +113,20 @@ class ConsentError(LlavaChatError):
     """A person has not agreed that what they say of replies is kept, so it was not."""
 
 
+class RoleError(LlavaChatError):
+    """A person asked for what only those may have who lead projects."""
+
+
 class StoreError(LlavaChatError):
     """The database cannot be read or written, or a message cannot stand where it was to go."""
 
 
 class NotFoundError(StoreError):
     """There is no such conversation for this owner. Somebody else's looks the same as none."""
+
+
+class ConflictError(StoreError):
+    """What is kept by now leaves no place for this: repeating it changes nothing."""
 
 
 class TrainingDataError(LlavaChatError):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from llava_chat.engine.base import GenerationSettings
 from llava_chat.errors import SettingError
 from llava_chat.settings import (
+    ACCESS_FIELDS,
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
     LIMIT_FIELDS,
@@ -32,6 +33,7 @@ FLAGS = (
     *CONVERSATION_FIELDS,
     *GENERATION_FIELDS,
     *SERVER_FIELDS,
+    *ACCESS_FIELDS,
     *LIMIT_FIELDS,
 )
 

@@ -1,7 +1,7 @@
 // The field for the next message. Gradio replaces its whole text when a message was taken and when
 // one comes back; what the person typed meanwhile stays.
 
-import { $, closest } from "./dom.js";
+import { $, closest, comparing, composer } from "./dom.js";
 
 const SETTLED_MS = 200; // Gradio may set a value again after its files have come
 const NAMES = {
@@ -10,6 +10,8 @@ const NAMES = {
   ".stop-button": "Stop writing (Esc)",
 };
 
+const FIELDS = ["#composer", "#compare-composer"];
+
 let typed = ""; // what the person left in the field
 let sent = null; // what Enter took, until the server has it
 let stopSoon = false; // Esc came before there was a button for it
@@ -17,13 +19,13 @@ let waiting = false; // pictures are in the field
 
 export const composerText = () => $("#composer textarea");
 export const picturesWait = () => waiting;
-const stopButton = () => $("#composer .stop-button");
+const stopButton = () => $(`${composer()} .stop-button`);
 
 /** Stop the reply, at once or as soon as it has begun; says whether there was one to stop. */
 export function stopReply() {
   const button = stopButton();
   if (button) button.click();
-  else stopSoon = sent !== null;
+  else stopSoon = sent !== null && !comparing();
   return Boolean(button);
 }
 
@@ -37,14 +39,15 @@ export function keepComposer() {
 
 function label() {
   for (const [selector, name] of Object.entries(NAMES)) {
-    const button = $(`#composer ${selector}`);
-    if (button && button.title !== name) {
+    for (const button of document.querySelectorAll(FIELDS.map((field) => `${field} ${selector}`))) {
+      if (button.title === name) continue;
       button.setAttribute("aria-label", name);
       button.title = name;
     }
   }
   composerText()?.setAttribute("aria-label", "Message");
-  for (const image of document.querySelectorAll("#composer .thumbnails img")) {
+  $("#compare-composer textarea")?.setAttribute("aria-label", "Message to both");
+  for (const image of document.querySelectorAll(FIELDS.map((field) => `${field} .thumbnails img`))) {
     if (!image.alt) image.alt = "Picture to be sent";
   }
   // A browser does not tell that the same file is chosen again while the field still holds it.

@@ -1,12 +1,14 @@
 // What a click on a control means, what is searched for, and the keys.
 
+import { choose, toggleWhy } from "./compare.js";
 import { composerText, picturesWait, stopReply } from "./composer.js";
 import { confirmFirst, enlarge } from "./dialogs.js";
-import { $, act, closest, phone } from "./dom.js";
+import { $, act, closest, comparing, composer, phone } from "./dom.js";
 import { isOpen, setDrawer } from "./drawers.js";
 import { copy, edit, holdBack } from "./editing.js";
 import { showMine } from "./mine.js";
-import { toggleFeedback, vote } from "./feedback.js";
+import { toggleFeedback, vote, withdraw } from "./feedback.js";
+import { toggleRanking } from "./ranking.js";
 import { switchTheme } from "./theme.js";
 import { toLatest } from "./thread.js";
 
@@ -33,6 +35,12 @@ function switchModel(button) {
 function actOnServer(button) {
   const { action, message, conversation, value } = button.dataset;
   const leaves = action === "open" || action === "new";
+  if (comparing()) {
+    act(button, { action });
+    holdBack(button);
+    if (!phone.matches && leaves) $(`${composer()} textarea`)?.focus();
+    return;
+  }
   if (phone.matches && leaves) setDrawer("sidebar", false);
   const waiting = action === "undo" && picturesWait() ? "pictures" : undefined;
   act(button, { action, message, conversation, value, waiting });
@@ -42,19 +50,28 @@ function actOnServer(button) {
 
 const clicks = {
   act: actOnServer,
+  choose: (button) => choose(button.dataset.value),
   copy,
   delete: remove,
+  discard: (button) => {
+    const choices = { verb: "Delete", keep: "Keep it", danger: true };
+    confirmFirst("Delete this comparison for good? Both replies go, with the pictures and your votes.", choices,
+      () => act(button, { action: "delete" }));
+  },
   dismiss: (button) => { button.closest(".notice").hidden = true; },
   edit: (button) => edit("message", button.closest(".message").dataset.id),
   enlarge,
   feedback: toggleFeedback,
   latest: toLatest,
   mine: showMine,
+  rank: toggleRanking,
   rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
   switch: switchModel,
   theme: switchTheme,
   toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
   vote,
+  why: toggleWhy,
+  withdraw,
 };
 
 function closeMenus() {

@@ -8,6 +8,10 @@ export const phone = matchMedia("(max-width: 860px)");
 // are to see has to live inside it: the state of the drawers, dialogs, fields.
 export const frame = () => $("#tabs") ?? document.body;
 
+/** The field for the next message of the tab that is in sight. */
+export const comparing = () => Boolean($("#compare")?.checkVisibility());
+export const composer = () => (comparing() ? "#compare-composer" : "#composer");
+
 export function element(tag, attributes, ...children) {
   const node = Object.assign(document.createElement(tag), attributes);
   node.append(...children);

@@ -1,6 +1,6 @@
 // Pictures dropped anywhere on the page go to the composer.
 
-import { $, closest, frame } from "./dom.js";
+import { $, closest, composer, frame } from "./dom.js";
 
 let depth = 0; // elements that the drag has entered and not left
 const bringsFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
@@ -16,8 +16,8 @@ addEventListener("dragover", (event) => { if (bringsFiles(event)) event.preventD
 addEventListener("drop", (event) => {
   depth = 0;
   show(false);
-  if (!bringsFiles(event) || closest(event, "#composer")) return;
-  const input = $('#composer input[type="file"]');
+  if (!bringsFiles(event) || closest(event, composer())) return;
+  const input = $(`${composer()} input[type="file"]`);
   if (!input) return;
   event.preventDefault();
   const transfer = new DataTransfer();

@@ -4,12 +4,10 @@
 
 import { $, element } from "./dom.js";
 import { newPanel, showPanel } from "./judging.js";
-import { newId, saysNo, write } from "./saying.js";
+import { newId, sender } from "./saying.js";
 import { shownConversation } from "./thread.js";
 
 const records = new Map(); // by the reply's id
-const CLOSED = "Not saved: you did not say whether it may be kept.";
-const REFUSED = "Not saved: you decided that no feedback of yours is kept.";
 
 const itemOf = (id) => $(`#thread .message[data-id="${id}"][data-feedback]`);
 
@@ -84,6 +82,15 @@ function sayVote(record) {
   send(record);
 }
 
+/** Take a correction back. */
+export function withdraw(button) {
+  const record = recordOf(button.closest(".message"));
+  const { conversation, id: message } = record;
+  record.waiting.correction = { path: "withdraw", body: { conversation, message }, keeps: { correction: null } };
+  send(record);
+  (record.open ? $(".correct", record.panel) : $('[data-click="vote"]', itemOf(record.id)))?.focus();
+}
+
 function sayCorrection(record, text) {
   const { conversation, id: message, waiting } = record;
   if (waiting.correction?.body.text !== text) { // or it is the one that failed, once more
@@ -93,41 +100,7 @@ function sayCorrection(record, text) {
   return send(record);
 }
 
-/** Send what waits; done when all of it is acknowledged, or something failed. */
-function send(record, anew = false) {
-  record.sending ??= sendAll(record, anew).finally(() => { record.sending = null; show(record); });
-  return record.sending;
-}
-
-/** One write after the other; what fails keeps waiting, under the same id. */
-async function sendAll(record, anew) {
-  for (;;) {
-    const [kind, one] = Object.entries(record.waiting)[0] ?? [];
-    if (!one) { tell(record, "saved", "Saved"); return; }
-    tell(record, "saving", "Saving…");
-    const told = await write(one.path, one.body, anew);
-    const newest = record.waiting[kind] === one; // or the person went on meanwhile
-    if (!told.error) {
-      Object.assign(record.kept, one.keeps);
-      if (newest) delete record.waiting[kind];
-    } else if (newest) {
-      fail(record, told);
-      return;
-    }
-  }
-}
-
-function fail(record, told) {
-  record.open = true; // nobody misses it, whether they had closed the panel or not
-  if (!saysNo(told)) tell(record, "failed", told.error);
-  else tell(record, "refused", told.consent === null ? CLOSED : REFUSED);
-}
-
-function tell(record, state, told) {
-  record.state = state;
-  record.told = told;
-  show(record);
-}
+const { send, tell } = sender(show);
 
 const doings = {
   close,

@@ -31,7 +31,7 @@ export function newPanel(record, doings) {
   return panel;
 }
 
-function chips(record, doings) {
+export function chips(record, doings) {
   const group = element("div", { className: "chips" });
   group.setAttribute("role", "group");
   group.setAttribute("aria-label", "Reasons");
@@ -44,7 +44,7 @@ function chips(record, doings) {
   return group;
 }
 
-function comment(record, doings) {
+export function comment(record, doings) {
   const field = element("textarea", {
     className: "comment", rows: 1, value: record.comment, maxLength: words().maxComment,
     placeholder: "Comment (optional)",
@@ -66,14 +66,14 @@ function comment(record, doings) {
   return field;
 }
 
-function outcome(record, doings) {
+export function outcome(record, doings) {
   const told = element("span", { className: "told" });
   told.setAttribute("role", "status");
   const again = button("Try again", "button again");
   again.addEventListener("click", async () => {
     await doings.again(record);
     const form = $(".correction-form", record.panel);
-    if (!form.hidden && $("textarea", form).value.trim() === record.kept.correction) setForm(record, false);
+    if (form && !form.hidden && $("textarea", form).value.trim() === record.kept.correction) setForm(record, false);
   });
   return element("div", { className: "outcome" }, told, again);
 }

@@ -11,7 +11,7 @@ const DECISIONS = new Map([
   [null, "You have not been asked yet: nothing you say of replies is kept."],
 ]);
 const NAMES = [
-  ["conversations", "conversation"], ["pictures", "picture"], ["ratings", "rating"],
+  ["conversations", "conversation"], ["comparisons", "comparison"], ["pictures", "picture"], ["ratings", "rating"],
   ["corrections", "correction"], ["rankings", "ranking"],
 ];
 

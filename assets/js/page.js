@@ -4,12 +4,15 @@
 // so replacing a part of the page never loses one.
 
 import { keepComposer } from "./composer.js";
+import { keepComparison, openComparison } from "./compare.js";
 import "./controls.js";
 import { $ } from "./dom.js";
 import { startDrawers } from "./drawers.js";
 import "./drop.js";
 import { restoreFields } from "./editing.js";
+import { restoreRanking } from "./ranking.js";
 import { restoreFeedback } from "./feedback.js";
+import { startTabs } from "./tabs.js";
 import { showTheme } from "./theme.js";
 import { followSize, keepAddress, keepPlace } from "./thread.js";
 
@@ -21,6 +24,8 @@ function afterChange() {
   keepAddress();
   restoreFields();
   restoreFeedback();
+  restoreRanking();
+  keepComparison();
   keepPlace();
 }
 
@@ -40,7 +45,9 @@ const mounted = setInterval(() => {
   document.documentElement.style.overflow = "hidden"; // the thread scrolls, never the page
   showTheme();
   startDrawers();
+  startTabs();
   watch();
   followSize();
   afterChange();
+  openComparison();
 }, MOUNTED_EVERY_MS);

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from llava_chat.commands import projects
 from llava_chat.errors import UsageError
 from llava_chat.feedback import REASONS, Filter, figures
+from llava_chat.feedback.annotation import Agreed, Since, export_project
+from llava_chat.feedback.comparisons import comparison_rows
 from llava_chat.feedback.export import FORMATS, export_feedback, import_feedback
+from llava_chat.feedback.results import Wanted, agreed_items, gather, report
 from llava_chat.feedback.rows import feedback_rows
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
-from llava_chat.store import ConversationStore
+from llava_chat.store import ConversationStore, Project
 
 STORE_FIELDS = ("data_dir", "database_url")
 ANSWERS = {"yes": True, "no": False}
@@ -40,12 +45,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
     export.add_argument("--dry-run", action="store_true", help="count, and write nothing")
+    export.add_argument(
+        "--project", metavar="NAME", help="of what annotators said in this project, by name or id"
+    )
+    export.add_argument(
+        "--min-agreement",
+        type=float,
+        metavar="SHARE",
+        help="with --project: only items of which so large a share of every two people who judged "
+        "them say the same, like 0.67",
+    )
     _add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
-    stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
+    stats = actions.add_parser(
+        "stats", help="how much there is, how far people agree, which model they prefer"
+    )
+    stats.add_argument("--project", metavar="NAME", help="only this project, by name or id")
     _add_filters(stats)
-    for action in (export, taken, stats):
+    project = actions.add_parser(
+        "project",
+        help="items that people judge with a form",
+        description=projects.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for action in (export, taken, stats, *projects.add_arguments(project)):
         action.add_argument("--json", action="store_true", help="figures for a program")
         add_settings(action, STORE_FIELDS, "where it is kept")
 
@@ -69,20 +93,58 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     wanted = _filter(args)
+    if args.min_agreement is not None and args.project is None:
+        raise UsageError("--min-agreement needs --project: elsewhere one person judges each reply")
     with opened_store(load_settings(_settings_only(args))) as store:
-        manifest = export_feedback(store, args.format, args.output, wanted, dry_run=args.dry_run)
+        if args.project is None:
+            manifest = export_feedback(
+                store, args.format, args.output, wanted, dry_run=args.dry_run
+            )
+        else:
+            when = _of_project(wanted)
+            project = projects.named(store, args.project)
+            agreed = _agreed(store, project, args.min_agreement, when)
+            manifest = export_project(
+                store,
+                project,
+                args.format,
+                args.output,
+                when,
+                agreed=agreed,
+                dry_run=args.dry_run,
+            )
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
         return 0
     counts = manifest["counts"]
     place = f"{args.output}: " if not args.dry_run else "it would be "
+    of = f"{counts['replies']} replies" if args.project is None else f"{counts['items']} items"
     print(
-        f"{place}{counts['records']} {args.format} records of {counts['replies']} replies and "
+        f"{place}{counts['records']} {args.format} records of {of} and "
         f"{counts['people']} people, {counts['pictures']} pictures"
     )
     for reason, number in manifest["left_out"].items():
         print(f"left out: {number} ({reason})")
     return 0
+
+
+def _agreed(
+    store: ConversationStore, project: Project, least: float | None, when: Since
+) -> Agreed | None:
+    if least is None:
+        return None
+    if not 0 <= least <= 1:
+        raise UsageError(f"--min-agreement must be from 0 to 1, not {least:g}")
+    gathered = gather(store, Wanted(project.id, when.since, when.until))
+    return Agreed(least, frozenset(agreed_items(gathered, least)))
+
+
+def _of_project(wanted: Filter) -> Since:
+    """The filters that a project's answers have. Raises UsageError for another one."""
+    when = Since(wanted.since, wanted.until)
+    if wanted != Filter(since=when.since, until=when.until):
+        raise UsageError("--project takes --since and --until only: its form says what was asked")
+    return when
 
 
 def _import(args: argparse.Namespace) -> int:
@@ -97,15 +159,32 @@ def _import(args: argparse.Namespace) -> int:
 def _stats(args: argparse.Namespace) -> int:
     wanted = _filter(args)
     with opened_store(load_settings(_settings_only(args))) as store:
-        counts = figures(feedback_rows(store, wanted))
-    print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
+        key = secrets.token_bytes(32)  # one person is one in all of it
+        project = None if args.project is None else projects.named(store, args.project).id
+        rows = () if project else feedback_rows(store, wanted, key)
+        votes = () if project else comparison_rows(store, wanted, key)
+        counts = figures(rows, votes)
+        found = report(store, Wanted(project, wanted.since, wanted.until, args.model), key)
+    if args.json:
+        print(json.dumps(counts | {"results": found.told()}, ensure_ascii=False))
+    else:
+        volume = found.volume
+        of_project = {"annotations": volume.by_kind["annotation"], "people": volume.people}
+        print("\n".join([*_lines(of_project if project else counts), *found.lines()]))
     return 0
+
+
+def _project(args: argparse.Namespace) -> int:
+    settings = load_settings(_settings_only(args))
+    with opened_store(settings, new=args.project_action == "create") as store:
+        return projects.run(args, store, settings)
 
 
 _ACTIONS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "export": _export,
     "import": _import,
     "stats": _stats,
+    "project": _project,
 }
 
 

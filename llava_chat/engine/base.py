@@ -18,6 +18,7 @@ from llava_chat.progress import Progress
 __all__ = [
     "REMOTE_TEMPLATE",
     "UNKNOWN_TOKEN",
+    "AdapterChoice",
     "ChatEngine",
     "ContextUse",
     "Done",
@@ -123,8 +124,8 @@ class Done:
     They are () where only the text is known; then server_tokens says how many the server counted,
     or, of a reply that was stopped before that, in how many pieces it came, which is no more.
     dropped_turns counts the oldest turns that did not fit the context. Times in seconds from
-    arrival; first_token_s is None when not a single token came. model: who wrote it, from an engine
-    whose model may be another one by now.
+    arrival; first_token_s is None when not a single token came. model: who wrote it, of a reply
+    with an adapter of its own, and from an engine whose model may be another one by now.
     """
 
     text: str
@@ -180,8 +181,8 @@ class EngineLoad:
     running: replies that are being read or written; waiting: those in line. slots: how many can run
     at once, None where the engine does not know. kept_tokens: of conversations whose keys and
     values are at hand, of capacity_tokens at most; reserved_bytes: what they and the pictures'
-    features may take beside the weights. wait_s: about how long somebody who comes now waits for a
-    slot, None while nothing is known of it.
+    features may take beside the weights; adapter_bytes: what the adapters in memory take. wait_s:
+    about how long somebody who comes now waits for a slot, None while nothing is known of it.
     """
 
     running: int
@@ -191,6 +192,15 @@ class EngineLoad:
     capacity_tokens: int = 0
     reserved_bytes: int = 0
     wait_s: float | None = None
+    adapter_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class AdapterChoice:
+    """An adapter that a reply can be asked for with. problem: why this one cannot, or ""."""
+
+    name: str
+    problem: str = ""
 
 
 class Stream(Iterator[Event], Protocol):
@@ -242,6 +252,12 @@ class ChatEngine(Protocol):
         nobody changed them. Raises ContextFullError when the newest message does not fit alone,
         UsageError when the conversation has no template or cannot be told in it,
         EngineOpeningError while there is no model to count for.
+        """
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """The adapters that there are just now, by name: new ones appear without a restart.
+
+        Never waits for the model; () while there is none.
         """
 
     def load(self) -> EngineLoad:

@@ -1,6 +1,6 @@
 """How a reply is sampled, and within which limits: the same for every engine.
 
-Imports conversation's check of text, and errors.
+Imports conversation's check of text, what names an adapter may have, and errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from llava_chat.conversation import well_formed
 from llava_chat.errors import SettingError
+from llava_chat.model.file_names import ADAPTER_NAME
 
 MAX_NEW_TOKENS_LIMIT = 4096
 """The whole context of LLaVA-1.5 (arXiv 2310.03744); a reply in a picture's chat is far shorter."""
@@ -40,8 +41,9 @@ class GenerationSettings:
     them. repetition_penalty: 1 is none, at most 2 (CTRL, arXiv 1909.05858).
     max_new_tokens: tokens, at most MAX_NEW_TOKENS_LIMIT. seed: None draws one. deadline_s: seconds
     from arrival until the reply is cut, at most MAX_DEADLINE_S. stop: texts that end the reply and
-    are not part of it, at most MAX_STOPS of MAX_STOP_CHARS. Whole numbers may come as floats.
-    0.2, 0.7 and 512 are those of LLaVA's own page (haotian-liu/LLaVA, gradio_web_server.py).
+    are not part of it, at most MAX_STOPS of MAX_STOP_CHARS. adapter: one of the engine's, by name;
+    None is the model as it was opened. Whole numbers may come as floats. 0.2, 0.7 and 512 are those
+    of LLaVA's own page (haotian-liu/LLaVA, gradio_web_server.py).
     Raises SettingError naming the field.
 
     >>> GenerationSettings(temperature=-1)
@@ -57,6 +59,7 @@ class GenerationSettings:
     deadline_s: float = 120.0
     top_k: int = 0
     stop: tuple[str, ...] = ()
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         _check_number("temperature", self.temperature, 0, 2)
@@ -68,6 +71,8 @@ class GenerationSettings:
         if self.seed is not None:
             _check_number("seed", self.seed, 0, 2**63 - 1, whole=True)
             object.__setattr__(self, "seed", int(self.seed))  # JSON may say 5.0
+        if self.adapter is not None:
+            _check_name("adapter", self.adapter)
         object.__setattr__(self, "max_new_tokens", int(self.max_new_tokens))
         object.__setattr__(self, "top_k", int(self.top_k))
         object.__setattr__(self, "stop", _checked_stop(self.stop))
@@ -86,6 +91,11 @@ def _checked_stop(stop: object) -> tuple[str, ...]:
         if not isinstance(text, str) or not 1 <= len(text) <= MAX_STOP_CHARS:
             raise SettingError("stop", f"must be texts of 1 to {MAX_STOP_CHARS} characters")
     return tuple(well_formed(text) for text in texts)
+
+
+def _check_name(field: str, value: object) -> None:
+    if not isinstance(value, str) or not ADAPTER_NAME.fullmatch(value):
+        raise SettingError(field, "must be the name of an adapter that is listed")
 
 
 def _check_number(

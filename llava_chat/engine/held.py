@@ -86,7 +86,7 @@ class HeldReply(Iterator[Event]):
             self._tell_end()
             raise
         if isinstance(event, Done):
-            event = replace(event, model=self._model)
+            event = replace(event, model=event.model or self._model)
         if isinstance(event, Done | Failed):
             self._tell_end()
         return event

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import (
+    AdapterChoice,
     ChatEngine,
     ContextUse,
     Done,
@@ -79,6 +80,10 @@ class MeasuredEngine:
     ) -> ContextUse | None:
         """As ChatEngine's."""
         return self._engine.context_use(conversation, max_new_tokens)
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """As ChatEngine's."""
+        return self._engine.adapters()
 
     def load(self) -> EngineLoad:
         """As ChatEngine's."""

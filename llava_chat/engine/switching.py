@@ -19,6 +19,7 @@ from weakref import WeakSet
 
 from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
+    AdapterChoice,
     ChatEngine,
     ContextUse,
     EngineLoad,
@@ -29,7 +30,7 @@ from llava_chat.engine.base import (
 from llava_chat.engine.generation import MAX_DEADLINE_S
 from llava_chat.engine.held import HeldReply
 from llava_chat.engine.states import NotOpened, Ready, State, closed, not_opened, not_ready
-from llava_chat.errors import EngineBusyError, LlavaChatError
+from llava_chat.errors import EngineBusyError, EngineError, LlavaChatError
 from llava_chat.progress import Progress, Report
 
 OpenEngine = Callable[[str, Report], ChatEngine]
@@ -104,6 +105,17 @@ class SwitchingEngine:
         engine = self._borrowed()
         try:
             return engine.context_use(conversation, max_new_tokens)
+        finally:
+            self._give_back()
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """As ChatEngine's."""
+        try:
+            engine = self._borrowed()
+        except EngineError:
+            return ()
+        try:
+            return engine.adapters()
         finally:
             self._give_back()
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-from llava_chat.errors import NotFoundError, StoreError
+from llava_chat.errors import ConflictError, NotFoundError, StoreError
 from llava_chat.feedback.rows import FeedbackRow, Filter, feedback_rows
 from llava_chat.feedback.words import Correction, Ranking, Rating
 from llava_chat.store import ConversationStore, Opinion, Opinions, everything_of, remove_person
@@ -37,7 +37,7 @@ class Feedback:
 
     def rate(self, owner: str, conversation_id: str, message_id: str, rating: Rating) -> None:
         """Keep a vote on a reply, in place of this person's earlier one; a repeat is harmless."""
-        with _saving():
+        with saving():
             self._opinions.rate(
                 owner,
                 conversation_id,
@@ -50,21 +50,26 @@ class Feedback:
 
     def take_back(self, owner: str, conversation_id: str, message_id: str) -> None:
         """Forget this person's vote on a reply. What they corrected stays."""
-        with _saving():
+        with saving():
             self._opinions.take_back(owner, conversation_id, message_id)
 
     def correct(
         self, owner: str, conversation_id: str, message_id: str, correction: Correction
     ) -> None:
         """Keep what a reply should have said, beside the reply; the newest one counts."""
-        with _saving():
+        with saving():
             self._opinions.correct(
                 owner, conversation_id, message_id, id=correction.id, text=correction.text
             )
 
+    def withdraw(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Forget what this person would have a reply say; no earlier correction comes back."""
+        with saving():
+            self._opinions.withdraw(owner, conversation_id, message_id)
+
     def rank(self, owner: str, conversation_id: str, message_id: str, ranking: Ranking) -> None:
         """Keep an order of the replies to a message of the user's; the newest one counts."""
-        with _saving():
+        with saving():
             self._opinions.rank(
                 owner, conversation_id, message_id, id=ranking.id, reply_ids=ranking.reply_ids
             )
@@ -85,7 +90,7 @@ class Feedback:
 
     def decide(self, owner: str, keep: bool) -> None:
         """Keep this person's decision. After a no nothing of theirs is shown to a host any more."""
-        with _saving():
+        with saving():
             self._opinions.decide(owner, keep)
 
     def mine(self, owner: str) -> dict[str, Any]:
@@ -96,7 +101,8 @@ class Feedback:
         """Delete all that is kept of a person, conversations and the consent too.
 
         Returns how many there were of each: `ratings`, `corrections`, `rankings`, `consents`,
-        `messages`, `conversations`, `pictures`.
+        `comparisons`, `comparison_votes`, `annotations`, `drafts`, `leases`, `members`, `messages`,
+        `conversations`, `pictures`.
         """
         return remove_person(self._store, owner)
 
@@ -106,11 +112,11 @@ class Feedback:
 
 
 @contextmanager
-def _saving() -> Iterator[None]:
+def saving() -> Iterator[None]:
     """Begin the sentence of a failure with what matters to a person: it was not saved."""
     try:
         yield
-    except NotFoundError:
+    except (NotFoundError, ConflictError):
         raise
     except StoreError as error:
         raise StoreError(f"Not saved. {error}") from error

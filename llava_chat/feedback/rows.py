@@ -97,17 +97,24 @@ class Filter:
             and (self.liked is None or (rating is not None and rating.liked == self.liked))
             and (self.reason is None or (rating is not None and self.reason in rating.reasons))
             and (self.model is None or (record is not None and record.model_id == self.model))
-            and (self.adapter is None or self.adapter in _names(adapter))
+            and (self.adapter is None or self.is_adapter(adapter))
             and (self.has_correction is None or self.has_correction == bool(row.correction))
         )
 
+    def is_adapter(self, adapter: str | None) -> bool:
+        """Whether a record's adapter is the wanted one."""
+        return self.adapter in _names(adapter)
 
-def feedback_rows(store: ConversationStore, wanted: Filter | None = None) -> Iterator[FeedbackRow]:
+
+def feedback_rows(
+    store: ConversationStore, wanted: Filter | None = None, key: bytes | None = None
+) -> Iterator[FeedbackRow]:
     """Every row that is wanted, conversation by conversation, the oldest first; see Filter.
 
-    Of people who agreed to it and of chats that are kept. Raises StoreError.
+    Of people who agreed to it and of chats that are kept. key: makes the owners' hashes; None
+    draws one. Raises StoreError.
     """
-    key = secrets.token_bytes(32)
+    key = secrets.token_bytes(32) if key is None else key
     wanted = wanted or Filter()
     for conversation in judged(store):
         owner = pseudonym(conversation.owner, key)
@@ -146,7 +153,7 @@ def _rows_of(conversation: JudgedConversation, owner: str) -> Iterator[FeedbackR
         said = opinion or Opinion()
         if message.role != "assistant" or not (said.rating or said.correction or ranking):
             continue
-        path = _path(by_id, message)
+        path = path_to(by_id, message)
         ranked = () if ranking is None else tuple(by_id[id] for id in ranking.reply_ids)
         told = {part.id for part in (*path, *ranked)}
         yield FeedbackRow(
@@ -163,7 +170,8 @@ def _rows_of(conversation: JudgedConversation, owner: str) -> Iterator[FeedbackR
         )
 
 
-def _path(by_id: Mapping[str, Message], last: Message) -> tuple[Message, ...]:
+def path_to(by_id: Mapping[str, Message], last: Message) -> tuple[Message, ...]:
+    """The messages from a conversation's first one to this one, found by their ids."""
     backwards = [last]
     while (parent_id := backwards[-1].parent_id) is not None:
         backwards.append(by_id[parent_id])

@@ -1,11 +1,12 @@
 """Which files a checkpoint is made of, by their names alone: in a folder, or in a repository.
 
 A repository often holds the same weights several times over; a folder on disk holds what a trainer
-left beside them. Imports nothing: names only.
+left beside them. Imports nothing of the project: names only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -54,6 +55,8 @@ PICKLED = WeightNames("pytorch_model", ".bin")
 
 CONFIG_NAME = "config.json"
 ADAPTER_CONFIG_NAME = "adapter_config.json"
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""What an adapter to choose may be called: it is in names of models, in records, on the page."""
 ADAPTER_NAMES = ("adapter_model.safetensors", "adapter_model.bin")
 """peft's LoRA weights, the first of them that is there."""
 NON_LORA_NAME = "non_lora_trainables.bin"

@@ -8,6 +8,7 @@ training, evaluation) takes plain dataclasses instead and never imports it.
 
 from llava_chat.settings.environment import on_space, on_zero_gpu, prepare_libraries
 from llava_chat.settings.fields import (
+    ACCESS_FIELDS,
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
     LIMIT_FIELDS,
@@ -23,6 +24,7 @@ from llava_chat.settings.fields import (
 from llava_chat.settings.flags import add_arguments, flag, load_settings, variables
 
 __all__ = [
+    "ACCESS_FIELDS",
     "CONVERSATION_FIELDS",
     "GENERATION_FIELDS",
     "LIMIT_FIELDS",

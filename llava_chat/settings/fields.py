@@ -23,7 +23,7 @@ MODEL_FIELDS = (
     "engine_url",
 )
 # Of the engine that runs the model in this process.
-SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture")
+SLOT_FIELDS = ("slots", "context_tokens", "cache_bytes", "capture", "max_adapters")
 CONVERSATION_FIELDS = ("template", "system")
 GENERATION_FIELDS = (
     "temperature",
@@ -44,7 +44,11 @@ SERVER_FIELDS = (
     "feedback_dataset",
     "feedback_push_minutes",
     "models",
+    "adapters",
+    "compare_with",
 )
+# Who may sign in, and what they may do.
+ACCESS_FIELDS = ("sign_in", "people_file", "hosts", "leads")
 LIMIT_FIELDS = (
     *PICTURE_FIELDS,
     "max_message_chars",
@@ -122,6 +126,10 @@ class Settings(BaseSettings):
         "auto", description="CUDA graphs of the step that writes a token; auto is on where they run"
     )
 
+    max_adapters: int = Field(
+        4, ge=1, le=256, description="adapters that replies chose, in memory at once"
+    )
+
     template: str | None = Field(
         None, description="conversation template; by default the one that the model names"
     )
@@ -184,10 +192,33 @@ class Settings(BaseSettings):
         description="models that the page lets everybody choose from, separated by commas; "
         "by default those that are here when only this machine is listened to, else none",
     )
+    adapters: Names = Field(
+        (),
+        description="LoRA adapters to choose from, like crimson=/adapters/crimson, separated by "
+        "commas, besides those in the folder `adapters` of the data folder",
+    )
+    compare_with: Names = Field(
+        (),
+        description="models that the Compare tab has beside the first, separated by commas; each "
+        "is loaded too and takes as much memory as if it ran alone",
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=MIN_KEY_CHARS,
         description="key that signs sessions; by default one is drawn and kept in the data folder",
+    )
+
+    sign_in: Literal["none", "people", "hugging-face"] = Field(
+        "none",
+        description="how people say who they are: not at all, by name and password "
+        "(`llava_chat people`), or by Hugging Face on a Space with hf_oauth",
+    )
+    people_file: Path | None = Field(
+        None, description="file of who may sign in; by default people.json in the data folder"
+    )
+    hosts: Names = Field((), description="names that may do everything, separated by commas")
+    leads: Names = Field(
+        (), description="names that make projects for annotators and see their results"
     )
 
     max_picture_bytes: ByteSize = Field(
@@ -243,7 +274,17 @@ class Settings(BaseSettings):
         (), repr=False, description="keys of which a caller of the API has to send one"
     )
 
-    @field_validator("models", "engine_url", "picture_hosts", "api_keys", mode="before")
+    @field_validator(
+        "models",
+        "adapters",
+        "compare_with",
+        "engine_url",
+        "hosts",
+        "leads",
+        "picture_hosts",
+        "api_keys",
+        mode="before",
+    )
     @classmethod
     def _parted(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -259,6 +300,16 @@ class Settings(BaseSettings):
     def uploads(self) -> Path:
         """The folder where uploads wait until they are sent."""
         return self.data_dir.resolve() / "uploads"
+
+    @property
+    def adapter_folder(self) -> Path:
+        """The folder whose folders are adapters to choose from."""
+        return self.data_dir.resolve() / "adapters"
+
+    @property
+    def accounts(self) -> Path:
+        """The file of who may sign in."""
+        return self.people_file or self.data_dir / "people.json"
 
     @property
     def database(self) -> str:

@@ -21,7 +21,7 @@ from llava_chat.store.database import BUSY_TIMEOUT_S, Database
 from llava_chat.store.listing import summaries
 from llava_chat.store.pictures import KeptPictures, Pictures
 from llava_chat.store.remembered import Remembered
-from llava_chat.store.schema import MessagePictureRow, MessageRow
+from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow
 from llava_chat.store.stored import (
     ChatOptions,
     ConversationSummary,
@@ -50,12 +50,21 @@ class ConversationStore:
     All methods may be called from any thread. They raise NotFoundError for what is not there or
     not the owner's, and StoreError, one sentence, when the database or the disk fails; nothing is
     half done then.
+
+    purpose: of the conversations; those of another one are not there for whoever asks here.
     """
 
-    def __init__(self, database: Database, pictures: Pictures) -> None:
+    def __init__(self, database: Database, pictures: Pictures, purpose: str = rows.CHAT) -> None:
         self._database = database
         self._pictures = pictures
+        self._purpose = purpose
         self._remembered = Remembered()
+
+    def sides(self) -> ConversationStore:
+        """The same store for the sides of comparisons, which are no chats."""
+        store = ConversationStore(self._database, self._pictures, rows.COMPARISON)
+        store._remembered = self._remembered  # what is deleted is forgotten once for both
+        return store
 
     @property
     def database(self) -> Database:
@@ -134,7 +143,7 @@ class ConversationStore:
         kept: False for one that is its owner's alone and goes when they have left.
         """
         with self._database.write() as session:
-            row = rows.begin(session, owner, rows.title(title), kept=kept)
+            row = rows.begin(session, owner, rows.title(title), kept=kept, purpose=self._purpose)
             rows.set_options(row, ChatOptions(system, template, settings or {}))
             return rows.stored(row, ())
 
@@ -144,24 +153,33 @@ class ConversationStore:
         search: letters, in any case, that the title or a message of any version contains.
         """
         with self._database.read() as session:
-            return summaries(session, owner, search, limit)
+            return summaries(session, owner, search, limit, self._purpose)
 
     def load(self, owner: str, conversation_id: str) -> StoredConversation:
         """The conversation with its active path."""
         with self._database.read() as session:
-            row = rows.owned(session, owner, conversation_id)
+            row = self._owned(session, owner, conversation_id)
             messages = self._remembered.read(session, conversation_id)
             return rows.stored(row, rows.path_to(row.head_id, messages))
+
+    def versions(self, owner: str, conversation_id: str, message_id: str) -> tuple[Message, ...]:
+        """All versions of a message, oldest first."""
+        with self._database.read() as session:
+            self._owned(session, owner, conversation_id)
+            by_id = {one.id: one for one in self._remembered.read(session, conversation_id)}
+            tree = rows.tree_of(by_id.values())
+            rows.known(tree, message_id)
+            return tuple(by_id[id] for id in tree.siblings(message_id))
 
     def rename(self, owner: str, conversation_id: str, title: str) -> None:
         """Give the conversation a title, cut to 200 characters."""
         with self._database.write() as session:
-            rows.owned(session, owner, conversation_id, to_change=True).title = rows.title(title)
+            self._to_change(session, owner, conversation_id).title = rows.title(title)
 
     def keep(self, owner: str, conversation_id: str, kept: bool) -> None:
         """Decide whether the conversation is kept. What was said of its replies goes with a no."""
         with self._database.write() as session:
-            rows.owned(session, owner, conversation_id, to_change=True).kept = kept
+            self._to_change(session, owner, conversation_id).kept = kept
             if not kept:
                 rows.forget_opinions(session, conversation_id)
 
@@ -172,7 +190,7 @@ class ConversationStore:
         go with a later deletion, and all that the conversation had are returned.
         """
         with self._database.write() as session:
-            row = rows.owned(session, owner, conversation_id, to_change=True)
+            row = self._to_change(session, owner, conversation_id)
             used = self._pictures.used_in(session, conversation_id)
             session.delete(row)
         self.forget((conversation_id,))
@@ -224,9 +242,9 @@ class ConversationStore:
                 self._pictures.write_file(picture)  # here: nobody else writes in a transaction
         with self._database.write() as session:
             if conversation_id is None:
-                conversation = rows.begin(session, owner, kept=kept)
+                conversation = rows.begin(session, owner, kept=kept, purpose=self._purpose)
             else:
-                conversation = rows.owned(session, owner, conversation_id, to_change=True)
+                conversation = self._to_change(session, owner, conversation_id)
             if options is not None:
                 rows.set_options(conversation, options)
             tree = self._tree(session, conversation.id)
@@ -261,7 +279,7 @@ class ConversationStore:
         while it was written stays there. Raises StoreError when the parent is no user's message.
         """
         with self._database.write() as session:
-            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            conversation = self._to_change(session, owner, conversation_id)
             tree = self._tree(session, conversation_id)
             if rows.known(tree, parent_id).role != "user":
                 raise StoreError("A reply can only follow a user's message.")
@@ -277,7 +295,7 @@ class ConversationStore:
     def choose(self, owner: str, conversation_id: str, message_id: str) -> None:
         """Go to a version: the newest message at or below it becomes the head."""
         with self._database.write() as session:
-            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            conversation = self._to_change(session, owner, conversation_id)
             tree = self._tree(session, conversation_id)
             conversation.head_id = tree.newest_leaf(rows.known(tree, message_id).id)
 
@@ -288,7 +306,7 @@ class ConversationStore:
         Raises NotFoundError when the path is empty.
         """
         with self._database.write() as session:
-            conversation = rows.owned(session, owner, conversation_id, to_change=True)
+            conversation = self._to_change(session, owner, conversation_id)
             messages = self._remembered.read(session, conversation_id)
             path = rows.path_to(conversation.head_id, messages)
             asked = [message for message in path if message.role == "user"]
@@ -296,6 +314,12 @@ class ConversationStore:
                 raise NotFoundError("There is nothing to undo in this conversation.")
             conversation.head_id = asked[-1].parent_id
             return asked[-1]
+
+    def _owned(self, session: Session, owner: str, conversation_id: str) -> ConversationRow:
+        return rows.owned(session, owner, conversation_id, purpose=self._purpose)
+
+    def _to_change(self, session: Session, owner: str, conversation_id: str) -> ConversationRow:
+        return rows.owned(session, owner, conversation_id, to_change=True, purpose=self._purpose)
 
     def _tree(self, session: Session, conversation_id: str) -> Tree:
         return rows.tree_of(self._remembered.read(session, conversation_id))

@@ -13,7 +13,9 @@ from llava_chat.store.schema import ConversationRow, MessageRow
 from llava_chat.store.stored import ConversationSummary
 
 
-def summaries(session: Session, owner: str, search: str, limit: int) -> list[ConversationSummary]:
+def summaries(
+    session: Session, owner: str, search: str, limit: int, purpose: str
+) -> list[ConversationSummary]:
     """As `ConversationStore.list`."""
     # Positions have no gaps but in what was imported, and the index knows the last one.
     count = (
@@ -24,7 +26,7 @@ def summaries(session: Session, owner: str, search: str, limit: int) -> list[Con
     columns = (ConversationRow.id, ConversationRow.title, ConversationRow.updated_at)
     query = (
         select(*columns, count, ConversationRow.kept)
-        .where(ConversationRow.owner == owner)
+        .where(ConversationRow.owner == owner, ConversationRow.purpose == purpose)
         .order_by(ConversationRow.updated_at.desc(), ConversationRow.id)
         .limit(limit)
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, select, union
+from sqlalchemy import CompoundSelect, Select, select, union
 from sqlalchemy.orm import Session
 
 from llava_chat.store import rows
@@ -39,16 +39,30 @@ Judgements = dict[tuple[str, str], dict[str, Opinion]]
 """By conversation and owner: opinions by message."""
 
 
-def judged(store: ConversationStore) -> Iterator[JudgedConversation]:
-    """Every kept conversation that its owner said something of, oldest first.
+def judged(
+    store: ConversationStore, conversation_id: str | None = None
+) -> Iterator[JudgedConversation]:
+    """Every kept conversation that its owner said something of, oldest first; or one of them.
 
     Not those whose owner does not agree (any more) that their feedback is kept. All come from one
     state of the database, held until the iterator ends or is closed. Raises StoreError.
     """
+    wanted = _agreed_ids().where(ConversationRow.id.in_(_said()))
+    if conversation_id is not None:
+        wanted = wanted.where(ConversationRow.id == rows.storable(conversation_id))
+    return _all_of(store, wanted)
+
+
+def agreed(store: ConversationStore) -> Iterator[JudgedConversation]:
+    """As `judged`, with the conversations of which their owner said nothing."""
+    return _all_of(store, _agreed_ids())
+
+
+def _all_of(store: ConversationStore, ids: Select[str]) -> Iterator[JudgedConversation]:
     with store.database.read() as session:
-        wanted = list(session.scalars(_judged_ids()))
+        wanted = list(session.scalars(ids))
         for start in range(0, len(wanted), BATCH_CONVERSATIONS):
-            yield from _conversations(session, wanted[start : start + BATCH_CONVERSATIONS])
+            yield from judged_conversations(session, wanted[start : start + BATCH_CONVERSATIONS])
 
 
 def conversation_of(store: ConversationStore, message_id: str) -> JudgedConversation | None:
@@ -59,7 +73,7 @@ def conversation_of(store: ConversationStore, message_id: str) -> JudgedConversa
             .join(MessageRow, MessageRow.conversation_id == ConversationRow.id)
             .where(MessageRow.id == rows.storable(message_id), ConversationRow.kept)
         )
-        return next(_conversations(session, list(session.scalars(query))), None)
+        return next(judged_conversations(session, list(session.scalars(query))), None)
 
 
 def opinions(session: Session, conversation_ids: Sequence[str]) -> Judgements:
@@ -98,24 +112,27 @@ def _with(opinion: Opinion, row: RatingRow | CorrectionRow | RankingRow) -> Opin
     return replace(opinion, ranking=ranking)
 
 
-def _judged_ids() -> Select[Any]:
+def _said() -> CompoundSelect[str]:
     # Gathered once, and not asked of each conversation: one person may have said most of it.
-    said = union(
+    return union(
         *(
             select(MessageRow.conversation_id).join(table, table.message_id == MessageRow.id)
             for table in (RatingRow, CorrectionRow, RankingRow)
         )
     )
+
+
+def _agreed_ids() -> Select[str]:
     return (
         select(ConversationRow.id)
         .join(ConsentRow, ConsentRow.owner == ConversationRow.owner)
-        .where(ConversationRow.kept, ConsentRow.keep, ConversationRow.id.in_(said))
+        .where(ConversationRow.kept, ConsentRow.keep)
         .order_by(ConversationRow.created_at, ConversationRow.id)
     )
 
 
-def _conversations(session: Session, ids: Sequence[str]) -> Iterator[JudgedConversation]:
-    """These conversations, in this order."""
+def judged_conversations(session: Session, ids: Sequence[str]) -> Iterator[JudgedConversation]:
+    """These conversations, in this order, with what their owners said of them."""
     by_conversation = opinions(session, ids)
     told = session.scalars(select(ConversationRow).where(ConversationRow.id.in_(ids)))
     by_id = {row.id: row for row in told}

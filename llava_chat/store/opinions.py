@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from llava_chat.errors import ConsentError, NotFoundError, StoreError
+from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.store import opinion_rows, rows
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.said import Consent, Opinion
@@ -106,6 +106,13 @@ class Opinions:
                 )
             )
 
+    def withdraw(self, owner: str, conversation_id: str, message_id: str) -> None:
+        """Delete what the owner would have a reply say, the earlier corrections of it too."""
+        with self._database.write() as session:
+            rows.owned(session, owner, conversation_id, to_change=True)
+            _role(session, conversation_id, message_id)
+            session.execute(delete(CorrectionRow).filter_by(message_id=message_id, owner=owner))
+
     def rank(
         self,
         owner: str,
@@ -174,25 +181,12 @@ class Opinions:
                 "This chat is not kept, and neither is what is said of it. Begin another chat to "
                 "rate its replies."
             )
-        self._check_consent(session, owner)
+        rows.check_consent(session, owner, self._wording)
         if _role(session, conversation_id, message_id) != role:
             raise StoreError(
                 "Only a reply can be rated or corrected."
                 if role == "assistant"
                 else "Only the replies to a message of yours can be ranked."
-            )
-
-    def _check_consent(self, session: Session, owner: str) -> None:
-        # Held (PostgreSQL), so that nothing is kept after a "no" was acknowledged.
-        query = select(ConsentRow).filter_by(owner=owner).with_for_update(read=True)
-        row = session.scalar(query)
-        if row is None or row.wording != self._wording:
-            raise ConsentError(
-                "Your feedback is kept only if you agree to it: say yes or no to that first."
-            )
-        if not row.keep:
-            raise ConsentError(
-                "You decided that your feedback is not kept: change that to rate replies."
             )
 
 

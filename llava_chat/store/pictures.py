@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from llava_chat.errors import NotFoundError
 from llava_chat.image import Picture
 from llava_chat.store import rows
+from llava_chat.store.annotation_schema import ItemPictureRow
 from llava_chat.store.picture_files import PictureFiles
 from llava_chat.store.schema import ConversationRow, MessagePictureRow, MessageRow, PictureRow
 
@@ -109,12 +110,12 @@ class Pictures:
         return [path for path in old if path.suffix != ".png" or path.stem not in known]
 
     def remove_unused(self, session: Session, picture_ids: Iterable[str]) -> tuple[str, ...]:
-        """Remove those of `picture_ids` that no message has, and old ones that none ever had.
+        """Remove those of `picture_ids` that no message or item has, and old ones that none had.
 
         Returns the ids of what was removed.
         """
         unsent_since = datetime.now(UTC) - UNSENT_PICTURE_AGE
-        in_use = select(MessagePictureRow.picture_id)
+        in_use = union_all(select(MessagePictureRow.picture_id), select(ItemPictureRow.picture_id))
         unused = (
             select(PictureRow.id)
             .where(PictureRow.id.not_in(in_use))

@@ -9,11 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy.orm import Session
 
+from llava_chat.store.annotation_schema import (
+    AnnotationRow,
+    DraftRow,
+    LeaseRow,
+    MemberRow,
+    ProjectRow,
+)
 from llava_chat.store.conversations import ConversationStore
 from llava_chat.store.schema import (
+    Base,
+    ComparisonRow,
+    ComparisonVoteRow,
     ConsentRow,
     ConversationRow,
     CorrectionRow,
@@ -23,16 +35,22 @@ from llava_chat.store.schema import (
     RatingRow,
 )
 
+OPINIONS = (RatingRow, CorrectionRow, RankingRow, ConsentRow)
+
 
 def remove_old(store: ConversationStore, keep_days: int | None) -> int:
     """Remove conversations, kept or not, that were not changed for `keep_days` days.
 
-    None: nothing is too old. Being read or rated is no change. Returns how many went, with all
-    that was said of them and the pictures that nobody else uses. Raises StoreError.
+    None: nothing is too old. Being read or rated is no change. Drafts of annotations that nobody
+    went on with for so long go too; annotations are their project's. Returns how many conversations
+    went, with all that was said of them and the pictures that nobody else uses. Raises StoreError.
     """
     if keep_days is None:
         return 0
     before = datetime.now(UTC) - timedelta(days=keep_days)
+    with store.database.write() as session:
+        session.execute(delete(DraftRow).where(DraftRow.updated_at < before))
+        session.execute(delete(LeaseRow).where(LeaseRow.expires_at < before))
     return _remove(store, (ConversationRow.updated_at < before,))
 
 
@@ -67,12 +85,18 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
             MessagePictureRow.message_id.in_(messages)
         )
         used = set(session.scalars(pictures))
-        counts: dict[str, int] = {}
-        for table in (RatingRow, CorrectionRow, RankingRow, ConsentRow):
-            gone = session.scalars(
-                delete(table).where(table.owner == owner).returning(table.owner)
-            ).all()
+        counts = _comparisons(session, owner)
+        of_them: tuple[tuple[type[Base], Any], ...] = (
+            *((table, table.owner) for table in OPINIONS),
+            *((table, table.annotator) for table in (LeaseRow, DraftRow, AnnotationRow)),
+            (MemberRow, MemberRow.owner),
+        )
+        for table, whose in of_them:
+            gone = session.scalars(delete(table).where(whose == owner).returning(whose)).all()
             counts[table.__tablename__] = len(gone)
+        session.execute(  # a project is not theirs alone
+            update(ProjectRow).where(ProjectRow.created_by == owner).values(created_by="")
+        )
         counts["messages"] = session.scalar(messages.with_only_columns(func.count())) or 0
         gone = session.scalars(
             delete(ConversationRow)
@@ -82,6 +106,16 @@ def remove_person(store: ConversationStore, owner: str) -> dict[str, int]:
         counts["conversations"] = len(gone)
     store.forget(gone)
     return counts | {"pictures": len(store.remove_pictures(used))}
+
+
+def _comparisons(session: Session, owner: str) -> dict[str, int]:
+    """How many there are; both go with the conversations."""
+    own = select(ComparisonRow.id).where(ComparisonRow.owner == owner)
+    votes = select(ComparisonVoteRow.id).where(ComparisonVoteRow.comparison_id.in_(own))
+    return {
+        "comparisons": len(session.scalars(own).all()),
+        "comparison_votes": len(session.scalars(votes).all()),
+    }
 
 
 def _remove(store: ConversationStore, conditions: Sequence[ColumnElement[bool]]) -> int:

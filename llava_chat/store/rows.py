@@ -14,9 +14,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from llava_chat.conversation import Role
-from llava_chat.errors import NotFoundError
+from llava_chat.errors import ConsentError, NotFoundError
+from llava_chat.store.annotation_schema import ItemRow
 from llava_chat.store.schema import (
     Base,
+    ConsentRow,
     ConversationRow,
     CorrectionRow,
     MessageRow,
@@ -28,6 +30,9 @@ from llava_chat.store.stored import ChatOptions, Message, ReplyRecord, StoredCon
 from llava_chat.store.tree import Node, Tree
 
 TITLE_LIMIT_CHARACTERS = 200
+CHAT = "chat"
+COMPARISON = "comparison"
+"""What a conversation is for: who asks for one kind never sees the other."""
 
 _LONE_SURROGATE_OR_NUL = re.compile("[\x00\ud800-\udfff]")
 
@@ -42,14 +47,37 @@ def storable(text: str) -> str:
 
 
 def owned(
-    session: Session, owner: str, conversation_id: str, *, to_change: bool = False
+    session: Session,
+    owner: str,
+    conversation_id: str,
+    *,
+    to_change: bool = False,
+    purpose: str = CHAT,
 ) -> ConversationRow:
-    """The owner's conversation. Raises NotFoundError when it is nobody's or somebody else's."""
-    query = select(ConversationRow).filter_by(id=storable(conversation_id), owner=owner)
+    """The owner's conversation of this purpose. Raises NotFoundError where there is none."""
+    wanted = {"id": storable(conversation_id), "owner": owner, "purpose": purpose}
+    query = select(ConversationRow).filter_by(**wanted)
     row = session.scalar(query.with_for_update() if to_change else query)
     if row is None:
         raise NotFoundError("There is no such conversation: it may have been deleted.")
     return row
+
+
+def check_consent(session: Session, owner: str, wording: str) -> None:
+    """Raise ConsentError where this person has not agreed to this wording.
+
+    Held (PostgreSQL), so that nothing is kept after a "no" was acknowledged.
+    """
+    query = select(ConsentRow).filter_by(owner=owner).with_for_update(read=True)
+    row = session.scalar(query)
+    if row is None or row.wording != wording:
+        raise ConsentError(
+            "Your feedback is kept only if you agree to it: say yes or no to that first."
+        )
+    if not row.keep:
+        raise ConsentError(
+            "You decided that your feedback is not kept: change that to rate replies."
+        )
 
 
 def messages_from(
@@ -161,7 +189,13 @@ def title(text: str) -> str:
 
 
 def begin(
-    session: Session, owner: str, title: str = "", *, kept: bool = True, id: str | None = None
+    session: Session,
+    owner: str,
+    title: str = "",
+    *,
+    kept: bool = True,
+    id: str | None = None,
+    purpose: str = CHAT,
 ) -> ConversationRow:
     """A new conversation with the model's own options. id: None draws one."""
     now = datetime.now(UTC)
@@ -172,6 +206,7 @@ def begin(
         created_at=now,
         updated_at=now,
         kept=kept,
+        purpose=purpose,
     )
     set_options(row, ChatOptions())
     session.add(row)
@@ -203,8 +238,9 @@ def new_message(
 
 
 def forget_opinions(session: Session, conversation_id: str) -> None:
-    """Delete what was said of the conversation's replies."""
+    """Delete what was said of the conversation's replies, also where they became items."""
     of_it = select(MessageRow.id).where(MessageRow.conversation_id == conversation_id)
+    session.execute(delete(ItemRow).where(ItemRow.source_id.in_(of_it)))
     for table in (RatingRow, CorrectionRow, RankingRow):
         session.execute(delete(table).where(table.message_id.in_(of_it)))
 

@@ -71,6 +71,52 @@ class JudgedConversation:
 
 
 @dataclass(frozen=True)
+class KeptVote:
+    """Which side of a comparison was better after one turn, counted from 1.
+
+    choice: "left", "right", "tie" or "both_bad". blind: the names were still hidden. lead_time_s:
+    from the end of the slower reply to the vote, None where nobody measured it.
+    """
+
+    id: str
+    turn: int
+    choice: str
+    blind: bool
+    reasons: tuple[str, ...]
+    comment: str
+    lead_time_s: float | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two conversations side by side. Votes by turn, the first one first."""
+
+    id: str
+    left_id: str
+    right_id: str
+    left_name: str
+    right_name: str
+    created_at: datetime
+    votes: tuple[KeptVote, ...] = ()
+
+    @property
+    def revealed(self) -> bool:
+        """Whether the names may be shown: once there is a vote."""
+        return bool(self.votes)
+
+
+@dataclass(frozen=True)
+class JudgedComparison:
+    """A comparison that its owner voted on, with both conversations, first message first."""
+
+    owner: str
+    comparison: Comparison
+    left: JudgedConversation
+    right: JudgedConversation
+
+
+@dataclass(frozen=True)
 class Consent:
     """A person's decision. keep: their feedback may be kept. wording: what they were shown."""
 

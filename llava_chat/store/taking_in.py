@@ -13,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from llava_chat.errors import StoreError
 from llava_chat.store import rows
+from llava_chat.store.comparisons import vote_row
 from llava_chat.store.conversations import ConversationStore
-from llava_chat.store.said import JudgedConversation, KeptRating, Opinion
+from llava_chat.store.said import JudgedComparison, JudgedConversation, KeptRating, Opinion
 from llava_chat.store.schema import (
+    ComparisonRow,
+    ComparisonVoteRow,
     ConsentRow,
     ConversationRow,
     CorrectionRow,
@@ -39,17 +42,44 @@ def take_in(store: ConversationStore, conversation: JudgedConversation) -> bool:
     """
     with store.database.write() as session:
         _agree(session, conversation.owner)
-        begun = _begin(session, conversation)
-        news = [
-            _add_message(session, conversation.id, message, conversation.positions[message.id])
-            for message in conversation.messages
-        ]
-        newest = select(MessageRow.id).filter_by(conversation_id=conversation.id)
-        head = session.scalar(newest.order_by(MessageRow.position.desc()).limit(1))
-        begun.head_id = head
+        news = _add_conversation(session, conversation, rows.CHAT)
         for message_id, opinion in conversation.opinions.items():
-            news.append(_add_opinion(session, conversation.owner, message_id, opinion))
+            news |= _add_opinion(session, conversation.owner, message_id, opinion)
+        return news
+
+
+def take_in_comparison(store: ConversationStore, judged: JudgedComparison) -> bool:
+    """As `take_in`, of a comparison with both its sides and its votes."""
+    told = judged.comparison
+    with store.database.write() as session:
+        _agree(session, judged.owner)
+        sides = (judged.left, judged.right)
+        news = [_add_conversation(session, side, rows.COMPARISON) for side in sides]
+        row = session.get(ComparisonRow, told.id)
+        if row is None:
+            columns = {name: value for name, value in vars(told).items() if name != "votes"}
+            session.add(ComparisonRow(owner=judged.owner, **columns))
+            session.flush()
+        elif (row.owner, row.left_id, row.right_id) != (judged.owner, told.left_id, told.right_id):
+            raise StoreError(f"The comparison {told.id} is here already with other conversations.")
+        for vote in told.votes:
+            if session.get(ComparisonVoteRow, vote.id) is None:
+                session.add(vote_row(vote, told.id))
+                news.append(True)
+        session.flush()
         return any(news)
+
+
+def _add_conversation(session: Session, conversation: JudgedConversation, purpose: str) -> bool:
+    """Its messages, the newest of them as the head; whether one of them was new."""
+    begun = _begin(session, conversation, purpose)
+    news = [
+        _add_message(session, conversation.id, message, conversation.positions[message.id])
+        for message in conversation.messages
+    ]
+    newest = select(MessageRow.id).filter_by(conversation_id=conversation.id)
+    begun.head_id = session.scalar(newest.order_by(MessageRow.position.desc()).limit(1))
+    return any(news)
 
 
 def _agree(session: Session, owner: str) -> None:
@@ -60,13 +90,14 @@ def _agree(session: Session, owner: str) -> None:
         )
 
 
-def _begin(session: Session, conversation: JudgedConversation) -> ConversationRow:
+def _begin(session: Session, conversation: JudgedConversation, purpose: str) -> ConversationRow:
     row = session.get(ConversationRow, conversation.id, with_for_update=True)
     if row is None:
         first = conversation.messages[0].text if conversation.messages else ""
-        row = rows.begin(session, conversation.owner, title_from(first), id=conversation.id)
+        owner, title, id = conversation.owner, title_from(first), conversation.id
+        row = rows.begin(session, owner, title, id=id, purpose=purpose)
         row.created_at = conversation.created_at
-    if row.owner != conversation.owner:
+    if (row.owner, row.purpose) != (conversation.owner, purpose):
         raise StoreError(
             f"The conversation {conversation.id} is here already and is somebody's: it was "
             "exported from this database, or two were given the same id."

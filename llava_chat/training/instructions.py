@@ -10,12 +10,12 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.errors import PictureError, TrainingDataError
-from llava_chat.image import Picture
+from llava_chat.image import Picture, file_below
 
 PLACEHOLDER = "<image>"
 _ROLES = ("human", "gpt")
@@ -163,20 +163,7 @@ def image_path(name: Any, where: str, images: Path | None) -> Path:
         raise TrainingDataError(f"{where}: it must be a path below the folder of pictures")
     if images is None:
         raise TrainingDataError(f"{where}: there is a picture, but --images names no folder")
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or "\\" in name or "\0" in name:
-        raise TrainingDataError(f"{where}: {name!r} leaves the folder of pictures")
-    path = images / pure
     try:
-        inside, present = path.resolve().is_relative_to(images.resolve()), path.is_file()
-    except OSError as error:  # a name too long for a file
-        raise TrainingDataError(
-            f"{where}: {name[:60]!r} cannot be opened: {error.strerror}"
-        ) from error
-    except RuntimeError as error:  # Python 3.13 and later follow no loop, and find no file
-        raise TrainingDataError(f"{where}: {name!r} is a link that leads back to itself") from error
-    if not inside:
-        raise TrainingDataError(f"{where}: {name!r} is a link out of the folder of pictures")
-    if not present:
-        raise TrainingDataError(f"{where}: there is no file {path}")
-    return path
+        return file_below(images, name)
+    except PictureError as error:
+        raise TrainingDataError(f"{where}: {error}") from error

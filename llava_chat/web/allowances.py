@@ -39,6 +39,9 @@ PUBLIC_UPLOADS_PER_HOUR = 120
 PUBLIC_TOKENS_PER_DAY = 200_000
 # Nobody judges faster; each is a line of the database, and no setting.
 PUBLIC_JUDGEMENTS_PER_MINUTE = 60
+# An annotator who judges with one key asks for an item, has a draft kept and sends the answer, with
+# the pictures of the item beside: five requests, and once a second is as fast as anybody reads.
+PUBLIC_ANNOTATIONS_PER_MINUTE = 300
 
 # A household or a small office comes from one address, and few of it ask at the same time. Whoever
 # throws cookies away gets this many allowances, and no more.
@@ -52,13 +55,14 @@ LOW_COUNT = 2  # the same of a small one
 CLOCK_SLACK_S = 1.0
 SWEEP_S = 60.0  # between two looks for windows that nothing is in any more
 
-Unit = Literal["messages", "pictures", "tokens", "judgements"]
+Unit = Literal["messages", "pictures", "tokens", "judgements", "annotations"]
 LIMITS = ("replies", *get_args(Unit))
 _PERIODS: dict[Unit, str] = {
     "messages": "minute",
     "pictures": "hour",
     "tokens": "day",
     "judgements": "minute",
+    "annotations": "minute",
 }
 
 
@@ -146,6 +150,7 @@ class Allowances:
         uploads_per_hour: int = 0,
         tokens_per_day: int = 0,
         judgements_per_minute: int = 0,
+        annotations_per_minute: int = 0,
     ) -> None:
         self._storage = MemoryStorage()
         moving = MovingWindowRateLimiter(self._storage)
@@ -156,6 +161,9 @@ class Allowances:
         self._tokens = _window("tokens", fixed, RateLimitItemPerDay, tokens_per_day)
         self._judgements = _window(
             "judgements", moving, RateLimitItemPerMinute, judgements_per_minute
+        )
+        self._annotations = _window(
+            "annotations", moving, RateLimitItemPerMinute, annotations_per_minute
         )
         self._replies_at_once = replies_at_once
         self.uploaded = 0
@@ -178,6 +186,7 @@ class Allowances:
             uploads_per_hour=chosen(settings.uploads_per_hour, PUBLIC_UPLOADS_PER_HOUR),
             tokens_per_day=chosen(settings.tokens_per_day, PUBLIC_TOKENS_PER_DAY),
             judgements_per_minute=chosen(None, PUBLIC_JUDGEMENTS_PER_MINUTE),
+            annotations_per_minute=chosen(None, PUBLIC_ANNOTATIONS_PER_MINUTE),
         )
 
     def begin(self, person: Person) -> Ticket:
@@ -207,12 +216,19 @@ class Allowances:
 
     def judge(self, person: Person) -> None:
         """Count one thing that is said of a reply. Raises LimitError, and counts nothing then."""
+        self._count_one(self._judgements, person)
+
+    def annotate(self, person: Person) -> None:
+        """Count one request of an annotator's. Raises LimitError, and counts nothing then."""
+        self._count_one(self._annotations, person)
+
+    def _count_one(self, window: _Window | None, person: Person) -> None:
         with self._lock:
-            if self._judgements is not None:
+            if window is not None:
                 self._tidy()
-                with self._counted(self._judgements.unit):
-                    self._judgements.check(person)
-                self._judgements.count(person)
+                with self._counted(window.unit):
+                    window.check(person)
+                window.count(person)
 
     def left(self, person: Person) -> tuple[Left, ...]:
         """What is left of every allowance that is limited, the address's where that is less."""
@@ -304,6 +320,9 @@ def _refused(left: Left, cost: int, shared: bool) -> str:
         case "judgements":
             who = f"{used} came from your network" if shared else f"You have sent {used}"
             return f"{who} in the last {period}; the next one is kept in {free_in}."
+        case "annotations":
+            who = f"{left.allowed:,} requests came from " + ("your network" if shared else "you")
+            return f"{who} in the last {period}; the next one is answered in {free_in}."
         case "tokens":
             whom = "your network" if shared else "you"
             return f"The {used} a {period} for {whom} are used up; there are more in {free_in}."

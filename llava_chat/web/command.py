@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from llava_chat.settings import (
+    ACCESS_FIELDS,
     CONVERSATION_FIELDS,
     GENERATION_FIELDS,
     LIMIT_FIELDS,
@@ -23,6 +24,7 @@ from llava_chat.settings import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Every setting but the keys: other people on a machine can read its command lines."""
     add_settings(parser, SERVER_FIELDS, "page")
+    add_settings(parser, ACCESS_FIELDS, "who may do what")
     add_settings(parser, MODEL_FIELDS, "model")
     add_settings(parser, SLOT_FIELDS, "the model in this process")
     add_settings(parser, (*CONVERSATION_FIELDS, *GENERATION_FIELDS), "what a new chat starts with")

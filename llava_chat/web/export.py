@@ -20,7 +20,7 @@ from starlette.routing import Route
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.store import ConversationStore, Message, StoredConversation
 from llava_chat.web.markdown import literal, safe_markdown
-from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.session import Owners, SessionError
 
 FILE_NAME_CHARACTERS = 60
 FORMATS = {"md": "text/markdown", "json": "application/json"}
@@ -78,13 +78,13 @@ def file_name(stored: StoredConversation, suffix: str) -> str:
     return f"{stored.created_at:%Y-%m-%d}-{_slug(stored.title)}{suffix}"
 
 
-def export_routes(sessions: Sessions, store: ConversationStore) -> list[Route]:
+def export_routes(people: Owners, store: ConversationStore) -> list[Route]:
     """`/conversations/ID/export.md` and `.json`: a download, for the conversation's owner alone."""
 
     async def export(request: Request) -> Response:
         conversation_id, kind = request.path_params["conversation_id"], request.path_params["kind"]
         try:
-            owner = sessions.owner_of(request)
+            owner = people.owner_of(request)
             stored = await run_in_threadpool(store.load, owner, conversation_id)
         except (NotFoundError, SessionError) as error:
             return PlainTextResponse(str(error), status_code=404)

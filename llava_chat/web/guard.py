@@ -42,6 +42,7 @@ _ROUTES = re.compile(
     r"""/gradio_api/(?:
     info | openapi\.json | app_id | startup-events | login_check | user | token
     | queue/(?:join|data|status) | (?:call|run|api)/.+ | cancel | reset | heartbeat/[^/]+
+    | custom_component/[0-9a-f]+/client/component/[\w.-]+
     | upload | upload_progress | file=(?!\s*[a-z][a-z0-9+.-]*:).+
     )/?""",
     re.VERBOSE | re.IGNORECASE,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -26,37 +27,47 @@ from starlette.types import Scope
 from llava_chat.assembly import (
     OfferedModel,
     check_model,
+    compared_models,
     for_model,
     offered_models,
     open_engine,
+    picture_limits,
 )
 from llava_chat.engine.base import ChatEngine
 from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.errors import LlavaChatError
+from llava_chat.feedback.annotation import Leading
 from llava_chat.image import close_decoders, warm_up
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotating import AnnotationDesk, annotation_routes
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
+from llava_chat.web.compare.beside import engines_beside
 from llava_chat.web.export import export_routes
 from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
 from llava_chat.web.health import health_routes
+from llava_chat.web.leading import LeadDesk, lead_routes
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
 from llava_chat.web.outside import Outside
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
+from llava_chat.web.results.desk import ResultsDesk
+from llava_chat.web.results.routes import results_routes
 from llava_chat.web.retaining import remove_left_behind, retaining, together
+from llava_chat.web.roles import Roles, role_routes
 from llava_chat.web.scripts import script_routes, script_tags
 from llava_chat.web.security import SecurityHeaders
 from llava_chat.web.session import SessionMiddleware, Sessions
+from llava_chat.web.signing_in import ByPassword, SignInGuard, sign_in_of
 from llava_chat.web.signing_key import signing_key
 from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
@@ -89,23 +100,28 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
     warm_up()  # the same of a machine that cannot decode pictures
     check_model(settings)
-    offered = offered_models(settings)
+    offered, compared = offered_models(settings), compared_models(settings)
+    for model in compared:
+        check_model(for_model(settings, model.name))
     if told_to_stop.is_set():
         return
     # Everybody reads which model is being opened, and nobody in which folder it lies.
-    names = {model.label: model.name for model in offered}
+    names = {model.label: model.name for model in (*compared, *offered)}
     metrics = Metrics()
     open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
     engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
+    beside = engines_beside(engine, compared, open_model, settings.max_waiting)
+    every = (engine, *beside.values())
     with ending_within(END_LIMIT_S, told_to_stop):
         try:
             if on_zero_gpu():
                 engine.wait()  # what is on the GPU there has to be there before the page
-            ended = run(engine, settings, offered, told_to_stop, metrics)
+            ended = run(engine, settings, offered, told_to_stop, metrics, beside)
         finally:
-            engine.close(ENGINE_GRACE_S)
+            for one in every:
+                one.close(ENGINE_GRACE_S)
     # Deep in a library: Python would end under its feet, with an abort, or wait for the Hub.
-    if engine.still_opening or not ended:
+    if not ended or any(one.still_opening for one in every):
         _leave()
 
 
@@ -159,17 +175,22 @@ def run(
     offered: Sequence[OfferedModel],
     told_to_stop: threading.Event,
     metrics: Metrics | None = None,
+    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
 ) -> bool:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
 
-    Returns whether nothing is still going on. Raises LlavaChatError when the port, the signing key
-    or the database cannot be used, and what kept the first model from being loaded.
+    beside: engines for comparisons, by model. Returns whether nothing is still going on.
+
+    Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
+    kept the first model from being loaded.
     """
     store = ConversationStore.open(settings.database, settings.data_dir)
     replies, stopping, outside = Replies(), Stopping(told_to_stop), Outside.of(settings, store)
     ended = False
     try:
-        blocks = launch(engine, store, replies, settings, offered, stopping, metrics, outside)
+        blocks = launch(
+            engine, store, replies, settings, offered, stopping, metrics, beside, outside
+        )
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
         first = Announced(engine, address, told_to_stop)
         told_to_stop.wait()
@@ -209,11 +230,12 @@ def launch(
     offered: Sequence[OfferedModel] = (),
     stopping: Stopping | None = None,
     metrics: Metrics | None = None,
+    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
     outside: Outside | None = None,
 ) -> gr.Blocks:
     """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
 
-    metrics: what watches the engine's replies.
+    metrics: what watches the engine's replies. beside: engines for comparisons, by model.
     """
     stopping, metrics = stopping or Stopping(threading.Event()), metrics or Metrics()
     prepare_libraries(settings.uploads)  # for what Blocks and launch read
@@ -227,10 +249,19 @@ def launch(
         # A Space's own proxies are not its host's to count.
         trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
         api_keys=settings.api_keys,
+        sign_in=sign_in_of(settings),
     )
+    roles = Roles(people, settings)
     allowances = Allowances.of(settings)
+
+    def annotate(request: Request) -> None:
+        allowances.annotate(people.of_anyone(request))
+
     metrics.observe(engine, people, allowances)
-    blocks = page.build(engine, store, replies, thumbnails, settings, offered, people, allowances)
+    results = ResultsDesk(store, partial(roles.member_of, least="lead"))
+    blocks = page.build(
+        engine, store, replies, thumbnails, settings, offered, people, allowances, results, beside
+    )
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
@@ -241,6 +272,7 @@ def launch(
         inbrowser=False,
         ssr_mode=False,
         run_history=False,
+        auth=_password_check(people),
         footer_links=[],
         max_file_size=settings.max_picture_bytes,
         state_session_capacity=REMEMBERED_VIEWS,
@@ -250,13 +282,19 @@ def launch(
         head=script_tags(),
         app_kwargs={
             "routes": [
-                *picture_routes(sessions, store, thumbnails),
-                *export_routes(sessions, store),
+                *picture_routes(people, store, thumbnails),
+                *export_routes(people, store),
+                *role_routes(roles, people),
                 *feedback_routes(
-                    sessions,
+                    people,
                     FeedbackDesk(store, replies, thumbnails, outside),
                     lambda request: allowances.judge(people.of_anyone(request)),
                 ),
+                *annotation_routes(roles, AnnotationDesk(store, thumbnails), annotate),
+                *lead_routes(
+                    roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
+                ),
+                *results_routes(results, store, thumbnails),
                 *example_routes(),
                 *script_routes(),
                 *openai_routes(engine, settings, people, allowances),
@@ -269,6 +307,11 @@ def launch(
         },
     )
     return blocks
+
+
+def _password_check(people: People) -> Any:
+    """Gradio awaits it, and does not say so in its types."""
+    return people.sign_in.check if isinstance(people.sign_in, ByPassword) else None
 
 
 def _middleware(
@@ -296,6 +339,7 @@ def _middleware(
         Middleware(StoppingMiddleware, stopping=stopping),
         Middleware(SessionMiddleware, sessions=sessions, embedded=embedded),
         Middleware(RequestGuard, sessions=sessions, **options),
+        Middleware(SignInGuard, address_of=lambda request: people.of_address(request).id),
     ]
 
 

@@ -5,7 +5,8 @@ Imports the tabs; `launch` imports this.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import gradio as gr
 
@@ -16,6 +17,7 @@ from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.allowances import Allowances
+from llava_chat.web.annotate import tab as annotate
 from llava_chat.web.api import ChatApi
 from llava_chat.web.blocks import SparseBlocks
 from llava_chat.web.chat import layout
@@ -26,15 +28,21 @@ from llava_chat.web.chat.options import Options
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.chat.showing import Showing
 from llava_chat.web.chat.turns import Limits, Turns
+from llava_chat.web.compare.tab import add_compare
 from llava_chat.web.icons import sprite
 from llava_chat.web.people import People
+from llava_chat.web.results import tab as results_tab
+from llava_chat.web.results.desk import ResultsDesk
 from llava_chat.web.thumbnails import Thumbnails
 from llava_chat.web.uploads import UNSENT_AGE_S
 
 # In the order in which their rules count.
 STYLE_SHEETS = [
     ASSETS / "css" / f"{name}.css"
-    for name in ("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel")
+    for name in (
+        *("tokens", "page", "sidebar", "thread", "feedback", "composer", "panel", "compare"),
+        "results",
+    )
 ]
 FAVICON = ASSETS / "icons" / "favicon.svg"
 # Every system has these; a page that loads no fonts also tells nobody that it was read.
@@ -51,8 +59,10 @@ def build(
     offered: Sequence[OfferedModel],
     people: People,
     allowances: Allowances,
+    results: ResultsDesk,
+    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
 ) -> gr.Blocks:
-    """The page as gr.Blocks, ready to launch."""
+    """The page as gr.Blocks, ready to launch. beside: engines for comparisons, by model."""
     page = SparseBlocks(
         title="llava_chat",
         fill_width=True,
@@ -63,15 +73,25 @@ def build(
     )
     with page:
         gr.HTML(sprite(), elem_id="sprite", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Chat", elem_id="chat-tab"):
-            limits = Limits(
-                picture_limits(settings),
-                settings.max_pictures,
-                settings.max_message_chars,
-                settings.deadline_s,
-            )
-            turns = Turns(engine, store, replies, limits, thumbnails, allowances)
-            _add_chat(page, turns, Models(engine, offered), settings, people)
+        gr.HTML('<div class="account" hidden></div>', elem_id="account", apply_default_css=False)
+        if settings.sign_in == "hugging-face":
+            gr.LoginButton(elem_id="sign-in", size="sm")
+        limits = Limits(
+            picture_limits(settings),
+            settings.max_pictures,
+            settings.max_message_chars,
+            settings.deadline_s,
+        )
+        turns = Turns(engine, store, replies, limits, thumbnails, allowances)
+        # The template of the settings is the own one of the model that was opened with it, and no
+        # choice for the others.
+        defaults = Options(settings.system, None, generation_settings(settings))
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Chat", id="chat", elem_id="chat-tab", render_children=True):
+                _add_chat(page, turns, Models(engine, offered), settings, defaults, people)
+            add_compare(page, turns, engine, beside, defaults, people)
+            annotate.add()
+            results_tab.add(results)
     return page
 
 
@@ -88,12 +108,14 @@ def theme() -> gr.themes.Base:
 
 
 def _add_chat(
-    page: gr.Blocks, turns: Turns, models: Models, settings: Settings, people: People
+    page: gr.Blocks,
+    turns: Turns,
+    models: Models,
+    settings: Settings,
+    defaults: Options,
+    people: People,
 ) -> None:
     examples = load_examples()
-    # The template of the settings is the own one of the model that was opened with it, and no
-    # choice for the others.
-    defaults = Options(settings.system, None, generation_settings(settings))
     # A server writes the prompt by its own template.
     templates = tuple(TEMPLATES) if settings.engine == "local" else ()
     parts = layout.build(defaults, templates, examples, settings.max_message_chars)

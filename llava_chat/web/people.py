@@ -2,8 +2,8 @@
 
 A session's cookie can be thrown away and had anew, so what a session uses also counts against the
 address that it comes from. Nothing keeps or logs an address: it becomes a hash whose key is this
-server's alone. Imports web.session and errors, and no gradio: a request is a `gr.Request` or a
-Starlette one.
+server's alone. Imports web.session, web.signing_in and errors, and no gradio: a request is a
+`gr.Request` or a Starlette one.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.signing_in import NoSignIn, SignIn
 
 ACTIVE_S = 300.0  # how long somebody who sent a request counts as here
 REMEMBERED_PEOPLE = 10_000  # of them: more are not told apart
@@ -65,13 +66,19 @@ class People:
 
     trusted_proxies: how many proxies of the host's own stand in front of it; None is as many as
     there are in private networks, as on a Space, whose host cannot know. api_keys: keys that
-    callers of the API may send as `Authorization: Bearer`.
+    callers of the API may send as `Authorization: Bearer`. sign_in: how people say who they are.
     """
 
     def __init__(
-        self, sessions: Sessions, *, trusted_proxies: int | None = 0, api_keys: Sequence[str] = ()
+        self,
+        sessions: Sessions,
+        *,
+        trusted_proxies: int | None = 0,
+        api_keys: Sequence[str] = (),
+        sign_in: SignIn | None = None,
     ) -> None:
         self._sessions = sessions
+        self.sign_in = sign_in or NoSignIn()
         self._trusted_proxies = trusted_proxies
         self._api_keys = [key.encode() for key in api_keys]
         self._warned = False
@@ -79,14 +86,21 @@ class People:
         self._lock = threading.Lock()
 
     def owner_of(self, request: Any) -> str:
-        """To whom conversations of this request belong. Raises SessionError as `Sessions` does."""
+        """To whom belongs what this request makes: a name, in every browser, else a session.
+
+        Raises SessionError as `Sessions` does, and where nobody has signed in who has to.
+        """
+        if name := self.sign_in.name_of(request):
+            return self._sessions.owner_of_name(self.sign_in.kind, name)
+        if self.sign_in.wanted:
+            raise SessionError("You are not signed in here any more. Reload the page to sign in.")
         return self._sessions.owner_of(request)
 
     def of_request(self, request: Any) -> Person:
         """By key, by sign-in, else by session. Raises SessionError where there is none of them."""
         if (holder := self.key_holder(request)) is not None:
             return holder
-        if name := getattr(request, "username", None):  # a gr.Request's, set by Gradio's sign-in
+        if name := self.sign_in.name_of(request):
             return self._seen(Person(f"user:{name}"))
         return self._seen(Person(f"session:{self.owner_of(request)}", self._address(request)))
 

@@ -42,6 +42,12 @@ class _Request(Protocol):
     def cookies(self) -> Any: ...
 
 
+class Owners(Protocol):
+    """Tells to whom belongs what a request makes. Raises SessionError where that cannot be told."""
+
+    def owner_of(self, request: Any) -> str: ...  # noqa: D102
+
+
 class Sessions:
     """Makes and checks the tokens of one server. key: secret bytes, the same at every start.
 
@@ -84,6 +90,12 @@ class Sessions:
         if owner is None:
             raise SessionError("This session is not known here. Reload the page to begin another.")
         return owner
+
+    def owner_of_name(self, kind: str, name: str) -> str:
+        """The owner (64 hex digits) who is whoever signed in with this name, in that way."""
+        return hashlib.sha256(
+            f"llava_chat owner\0{self.sign('name', kind, name)}".encode()
+        ).hexdigest()
 
     def sign(self, *parts: str) -> str:
         """The signature of some words, in this order, as URL-safe text."""

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from llava_chat.errors import NotFoundError, StoreError
 from llava_chat.image import Picture, thumbnail
 from llava_chat.store import write_whole
-from llava_chat.web.session import SessionError, Sessions
+from llava_chat.web.session import Owners, SessionError
 
 View = Literal["thumbnail", "large"]
 
@@ -88,7 +88,7 @@ def discard_lost(thumbnails: Thumbnails, store: _PictureStore) -> None:
     thumbnails.discard_unless(lambda picture_id: _is_kept(store, picture_id))
 
 
-def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
+def picture_routes(people: Owners, store: _PictureStore, thumbnails: Thumbnails) -> list[Route]:
     """`/pictures/HASH` and `/pictures/HASH/thumbnail`, for `launch(app_kwargs={"routes": ...})`.
 
     Who has no session, or never sent this picture, gets the same 404 as for one that does not
@@ -99,28 +99,33 @@ def picture_routes(sessions: Sessions, store: _PictureStore, thumbnails: Thumbna
 
     def find(request: Request, view: View) -> Path:
         picture_id = request.path_params["picture_id"]
-        if not store.has_picture(sessions.owner_of(request), picture_id):
+        if not store.has_picture(people.owner_of(request), picture_id):
             raise NotFoundError("There is no such picture.")
         return thumbnails.path(store.picture(picture_id), view)
 
-    async def show(request: Request, view: View) -> Response:
-        try:
-            path = await run_in_threadpool(find, request, view)
-        except (NotFoundError, SessionError):
-            return PlainTextResponse("There is no such picture.", status_code=404)
-        except (StoreError, OSError) as error:
-            _log.warning("a view of a picture cannot be made: %s", error)
-            return PlainTextResponse("This picture cannot be shown now.", status_code=503)
-        cache = f"private, max-age={CACHE_S}, immutable"
-        return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})
-
     async def show_large(request: Request) -> Response:
-        return await show(request, "large")
+        return await shown(lambda: find(request, "large"))
 
     async def show_thumbnail(request: Request) -> Response:
-        return await show(request, "thumbnail")
+        return await shown(lambda: find(request, "thumbnail"))
 
     return [
         Route("/pictures/{picture_id}", show_large),
         Route("/pictures/{picture_id}/thumbnail", show_thumbnail),
     ]
+
+
+async def shown(find: Callable[[], Path]) -> Response:
+    """The answer with a view that `find` finds, in a thread, for the browser alone to keep.
+
+    404 where it raises NotFoundError or SessionError, 503 where the view cannot be made.
+    """
+    try:
+        path = await run_in_threadpool(find)
+    except (NotFoundError, SessionError):
+        return PlainTextResponse("There is no such picture.", status_code=404)
+    except (StoreError, OSError) as error:
+        _log.warning("a view of a picture cannot be made: %s", error)
+        return PlainTextResponse("This picture cannot be shown now.", status_code=503)
+    cache = f"private, max-age={CACHE_S}, immutable"
+    return FileResponse(path, media_type="image/jpeg", headers={"cache-control": cache})

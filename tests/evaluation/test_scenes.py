@@ -9,6 +9,7 @@ import pytest
 
 from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
+    AdapterChoice,
     ContextUse,
     Done,
     EngineLoad,
@@ -73,6 +74,9 @@ class Scripted:
         self, conversation: Conversation, max_new_tokens: int | None = None
     ) -> ContextUse:
         return ContextUse(9, 1024, 0)
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        return ()
 
     def load(self) -> EngineLoad:
         return EngineLoad(0, 0)

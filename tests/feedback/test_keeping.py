@@ -189,8 +189,10 @@ def test_all_that_is_kept_of_a_person_is_shown_and_deleted(
     assert chat["messages"][1]["record"]["model_id"] == "scenes"
 
     assert feedback.delete_mine("ann") == {
-        "ratings": 1, "corrections": 1, "rankings": 1, "consents": 1,
+        "ratings": 1, "corrections": 1, "rankings": 1, "consents": 1, "comparisons": 0,
+        "comparison_votes": 0,
         "messages": 3, "conversations": 1, "pictures": 1,
+        "annotations": 0, "drafts": 0, "leases": 0, "members": 0,
     }  # fmt: skip
     empty = feedback.mine("ann")
     assert empty.pop("consent") is None and not any(empty.values())

@@ -30,12 +30,19 @@ NURSERY = """
 import itertools, os, sys
 from pathlib import Path
 from uuid import uuid4
-from llava_chat.feedback import Correction, Feedback, Ranking, Rating
+from llava_chat.feedback import Comparisons, Correction, Feedback, Ranking, Rating, Vote
 from llava_chat.store import ConversationStore
+
+def compare(store, comparisons):
+    kept, sides = comparisons.begin("ann", "one", "two"), store.sides()
+    for side in (kept.left_id, kept.right_id):
+        asked = sides.add_user("ann", side, "What is it?", ())
+        sides.add_reply("ann", side, asked.id, "It is.", None, "stop", None)
+    return kept.id
 
 def write(chat, asked, replies):
     store = ConversationStore.open(sys.argv[1], Path(sys.argv[2]))
-    feedback = Feedback.of(store)
+    feedback, comparisons = Feedback.of(store), Comparisons.of(store)
     def say(*words):
         os.write(1, (" ".join(words) + chr(10)).encode())
     say("writer", str(os.getpid()))
@@ -48,6 +55,9 @@ def write(chat, asked, replies):
         say("corrections", reply, id)
         feedback.rank("ann", chat, asked, Ranking(id, replies[:2]))
         say("rankings", asked, id)
+        comparison = compare(store, comparisons)
+        comparisons.vote("ann", comparison, Vote(id, 1, "left"))
+        say("votes", comparison, id)
 
 for line in sys.stdin:
     chat, asked, *replies = line.split()
@@ -101,6 +111,9 @@ def _check(feedback: Feedback, acknowledged: list[tuple[str, str, str]]) -> None
         ids = [row["id"] for row in mine[kind]]
         assert len(set(ids)) == len(ids)
         assert {id for what, _, id in acknowledged if what == kind} <= set(ids)
+    votes = [vote["id"] for one in mine["comparisons"] for vote in one["votes"]]
+    assert len(set(votes)) == len(votes)
+    assert {id for what, _, id in acknowledged if what == "votes"} <= set(votes)
     ratings = {row["message_id"]: row for row in mine["ratings"]}
     assert len(ratings) == len(mine["ratings"])
     newest = {message: id for what, message, id in acknowledged if what == "ratings"}

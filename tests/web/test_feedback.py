@@ -21,7 +21,8 @@ from llava_chat.image import picture_from_image
 from llava_chat.store import ConversationStore, Message
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.replies import Replies
-from llava_chat.web.feedback import MAX_BODY_BYTES, FeedbackDesk, feedback_routes
+from llava_chat.web.feedback import FeedbackDesk, feedback_routes
+from llava_chat.web.json_routes import MAX_BODY_BYTES
 from llava_chat.web.people import Person
 from llava_chat.web.session import COOKIE_NAME, Sessions
 from llava_chat.web.thumbnails import Thumbnails
@@ -104,6 +105,44 @@ def test_a_vote_sent_twice_is_one_and_can_be_taken_back(
     assert len(feedback.mine(visitor.owner)["ratings"]) == 1
     assert visitor.post("take-back", place(reply)).json() == {"saved": None}
     assert feedback.mine(visitor.owner)["ratings"] == []
+
+
+def test_a_correction_is_withdrawn_and_no_earlier_one_comes_back(
+    visitor: Visitor, somebody: Visitor, feedback: Feedback
+) -> None:
+    reply = visitor.reply()
+    visitor.agree()
+    for number in range(2):
+        body = place(reply, id=f"{number}{reply.id}", text=f"A square {number}.")
+        assert visitor.post("correct", body).status_code == 200
+    assert somebody.post("withdraw", place(reply)).status_code == 404
+    for _ in range(2):
+        assert visitor.post("withdraw", place(reply)).json() == {"saved": None}
+    assert feedback.of_conversation(visitor.owner, reply.conversation_id) == {}
+
+
+def test_versions_are_told_to_be_ranked(visitor: Visitor, somebody: Visitor) -> None:
+    reply = visitor.reply()
+    visitor.agree()
+    to = visitor.owner, reply.conversation_id, reply.parent_id or ""
+    other = visitor.store.add_reply(*to, "A <b>disc</b>.", [6], "stop", None)
+    query = place(reply)
+    told = visitor.client.get("/feedback/versions", params=query).json()
+    assert told == {
+        "asked": reply.parent_id,
+        "replies": [
+            {"id": reply.id, "text": "A circle."},
+            {"id": other.id, "text": "A <b>disc</b>."},
+        ],
+        "ranking": None,
+    }
+    ranking = {**query, "message": reply.parent_id, "id": reply.id, "replies": [other.id, reply.id]}
+    assert visitor.post("rank", ranking).status_code == 200
+    told = visitor.client.get("/feedback/versions", params=query).json()
+    assert told["ranking"] == [other.id, reply.id]
+    assert somebody.client.get("/feedback/versions", params=query).status_code == 404
+    for wrong in ({**query, "message": "no id!"}, {**query, "message": reply.parent_id}):
+        assert visitor.client.get("/feedback/versions", params=wrong).status_code == 422
 
 
 def test_a_correction_stands_beside_the_reply(visitor: Visitor, feedback: Feedback) -> None:

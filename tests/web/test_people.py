@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, strategies as st
 from starlette.requests import Request
 
+from llava_chat.accounts import AccountFile
 from llava_chat.web import people as module
 from llava_chat.web.people import ACTIVE_S, People, Person, network_of, sender
 from llava_chat.web.session import COOKIE_NAME, SessionError, Sessions
+from llava_chat.web.signing_in import ByPassword
 
 SESSIONS = Sessions(b"a key that only this test knows..")
 COOKIE = SESSIONS.new_cookie()
@@ -46,11 +49,24 @@ def test_a_request_without_a_session_is_nobody() -> None:
         People(SESSIONS).of_request(request())
 
 
-def test_who_signed_in_is_a_name_wherever_they_are() -> None:
-    people = People(SESSIONS)
+def test_who_signed_in_is_a_name_wherever_they_are(tmp_path: Path) -> None:
+    accounts = AccountFile(tmp_path / "people.json")
+    accounts.put("ada", "lead", "a long password")
+    people = People(SESSIONS, sign_in=ByPassword(accounts))
     asked = [gr.Request(visit(peer), username="ada") for peer in ("192.0.2.1", "192.0.2.2")]
     assert {people.of_request(one) for one in asked} == {Person("user:ada")}
-    assert people.of_request(gr.Request(visit())) == people.of_request(visit())
+    assert len({people.owner_of(one) for one in asked}) == 1
+    assert people.owner_of(asked[0]) != People(SESSIONS).owner_of(visit())
+    accounts.remove("ada")
+    with pytest.raises(SessionError, match="sign in"):
+        people.owner_of(asked[0])
+
+
+def test_without_a_sign_in_a_name_means_nothing() -> None:
+    people = People(SESSIONS)
+    named = gr.Request(visit(), username="ada")
+    assert people.of_request(named) == people.of_request(visit())
+    assert people.owner_of(named) == people.owner_of(visit())
 
 
 def test_who_holds_a_key_is_that_key() -> None:

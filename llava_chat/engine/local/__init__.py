@@ -4,6 +4,7 @@
                                             |  slots (whose row), rows (keys and values), sizing
                                             |  reading (a prompt, piece by piece), feature_cache
                                             |  step (a token for every reply), sampling
+                                            |  adapted, written (which adapter, who beside whom)
                                             |  reply, detokenizer
 
 Of the engines, only this one imports torch.

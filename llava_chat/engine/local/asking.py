@@ -1,8 +1,8 @@
 """From a conversation to a request: what fits the context, as ids, and what will end the reply.
 
 Runs in the asking thread, so that the inference thread only infers.
-Imports `conversation`, `tokens`, `engine.base`, `errors`, `model`'s Checkpoint and the modules
-beside it.
+Imports `conversation`, `tokens`, `engine.base`, `errors`, `model`'s Checkpoint and adapters, and
+the modules beside it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from functools import lru_cache, partial
 from torch import Tensor
 
 from llava_chat.conversation import Conversation, Fitted, fit, template_of
-from llava_chat.engine.base import GenerationSettings
+from llava_chat.engine.base import AdapterChoice, GenerationSettings
 from llava_chat.engine.local.detokenizer import Decode, decoder, reads_as
 from llava_chat.engine.local.job import Request
-from llava_chat.errors import ContextFullError, UsageError
+from llava_chat.errors import CheckpointError, ContextFullError, UsageError
 from llava_chat.image import Picture
+from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.tokens import Ids, Prompt, end_ids, end_text, tokenize
 
@@ -34,8 +35,11 @@ _REPLIES_KNOWN = 512
 class Asker:
     """Prepares requests for one checkpoint. Any thread may call any method."""
 
-    def __init__(self, checkpoint: Checkpoint, context_tokens: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, context_tokens: int, adapters: AdapterFolders
+    ) -> None:
         self._checkpoint = checkpoint
+        self._adapters = adapters
         self._context_tokens = context_tokens
         rows = range(checkpoint.model.config.text.vocab_size)
         words = frozenset(rows).difference(checkpoint.suppressed_ids)
@@ -49,12 +53,16 @@ class Asker:
         settings: GenerationSettings,
         known: Callable[[Picture], bool],
     ) -> Request:
-        """What to feed the model. Raises UsageError, InputError and what reading a picture raises.
+        """What to feed the model. Raises UsageError, InputError, SettingError and CheckpointError
+        of an adapter that cannot be used, and what reading a picture raises.
 
         known: whether a picture was seen before, so that its pixels are not needed.
         """
         if not conversation.turns or conversation.turns[-1].role != "user":
             raise UsageError("A reply can only be made to a conversation that ends with a message.")
+        adapter = None
+        if settings.adapter is not None:
+            adapter = self._adapters.named(settings.adapter, self._checkpoint.model)
         fitted, prompt = self.fitted_prompt(conversation, settings.max_new_tokens)
         template = template_of(conversation, self._checkpoint.template)
         template_end = end_text(self._checkpoint.tokenizer, template.name)
@@ -66,6 +74,15 @@ class Asker:
             settings,
             secrets.randbits(32) if settings.seed is None else settings.seed,
             self._views([span.picture for span in prompt.spans if not known(span.picture)]),
+            adapter,
+        )
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """Those that a reply may ask for, and those that it may not, with the reason."""
+        found = self._adapters.all(self._checkpoint.model)
+        return tuple(
+            AdapterChoice(name, str(each) if isinstance(each, CheckpointError) else "")
+            for name, each in found.items()
         )
 
     def _views(self, pictures: list[Picture]) -> dict[str, Tensor]:

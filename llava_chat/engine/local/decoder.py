@@ -3,25 +3,29 @@
 LLaMA, Mistral and Qwen2 are the same decoder (arXiv 2302.13971, 2310.06825, 2407.10671): what
 differs is in their weights and in what a layer may look back at. The weights are those of
 transformers' modules, which are called where they do arithmetic, so quantised layers and adapters
-work as they are; what its own forward does besides, for masks and caches of every kind, takes a
-small model as long as the arithmetic: a token of the bundled one took 2.3 ms that way and takes
-1.3 ms here, its weights at hand (two cores, float32). Imports torch, `model` and `rows`.
+work as they are. An adapter that only some replies use is another decoder over the same rows, whose
+layers add its change to what the modules make. What transformers' own forward does besides, for
+masks and caches of every kind, takes a small model as long as the arithmetic: a token of the
+bundled one took 2.3 ms that way and takes 1.3 ms here, its weights at hand (two cores, float32).
+Imports torch, `model`, `layer` and `rows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from llava_chat.engine.local.rows import FirstRows, OneRow, RowCache, Where
+from llava_chat.engine.local.layer import Changes, Layer, LowRank, Norm
+from llava_chat.engine.local.rows import OneRow, RowCache, SeveralRows, Where
 from llava_chat.model.llava import LlavaModel
 
-_Map = Callable[[Tensor], Tensor]
+_LAYERS, _HEAD = "language_model.model.layers", "language_model.lm_head"
 
 
 @dataclass(frozen=True)
@@ -46,55 +50,6 @@ class _Surroundings:
         return _Surroundings(self.where, self.cos.to(device), self.sin.to(device), masks)
 
 
-@dataclass(frozen=True)
-class _Norm:
-    """Root mean square normalisation (arXiv 1910.07467)."""
-
-    weight: Tensor
-    epsilon: float
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        return functional.rms_norm(hidden, self.weight.shape, self.weight, self.epsilon)
-
-    @classmethod
-    def of(cls, norm: Any) -> _Norm:
-        """With the weight of a module of transformers."""
-        return cls(norm.weight, norm.variance_epsilon)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A decoder layer of transformers, taken apart: to ask a module for a part of it takes as long
-    as a small product. kind: of attention. projections: to queries, keys and values.
-    """
-
-    kind: str
-    device: torch.device
-    head_size: int
-    scale: float
-    before_attention: _Norm
-    projections: tuple[_Map, _Map, _Map]
-    output: _Map
-    before_mlp: _Norm
-    mlp: _Map
-
-    @classmethod
-    def of(cls, layer: Any, kind: str) -> _Layer:
-        """The parts of such a layer."""
-        attention = layer.self_attn
-        return cls(
-            kind,
-            layer.input_layernorm.weight.device,
-            attention.head_dim,
-            attention.scaling,
-            _Norm.of(layer.input_layernorm),
-            (attention.q_proj, attention.k_proj, attention.v_proj),
-            attention.o_proj,
-            _Norm.of(layer.post_attention_layernorm),
-            layer.mlp,
-        )
-
-
 class RowDecoder:
     """Runs the language model of `model` over `cache`.
 
@@ -105,15 +60,21 @@ class RowDecoder:
         text = model.config.text
         self._model = model
         self._cache = cache
-        self._device = device
+        self.device = device
         self._windows = _windows(model)
-        layers: list[Any] = [*model.language_model.model.layers]
-        kinds = getattr(text, "layer_types", None) or [*self._windows] * len(layers)
-        self._layers = [_Layer.of(*each) for each in zip(layers, kinds, strict=True)]
-        self._norm = _Norm.of(model.language_model.model.norm)
+        self._layers = self._taken_apart({})
+        self._head_change: LowRank | None = None
+        self._norm = Norm.of(model.language_model.model.norm)
         shared = text.num_key_value_heads or text.num_attention_heads
         self._shares_keys = shared != text.num_attention_heads
         self._cos, self._sin = self._rotary_tables()
+
+    def changed(self, changes: Changes) -> Self:
+        """Another one, over the same rows, with an adapter's changes. Both may be used in turn."""
+        other = copy.copy(self)
+        other._layers = self._taken_apart(changes)
+        other._head_change = changes.get(_HEAD)
+        return other
 
     def read(self, embeds: Tensor, row: int, start: int, *, last: bool = True) -> Tensor | None:
         """Read embeds (1, T, D) into a row, behind its first `start` tokens.
@@ -121,7 +82,7 @@ class RowDecoder:
         Returns the logits (V,) of what follows, None unless they are the `last` of a prompt.
         """
         end = start + embeds.shape[1]
-        positions = torch.arange(start, end, device=self._device).unsqueeze(0)
+        positions = torch.arange(start, end, device=self.device).unsqueeze(0)
         # Heads that share keys are put behind each other, which no causal flag knows.
         unmasked = start == 0 and not self._shares_keys
         surroundings = _Surroundings(
@@ -133,14 +94,16 @@ class RowDecoder:
         hidden = self._run(embeds, surroundings)
         return self._logits(hidden)[0] if last else None
 
-    def write(self, ids: Tensor, positions: Tensor, length: int, *, alone: bool) -> Tensor:
-        """The newest ids (B,) of the first rows, at `positions` (B,) of them -> logits (B, V).
+    def write(
+        self, ids: Tensor, positions: Tensor, length: int, *, alone: bool, first: int = 0
+    ) -> Tensor:
+        """The newest ids (B,) of B rows, at `positions` (B,) of them -> logits (B, V).
 
         length: how many places of the rows are looked at. alone: one row of exactly so many
-        tokens, which needs no mask.
+        tokens, which needs no mask. first: of the rows.
         """
         surroundings = _Surroundings(
-            FirstRows(positions, length),
+            SeveralRows(positions, length, first),
             self._cos[positions][:, None, None],
             self._sin[positions][:, None, None],
             self._masks(positions.unsqueeze(1), length, unmasked=alone),
@@ -157,7 +120,7 @@ class RowDecoder:
             hidden = self._through(number, layer, hidden, surroundings)
         return hidden
 
-    def _through(self, number: int, layer: _Layer, hidden: Tensor, given: _Surroundings) -> Tensor:
+    def _through(self, number: int, layer: Layer, hidden: Tensor, given: _Surroundings) -> Tensor:
         """One layer: (B, T, D) -> (B, T, D)."""
         normed = layer.before_attention(hidden)
         heads = *hidden.shape[:2], -1, layer.head_size
@@ -178,8 +141,20 @@ class RowDecoder:
         """What the last layer made (B, T, D) -> logits (B, V) of what follows the last token."""
         head = self._model.language_model.lm_head
         last = self._norm(hidden[:, -1].to(self._norm.weight.device))
-        logits: Tensor = head(last.to(head.weight.device))
-        return logits.to(self._device)
+        last = last.to(head.weight.device)
+        logits: Tensor = head(last)
+        if self._head_change is not None:
+            logits = logits + self._head_change(last)
+        return logits.to(self.device)
+
+    def _taken_apart(self, changes: Changes) -> list[Layer]:
+        layers: list[Any] = [*self._model.language_model.model.layers]
+        kinds = getattr(self._model.config.text, "layer_types", None)
+        kinds = kinds or [*self._windows] * len(layers)
+        return [
+            Layer.of(layer, kind, f"{_LAYERS}.{number}", changes)
+            for number, (layer, kind) in enumerate(zip(layers, kinds, strict=True))
+        ]
 
     def _masks(
         self, positions: Tensor, length: int, *, unmasked: bool
@@ -203,9 +178,9 @@ class RowDecoder:
 
     def _rotary_tables(self) -> tuple[Tensor, Tensor]:
         """What turns each place, cos and sin (capacity + 1, head size); the last is never read."""
-        places = torch.arange(self._cache.capacity + 1, device=self._device)
+        places = torch.arange(self._cache.capacity + 1, device=self.device)
         places = places.clamp(max=self._cache.capacity - 1).unsqueeze(0)
-        like = torch.empty((), dtype=self._model.dtype, device=self._device)
+        like = torch.empty((), dtype=self._model.dtype, device=self.device)
         cos, sin = self._model.language_model.model.rotary_emb(like, places)
         sin = sin.clone()
         sin[..., : sin.shape[-1] // 2] *= -1

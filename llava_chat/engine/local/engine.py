@@ -14,6 +14,7 @@ import torch
 
 from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
+    AdapterChoice,
     ContextUse,
     Done,
     EngineLoad,
@@ -21,6 +22,7 @@ from llava_chat.engine.base import (
     GenerationSettings,
     ModelInfo,
 )
+from llava_chat.engine.local.adapted import MOST_ADAPTERS
 from llava_chat.engine.local.asking import Asker
 from llava_chat.engine.local.failure import failed
 from llava_chat.engine.local.job import Job
@@ -31,6 +33,7 @@ from llava_chat.engine.local.sizing import choose_room
 from llava_chat.engine.local.step import can_record
 from llava_chat.engine.local.writer import Writer
 from llava_chat.engine.stream import Mailbox, ReplyStream
+from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
 from llava_chat.model.llava import parameter_count
 from llava_chat.model.memory import free_unused_memory
@@ -48,7 +51,8 @@ class LocalEngine:
     slots: conversations at hand, as many of which are answered at once; None is as many as fit.
     context_tokens: of each; None is the model's own. cache_bytes: memory for them and for pictures,
     None is what suits the device. max_waiting: how many requests may wait for a slot. capture:
-    whether the step that writes a token is played back from CUDA graphs. lend: what has a GPU for
+    whether the step that writes a token is played back from CUDA graphs. adapters: those that a
+    reply can ask for, of which `max_adapters` are in memory at once. lend: what has a GPU for
     the time of a call, such as `spaces.GPU`; then replies are written one after the other. report:
     told how far the recording of graphs is. Raises SettingError for a capture that there cannot be.
     """
@@ -62,6 +66,8 @@ class LocalEngine:
         cache_bytes: int | None = None,
         max_waiting: int = DEFAULT_MAX_WAITING,
         capture: Capture = "auto",
+        adapters: AdapterFolders | None = None,
+        max_adapters: int = MOST_ADAPTERS,
         lend: Lend | None = None,
         report: Report | None = None,
     ) -> None:
@@ -75,9 +81,19 @@ class LocalEngine:
         self._model = _describe(checkpoint, room.context_tokens)
         self._line = Line(room.slots, max_waiting)
         # Both hold the model; closing takes them away.
-        self._asker: Asker | None = Asker(checkpoint, room.context_tokens)
+        self._asker: Asker | None = Asker(
+            checkpoint, room.context_tokens, adapters or AdapterFolders()
+        )
         self._writer: Writer | PlainWriter | None = (
-            in_passing(Writer, checkpoint, room, self._ended, recorded=recorded, report=report)
+            in_passing(
+                Writer,
+                checkpoint,
+                room,
+                self._ended,
+                recorded=recorded,
+                max_adapters=max_adapters,
+                report=report,
+            )
             if lend is None
             else PlainWriter(checkpoint, room, self._ended, lend)
         )
@@ -106,7 +122,9 @@ class LocalEngine:
             mailbox = Mailbox()
             mailbox.put(failed(error))
             return ReplyStream(mailbox, lambda: None)
-        job = Job(request, arrival_s)
+        adapter = request.adapter
+        model = None if adapter is None else replace(self._model, adapter=adapter.id)
+        job = Job(request, arrival_s, model)
         self._line.join(job)
         return ReplyStream(job.mailbox, self._line.drop_interrupted)
 
@@ -130,6 +148,11 @@ class LocalEngine:
             fitted.dropped_pictures,
         )
 
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """The adapters that there are just now; of those that cannot be used, the reason."""
+        asker = self._asker
+        return () if asker is None else asker.adapters()
+
     def load(self) -> EngineLoad:
         """How busy it is."""
         writer = self._writer
@@ -138,6 +161,7 @@ class LocalEngine:
             kept_tokens=0 if writer is None else writer.kept_tokens,
             capacity_tokens=self._room.slots * self._room.context_tokens,
             reserved_bytes=self._room.bytes,
+            adapter_bytes=0 if writer is None else writer.adapter_bytes,
         )
 
     def close(self, grace_s: float = 10.0) -> None:
@@ -184,6 +208,8 @@ def open_engine(
     cache_bytes: int | None = None,
     max_waiting: int = DEFAULT_MAX_WAITING,
     capture: Capture = "auto",
+    adapters: AdapterFolders | None = None,
+    max_adapters: int = MOST_ADAPTERS,
     lend: Lend | None = None,
     report: Report | None = None,
 ) -> LocalEngine:
@@ -211,6 +237,8 @@ def open_engine(
         cache_bytes=cache_bytes,
         max_waiting=max_waiting,
         capture=capture,
+        adapters=adapters,
+        max_adapters=max_adapters,
         lend=lend,
         report=report,
     )

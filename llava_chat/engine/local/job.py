@@ -1,6 +1,6 @@
 """One request on its way through the engine: what to answer, since when, and what came of it.
 
-Imports torch, `engine.base`, `engine.stream` and `tokens`.
+Imports torch, `model`, `engine.base`, `engine.stream` and `tokens`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from llava_chat.engine.base import (
     FinishReason,
     GenerationSettings,
     Looking,
+    ModelInfo,
     Queued,
     Token,
 )
 from llava_chat.engine.stream import Mailbox
+from llava_chat.model.adapter_folders import NamedAdapter
 from llava_chat.tokens import Prompt
 
 Arguments = ParamSpec("Arguments")
@@ -31,7 +33,7 @@ Arguments = ParamSpec("Arguments")
 
 @dataclass(frozen=True)
 class Request:
-    """What to answer, and how. end_ids, end_texts: what ends the reply."""
+    """What to answer, and how. end_ids, end_texts: what ends the reply. adapter: the one to use."""
 
     prompt: Prompt
     dropped_turns: int
@@ -40,16 +42,19 @@ class Request:
     settings: GenerationSettings
     seed: int
     views: dict[str, Tensor] = field(default_factory=dict)
+    adapter: NamedAdapter | None = None
 
 
 class Job:
     """A request and its mailbox. The engine tells here what happens; the reader is told.
 
-    arrival_s: time.monotonic() when the request came; its deadline counts from there.
+    arrival_s: time.monotonic() when the request came; its deadline counts from there. model: who
+    answers, where that is not simply the engine's model.
     """
 
-    def __init__(self, request: Request, arrival_s: float) -> None:
+    def __init__(self, request: Request, arrival_s: float, model: ModelInfo | None = None) -> None:
         self.request = request
+        self._model = model
         self.mailbox = Mailbox()
         self._arrival_s = arrival_s
         self._context = copy_context()
@@ -113,6 +118,7 @@ class Job:
             seed=self.request.seed,
             first_token_s=self._first_token_s,
             total_s=self._elapsed_s(),
+            model=self._model,
         )
 
     def ends(self, last: Done | Failed) -> None:

@@ -39,7 +39,7 @@ class PlainWriter:
     Everything a call needs but its request is in this object, which the forked process has too.
     """
 
-    kept_tokens = 0
+    kept_tokens = adapter_bytes = 0
 
     def __init__(self, checkpoint: Checkpoint, room: Room, ended: Ended, lend: Lend) -> None:
         self._checkpoint = checkpoint

@@ -60,14 +60,12 @@ class Reading:
         *,
         checkpoint: Checkpoint,
         eye: Eye,
-        decoder: RowDecoder,
         device: torch.device,
     ) -> None:
         self._slot = slot
         self._key = key
         self._model = checkpoint.model
         self._eye = eye
-        self._decoder = decoder
         self._device = device
         known = len(slot.key)
         spans = [span for span in job.request.prompt.spans if span.start >= known]
@@ -79,8 +77,8 @@ class Reading:
         new = {picture.id for picture in self._pictures if not eye.knows(picture)}
         job.looks(len(new), known)
 
-    def goes_on(self, most_tokens: int) -> Tensor | None:
-        """Look at one picture, or read at most so many tokens.
+    def goes_on(self, decoder: RowDecoder, most_tokens: int) -> Tensor | None:
+        """Look at one picture, or have the decoder read at most so many tokens.
 
         Returns the logits (V,) of the token that follows, once the whole prompt is read.
         """
@@ -95,6 +93,6 @@ class Reading:
         start = len(self._slot.key)
         end = start + piece.shape[1]
         last = end == len(self._key)
-        logits = self._decoder.read(piece, self._slot.row, start, last=last)
+        logits = decoder.read(piece, self._slot.row, start, last=last)
         self._slot.key.extend(self._key[start:end])
         return logits

@@ -1,7 +1,7 @@
 """The keys and values of every conversation at hand: one row each of tensors that never grow.
 
 A slot is a row. What is read goes to one row at consecutive places, a step that writes a token for
-several replies goes to the first rows, each at a place of its own. Rows that belong together are
+several replies goes to rows side by side, each at a place of its own. Rows that belong together are
 therefore moved: a copy of some hundred tokens costs far less than attention over rows that nobody
 asked about. Imports torch only.
 """
@@ -42,8 +42,8 @@ class OneRow:
 
 
 @dataclass(frozen=True)
-class FirstRows:
-    """One token goes to each of the first rows.
+class SeveralRows:
+    """One token goes to each of B rows, from the row `first` on.
 
     positions: (B,), where; at the row's capacity it is not kept. length: how many places of the
     rows attention gets to see; which of them are a row's own is the mask's to say.
@@ -51,9 +51,10 @@ class FirstRows:
 
     positions: Tensor
     length: int
+    first: int = 0
 
 
-Where = OneRow | FirstRows
+Where = OneRow | SeveralRows
 
 
 class RowCache:
@@ -71,10 +72,10 @@ class RowCache:
                 for whole, part in zip(self._layers[layer], new, strict=True):
                     whole[row, :, start:end] = part[0]
                 rows = slice(row, row + 1)
-            case FirstRows(positions, end):
-                rows = slice(positions.shape[0])
+            case SeveralRows(positions, end, first):
+                rows = slice(first, first + positions.shape[0])
                 for whole, part in zip(self._layers[layer], new, strict=True):
-                    numbers = torch.arange(positions.shape[0], device=whole.device)
+                    numbers = torch.arange(rows.start, rows.stop, device=whole.device)
                     whole[numbers, :, positions.to(whole.device)] = part[:, :, 0]
         keys, values = self._layers[layer]
         return keys[rows, :, :end], values[rows, :, :end]

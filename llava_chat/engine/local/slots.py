@@ -21,10 +21,14 @@ All pictures share one placeholder id; only their hashes tell them apart.
 
 @dataclass(eq=False)
 class Slot:
-    """A row and what is in it. key: one part for each place whose keys and values are there."""
+    """A row and what is in it. key: one part for each place whose keys and values are there.
+
+    adapter: with which they were computed, by its name and revision; others give other ones.
+    """
 
     row: int
     key: list[KeyPart] = field(default_factory=list)
+    adapter: str | None = None
     busy: bool = False
     last_use: int = 0
 
@@ -65,21 +69,29 @@ class Slots:
         """Whose row it is."""
         return next(slot for slot in self._slots if slot.row == row)
 
-    def take(self, key: Sequence[KeyPart], reusable: Callable[[int], int]) -> Taken:
+    def take(
+        self,
+        key: Sequence[KeyPart],
+        reusable: Callable[[int], int],
+        adapter: str | None = None,
+    ) -> Taken:
         """The slot that a prompt of this key is answered in, busy until `leave`. One is free.
 
         reusable: how many of so many first places that agree can be used. Of the free slots the one
         is taken where the least is lost: the slot that knows the beginning loses what it has beyond
         it, the least recently used one everything.
         """
-        agreed = {slot.row: common_length(slot.key, key) for slot in self._slots}
+        agreed = {
+            slot.row: common_length(slot.key, key) if slot.adapter == adapter else 0
+            for slot in self._slots
+        }
         known = max(self._slots, key=lambda slot: (agreed[slot.row], not slot.busy))
         reused = reusable(agreed[known.row])
         free = [slot for slot in self._slots if not slot.busy]
         oldest = min(free, key=lambda slot: (bool(slot.key), slot.last_use, slot.row))
         in_place = not known.busy and len(known.key) - reused <= len(oldest.key)
         slot = known if in_place else oldest
-        slot.busy = True
+        slot.busy, slot.adapter = True, adapter
         slot.key[:] = known.key[:reused]
         source = None if slot is known or not reused else known.row
         return Taken(slot, reused, source)

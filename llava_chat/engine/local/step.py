@@ -44,7 +44,7 @@ def can_record(model: LlavaModel, capture: str) -> bool:
 
 
 class Step:
-    """Feeds the newest token of each of the first rows, and gives the logits of those after them.
+    """Feeds the newest token of rows side by side, and gives the logits of those after them.
 
     device: where ids go and logits come back to.
     """
@@ -54,10 +54,11 @@ class Step:
         self._cache = cache
         self._device = device
 
-    def write(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """The newest id of each row, and where it stands in it -> logits (rows, V)."""
+    def write(self, ids: Sequence[int], positions: Sequence[int], first: int = 0) -> Tensor:
+        """The newest id of each row from `first` on, and where it stands in it -> (rows, V)."""
         words, places = torch.tensor([ids, positions], device=self._device)
-        return self._decoder.write(words, places, max(positions) + 1, alone=len(ids) == 1)
+        alone = len(ids) == 1
+        return self._decoder.write(words, places, max(positions) + 1, alone=alone, first=first)
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class _Recording:
 
 
 class FixedStep(Step):
-    """A step in a few fixed shapes: for each, `_recorded` says what is run.
+    """A step of the first rows in a few fixed shapes: `_run` says how one is run.
 
     Rows that only fill a shape up write behind the end of their row, where nobody reads.
     """
@@ -81,8 +82,10 @@ class FixedStep(Step):
         self.counts = doubling(1, cache.rows)
         self.lengths = doubling(min(_SHORTEST, cache.capacity), cache.capacity)
 
-    def write(self, ids: Sequence[int], positions: Sequence[int]) -> Tensor:
-        """As Step's."""
+    def write(self, ids: Sequence[int], positions: Sequence[int], first: int = 0) -> Tensor:
+        """As Step's; `first` is 0."""
+        if first:
+            raise ValueError("a step of fixed shapes begins with the first row")
         count = next_larger(self.counts, len(ids))
         length = next_larger(self.lengths, max(positions) + 1)
         filling = count - len(ids)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from llava_chat.engine.base import Done, Failed, FinishReason
+from llava_chat.engine.local.adapted import MOST_ADAPTERS, Adapted, AdaptersAtHand
 from llava_chat.engine.local.decoder import RowDecoder
 from llava_chat.engine.local.detokenizer import decoder
 from llava_chat.engine.local.failure import failed
@@ -31,6 +32,7 @@ from llava_chat.engine.local.sizing import Room, layer_shapes
 from llava_chat.engine.local.slots import Slot, Slots, prefix_key, reusable
 from llava_chat.engine.local.step import RecordedStep, Step
 from llava_chat.engine.local.thin_linear import thin_out
+from llava_chat.engine.local.written import Written
 from llava_chat.errors import EngineError
 from llava_chat.image import Picture
 from llava_chat.model.checkpoint import Checkpoint
@@ -47,13 +49,22 @@ Ended = Callable[[Job, Done | Failed], None]
 
 @dataclass(eq=False)
 class _Running:
-    """A reply in a slot. reading: until the prompt is read. limit: its longest, in tokens."""
+    """A reply in a slot. reading: until the prompt is read. limit: its longest, in tokens.
+
+    adapted: what it is made with, once that is at hand.
+    """
 
     reply: Reply
     slot: Slot
     sampler: RowSampler
     limit: int
     reading: Reading | None
+    adapted: Adapted | None = None
+
+    @property
+    def made_with(self) -> Adapted:
+        assert self.adapted is not None  # before anything is read
+        return self.adapted
 
     @property
     def job(self) -> Job:
@@ -63,9 +74,9 @@ class _Running:
 class Writer:
     """The model with its slots.
 
-    context_tokens: prompt and reply together. room: what is reserved. ended: is told of each reply
-    that is over, once its slot is free. recorded: whether the step is played back from CUDA graphs,
-    which are made here; report: how far that is.
+    room: what is reserved. ended: is told of each reply that is over, once its slot is free.
+    recorded: whether the step is played back from CUDA graphs, which are made here; report: how far
+    that is. Steps with an adapter are not. max_adapters: in memory at once.
     """
 
     def __init__(
@@ -75,6 +86,7 @@ class Writer:
         ended: Ended,
         *,
         recorded: bool = False,
+        max_adapters: int = MOST_ADAPTERS,
         report: Report | None = None,
     ) -> None:
         self._checkpoint = checkpoint
@@ -87,25 +99,25 @@ class Writer:
         self._slots = Slots(room.slots)
         with torch.inference_mode():
             self._cache = RowCache(layer_shapes(model), room.slots, room.context_tokens)
-            self._decoder = RowDecoder(model, self._cache, self._device)
+            plain = RowDecoder(model, self._cache, self._device)
         self._eye = Eye(checkpoint, self._device, room.feature_bytes)
-        self._step = (
-            RecordedStep(self._decoder, self._cache, self._device, report)
+        step = (
+            RecordedStep(plain, self._cache, self._device, report)
             if recorded
-            else Step(self._decoder, self._cache, self._device)
+            else Step(plain, self._cache, self._device)
         )
+        self._adapters = AdaptersAtHand(model, plain, step, self._cache, most=max_adapters)
         self._decode = decoder(checkpoint.tokenizer.backend_tokenizer)
         forbidden = torch.zeros(model.config.text.vocab_size, dtype=torch.bool)
         forbidden[list(checkpoint.suppressed_ids)] = True
         self._forbidden = forbidden.to(self._device)
-        # Those who are written have the first rows, in this order.
-        self._written: list[_Running] = []
+        self._written = Written[_Running](self._slots, self._cache, self._adapters.plain)
         self._read: list[_Running] = []
 
     @property
     def idle(self) -> bool:
         """True while there is no reply."""
-        return not self._written and not self._read
+        return not len(self._written) and not self._read
 
     @property
     def free_slots(self) -> int:
@@ -117,6 +129,11 @@ class Writer:
         """Tokens of conversations at hand. May be read from any thread."""
         return self._slots.kept_tokens
 
+    @property
+    def adapter_bytes(self) -> int:
+        """What the adapters in memory take. May be read from any thread."""
+        return self._adapters.nbytes
+
     def knows(self, picture: Picture) -> bool:
         """Whether its features are at hand, or were. May be asked from any thread."""
         return self._eye.knows(picture)
@@ -126,7 +143,8 @@ class Writer:
         """Give a job a slot; one is free."""
         prompt, settings = job.request.prompt, job.request.settings
         key = prefix_key(prompt)
-        taken = self._slots.take(key, lambda known: reusable(prompt, known))
+        adapter = None if job.request.adapter is None else job.request.adapter.id
+        taken = self._slots.take(key, lambda known: reusable(prompt, known), adapter)
         slot = taken.slot
         if taken.source is not None:
             self._cache.copy(taken.source, slot.row, taken.reused)
@@ -141,7 +159,6 @@ class Writer:
                 key,
                 checkpoint=self._checkpoint,
                 eye=self._eye,
-                decoder=self._decoder,
                 device=self._device,
             ),
         )
@@ -156,48 +173,62 @@ class Writer:
         for running in [*self._read, *self._written]:
             if finish := running.job.interruption():
                 self._end(running, finish)
-        if self._read:
-            self._read_on(self._read[0])
-        if self._written:
+        # Who wants one adapter too many waits for another's end, and lets others by.
+        able = (each for each in self._read if self._adapters.has_room(each.job.request.adapter))
+        if (running := next(able, None)) is not None:
+            self._read_on(running)
+        if len(self._written):
             self._write_on()
 
     def forget(self) -> None:
         """Know nothing any more of pictures, and of conversations that are not being answered."""
         self._slots.forget()
         self._eye.forget()
+        self._adapters.forget()
         free_unused_memory()
 
     # ---- reading -----------------------------------------------------------------------------
 
     def _read_on(self, running: _Running) -> None:
         assert running.reading is not None  # it is one of those that are read
-        alone = not self._written or self._device.type != "cpu"
+        alone = not len(self._written) or self._device.type != "cpu"
         try:
-            logits = running.reading.goes_on(_PIECE_TOKENS if alone else _SHARED_PIECE_TOKENS)
+            if running.adapted is None:
+                running.adapted = self._adapters.take(running.job.request.adapter)
+            logits = running.reading.goes_on(
+                running.adapted.decoder, _PIECE_TOKENS if alone else _SHARED_PIECE_TOKENS
+            )
         except Exception as error:
             self._fail(running, error)
             return
         if logits is not None:
             running.reading = None
             self._read.remove(running)
-            self._move(running.slot, len(self._written))
-            self._written.append(running)
+            self._written.enter(running)
             self._take(logits[None], [running])
 
     # ---- writing -----------------------------------------------------------------------------
 
     def _write_on(self) -> None:
-        """One token for all whose prompt is read."""
-        everyone = [*self._written]
-        newest = [running.reply.ids[-1] for running in everyone]
+        """One token for all whose prompt is read, a step for those of each adapter."""
+        made = [(group, self._stepped(first, group)) for first, group in self._written.groups()]
+        for group, logits in made:  # whose rows may change with every end
+            if isinstance(logits, Exception):
+                self._fail_step(group, logits)
+            else:
+                self._take(logits, group)
+
+    def _stepped(self, first: int, group: list[_Running]) -> Tensor | Exception:
+        """The logits (B, V) of what follows the newest tokens of a group, or what went wrong."""
+        newest = [running.reply.ids[-1] for running in group]
+        places = [len(running.slot.key) for running in group]
         try:
-            logits = self._step.write(newest, [len(running.slot.key) for running in everyone])
+            logits = group[0].made_with.step.write(newest, places, first)
         except Exception as error:
-            self._fail_step(error)
-            return
-        for token, running in zip(newest, everyone, strict=True):
+            return error
+        for token, running in zip(newest, group, strict=True):
             running.slot.key.append(token)
-        self._take(logits, everyone)
+        return logits
 
     def _take(self, logits: Tensor, replies: list[_Running]) -> None:
         """Choose the next token of each reply by its row of logits (B, V)."""
@@ -212,12 +243,9 @@ class Writer:
             if finish or len(running.reply.ids) == running.limit:
                 self._end(running, finish or "length")
 
-    def _fail_step(self, error: Exception) -> None:
+    def _fail_step(self, group: list[_Running], error: Exception) -> None:
         """A step failed for everybody in it; without memory, for whoever came last."""
-        if out_of_memory(error) and len(self._written) > 1:
-            self._fail(self._written[-1], error)
-            return
-        for running in [*self._written]:
+        for running in group[-1:] if out_of_memory(error) and len(group) > 1 else group:
             self._fail(running, error)
 
     # ---- ends --------------------------------------------------------------------------------
@@ -239,21 +267,8 @@ class Writer:
         if running in self._read:
             self._read.remove(running)
         else:
-            place = self._written.index(running)
-            newest = self._written.pop()
-            if newest is not running:
-                self._move(newest.slot, place)
-                self._written[place] = newest
+            self._written.leave(running)
         self._slots.leave(running.slot)
+        if running.adapted is not None:
+            self._adapters.leave(running.adapted)
         self._ended(running.job, last)
-
-    def _move(self, slot: Slot, row: int) -> None:
-        """Have a slot in a row, and what was there in its row."""
-        if slot.row == row:
-            return
-        other = self._slots.at(row)
-        if other.key:
-            self._cache.swap(slot.row, row, max(len(slot.key), len(other.key)))
-        else:
-            self._cache.copy(slot.row, row, len(slot.key))
-        slot.row, other.row = row, slot.row

@@ -19,6 +19,7 @@ import httpx2
 from llava_chat.conversation import Conversation
 from llava_chat.engine.base import (
     REMOTE_TEMPLATE,
+    AdapterChoice,
     EngineLoad,
     Failed,
     GenerationSettings,
@@ -105,6 +106,10 @@ class RemoteEngine:
 
     def context_use(self, conversation: Conversation, max_new_tokens: int | None = None) -> None:
         """None: only the server has the model's tokenizer."""
+
+    def adapters(self) -> tuple[AdapterChoice, ...]:
+        """None: a server offers an adapter as a model of its own."""
+        return ()
 
     def load(self) -> EngineLoad:
         """How many replies are being written, and how many have no word yet."""

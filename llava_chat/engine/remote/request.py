@@ -56,6 +56,11 @@ def request(
     """Encode what is to be answered. Raises UsageError, EngineError."""
     if not conversation.turns or conversation.turns[-1].role != "user":
         raise UsageError("A reply can only be made to a conversation that ends with a message.")
+    if settings.adapter is not None:
+        raise UsageError(
+            f"The adapter {settings.adapter!r} cannot be put on a model of a server; servers offer "
+            "an adapter as a model of its own."
+        )
     seed = settings.seed
     if seed is None and not settings.greedy:
         seed = secrets.randbits(32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llava_chat.errors import FeedbackError
-from llava_chat.feedback.export.fields import JsonObject, loads
+from llava_chat.feedback.fields import JsonObject, loads
 from llava_chat.store import JournaledRow, checked_row, row_key
 
 SCHEMA = 1

@@ -15,22 +15,26 @@ from typing import Any, cast
 
 from llava_chat.conversation import Role
 from llava_chat.errors import FeedbackError
-from llava_chat.feedback.export.fields import JsonObject, loads
+from llava_chat.feedback.export.folder import MANIFEST, SCHEMA_VERSION, file_name
 from llava_chat.feedback.export.pictures import picture_name
-from llava_chat.feedback.export.writing import MANIFEST, SCHEMA_VERSION, file_name
+from llava_chat.feedback.fields import JsonObject, loads
 from llava_chat.feedback.rows import IMPORTED_OWNER
-from llava_chat.feedback.words import Correction, Ranking, Rating
+from llava_chat.feedback.words import Correction, Explanation, Ranking, Rating, Vote
 from llava_chat.image import PictureLimits, read_picture
 from llava_chat.store import (
+    Comparison,
     ConversationStore,
+    JudgedComparison,
     JudgedConversation,
     KeptCorrection,
     KeptRanking,
     KeptRating,
+    KeptVote,
     Message,
     Opinion,
     ReplyRecord,
     take_in,
+    take_in_comparison,
 )
 
 # Pictures that this project wrote itself: a photograph as PNG is larger than it was as JPEG.
@@ -47,14 +51,18 @@ def import_feedback(store: ConversationStore, folder: Path) -> dict[str, int]:
     rows = _checked_file(folder)
     kept: set[str] = set()
     counts = {"rows": 0, "new": 0}
-    for conversation in _rows(rows):
-        for message in conversation.messages:
-            for picture_id in message.picture_ids:
-                if picture_id not in kept:
-                    _keep_picture(store, folder, picture_id)
-                    kept.add(picture_id)
+    for row in _rows(rows):
+        sides = (row.left, row.right) if isinstance(row, JudgedComparison) else (row,)
+        for picture_id in (id for one in sides for m in one.messages for id in m.picture_ids):
+            if picture_id not in kept:
+                _keep_picture(store, folder, picture_id)
+                kept.add(picture_id)
         counts["rows"] += 1
-        counts["new"] += take_in(store, conversation)
+        counts["new"] += (
+            take_in_comparison(store, row)
+            if isinstance(row, JudgedComparison)
+            else take_in(store, row)
+        )
     return counts
 
 
@@ -98,12 +106,14 @@ def _manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _rows(path: Path) -> Iterator[JudgedConversation]:
+def _rows(path: Path) -> Iterator[JudgedConversation | JudgedComparison]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file):
             where = f"{path}, row {number}"
             try:
-                yield _conversation(JsonObject(loads(line), where))
+                row = JsonObject(loads(line), where)
+                compared = row.inner("comparison")
+                yield _conversation(row) if compared is None else _comparison(row, compared)
             except (ValueError, RecursionError) as error:
                 raise FeedbackError(f"{where}: it is not valid JSON: {error}.") from error
             except FeedbackError as error:
@@ -118,14 +128,9 @@ def _conversation(row: JsonObject) -> JudgedConversation:
     path = [(told, _message(told, row)) for told in row.inners("path")]
     ranked = [(told, _message(told, row)) for told in row.inners("ranked")]
     messages = {message.id: message for _, message in (*path, *ranked)}
-    if about is None or len(path) < 2 or len(path) % 2:
-        raise FeedbackError(f"{row.where}, path: it must go from a question to a reply.")
-    chain: list[str | None] = [None, *(message.id for _, message in path)]
-    for (told, message), parent_id, role in zip(
-        path, chain, ["user", "assistant"] * len(path), strict=False
-    ):
-        if (message.parent_id, message.role) != (parent_id, role):
-            raise FeedbackError(f"{told.where}: it must be what the {role} said next.")
+    if about is None:
+        raise FeedbackError(f"{row.where}, conversation: it is missing.")
+    _check_path(row, path)
     asked, reply = path[-2][1], path[-1][1]
     for told, message in ranked:
         if (message.parent_id, message.role) != (asked.id, "assistant"):
@@ -144,6 +149,48 @@ def _conversation(row: JsonObject) -> JudgedConversation:
         positions={told.hex("id"): told.number("position", 2**31) for told, _ in (*path, *ranked)},
         opinions=opinions,
     )
+
+
+def _check_path(where: JsonObject, path: list[tuple[JsonObject, Message]]) -> None:
+    if len(path) < 2 or len(path) % 2:
+        raise FeedbackError(f"{where.where}, path: it must go from a question to a reply.")
+    chain: list[str | None] = [None, *(message.id for _, message in path)]
+    for (told, message), parent_id, role in zip(
+        path, chain, ["user", "assistant"] * len(path), strict=False
+    ):
+        if (message.parent_id, message.role) != (parent_id, role):
+            raise FeedbackError(f"{told.where}: it must be what the {role} said next.")
+
+
+def _comparison(row: JsonObject, about: JsonObject) -> JudgedComparison:
+    owner = IMPORTED_OWNER + row.hex("owner")
+    left, right = _side(row, "left", owner), _side(row, "right", owner)
+    vote = _vote(row)
+    if {len(left[0].messages), len(right[0].messages)} != {2 * vote.turn}:
+        raise FeedbackError(f"{row.where}, vote, turn: it must be the last of both sides.")
+    names = (left[1], right[1])
+    comparison = Comparison(
+        about.hex("id"), left[0].id, right[0].id, *names, about.time("created_at"), (vote,)
+    )
+    return JudgedComparison(owner, comparison, left[0], right[0])
+
+
+def _side(row: JsonObject, name: str, owner: str) -> tuple[JudgedConversation, str]:
+    """The conversation of a side, and what answered in it."""
+    side = row.inner(name)
+    about = None if side is None else side.inner("conversation")
+    if side is None or about is None:
+        raise FeedbackError(f"{row.where}, {name}: it is missing, or has no conversation.")
+    path = [(told, _message(told, row)) for told in side.inners("path")]
+    _check_path(side, path)
+    conversation = JudgedConversation(
+        id=about.hex("id"),
+        owner=owner,
+        created_at=about.time("created_at"),
+        messages=tuple(message for _, message in path),
+        positions={told.hex("id"): told.number("position", 2**31) for told, _ in path},
+    )
+    return conversation, side.text("name")
 
 
 def _message(told: JsonObject, row: JsonObject) -> Message:
@@ -230,6 +277,17 @@ def _ranking(row: JsonObject) -> KeptRanking | None:
         return None
     said = Ranking(told.take("id", str), told.take("reply_ids", list))
     return KeptRanking(**vars(said), created_at=told.time("created_at"))
+
+
+def _vote(row: JsonObject) -> KeptVote:
+    told = row.inner("vote")
+    if told is None:
+        raise FeedbackError(f"{row.where}, vote: it is missing.")
+    turn, lead_time_s = told.take("turn", int), told.take("lead_time_s", float, int, type(None))
+    said = Vote(told.take("id", str), turn, told.take("choice", str), lead_time_s)
+    why = Explanation(said.id, told.take("reasons", list), told.take("comment", str))
+    at, blind = told.time("created_at"), told.take("blind", bool)
+    return KeptVote(**(vars(said) | vars(why)), blind=blind, created_at=at)
 
 
 def _keep_picture(store: ConversationStore, folder: Path, picture_id: str) -> None:

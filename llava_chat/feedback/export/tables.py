@@ -8,35 +8,39 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal, TypeVar
 
 from llava_chat.errors import UsageError
-from llava_chat.feedback.export.documents import document
-from llava_chat.feedback.export.pictures import picture_name
-from llava_chat.feedback.export.preferences import images, prompt
-from llava_chat.feedback.rows import FeedbackRow
 
-COLUMNS = (
-    "owner",
-    "conversation_id",
-    "reply_id",
-    "asked",
-    "reply",
-    "pictures",
-    "model",
-    "revision",
-    "adapter",
-    "template",
-    "liked",
-    "reasons",
-    "comment",
-    "correction",
-    "ranking",
-    "said_at",
-)
+Row = TypeVar("Row")
+Kind = Literal["string", "bool", "int64", "float64", "strings"]
+
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """Rows as plain columns.
+
+    columns, cells: a CSV's header, and its cells by column, None for an empty one. kinds, typed:
+    the columns of parquet, and their values. images: a row's pictures, as paths in the export;
+    parquet has them in its column `images`.
+    """
+
+    columns: tuple[str, ...]
+    cells: Callable[[Row], Mapping[str, str | None]]
+    kinds: Mapping[str, Kind]
+    typed: Callable[[Row], Mapping[str, Any]]
+    images: Callable[[Row], list[str]]
+
+    def line(self, row: Row) -> str:
+        """The row as a line of CSV."""
+        cells = self.cells(row)
+        return csv_line(cells[name] for name in self.columns)
+
+
 ROWS_TOGETHER = 64
 """Of a parquet file's group; their pictures are in memory while it is written."""
 
@@ -45,15 +49,13 @@ ROWS_TOGETHER = 64
 _FORMULA_SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20'"
 
 
-def csv_line(row: FeedbackRow) -> str:
-    """A row of COLUMNS as a line of CSV (RFC 4180), every cell quoted and defused."""
-    cells = [defused(_cell(value)) for value in _values(row).values()]
-    return _csv(cells)
-
-
-def csv_header() -> str:
-    """The first line."""
-    return _csv(list(COLUMNS))
+def csv_line(cells: Iterable[str | None], *, defuse: bool = True) -> str:
+    """Cells as a line of CSV (RFC 4180), each quoted, and defused but for a header's."""
+    texts = ["" if cell is None else cell for cell in cells]
+    line = io.StringIO()
+    writer = csv.writer(line, quoting=csv.QUOTE_ALL)
+    writer.writerow(map(defused, texts) if defuse else texts)
+    return line.getvalue()
 
 
 def defused(cell: str) -> str:
@@ -75,7 +77,9 @@ def plain(cell: str) -> str:
 
 
 @contextmanager
-def parquet_writer(path: Path, folder: Path | None) -> Iterator[ParquetRows]:
+def parquet_writer(
+    path: Path, folder: Path | None, table: Table[Row]
+) -> Iterator[ParquetRows[Row]]:
     """Write rows into a parquet file; folder: that of the export, with the pictures.
 
     Raises UsageError where pyarrow is not installed.
@@ -87,35 +91,29 @@ def parquet_writer(path: Path, folder: Path | None) -> Iterator[ParquetRows]:
             "--format parquet needs the package pyarrow; run `pip install pyarrow`, or name "
             "another format"
         ) from None
-    rows = ParquetRows(path, folder)
+    rows = ParquetRows(path, folder, table)
     try:
         yield rows
     finally:
         rows.close()
 
 
-class ParquetRows:
+class ParquetRows(Generic[Row]):
     """An open parquet file whose pictures stand in it, as `datasets` reads them."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, table: Table[Row]) -> None:
         import pyarrow.parquet
 
         self._folder = folder
-        self._schema = _schema()
+        self._table = table
+        self._schema = _schema(table.kinds)
         self._waiting: list[dict[str, Any]] = []
         self._file = pyarrow.parquet.ParquetWriter(path, self._schema)
 
-    def write(self, row: FeedbackRow) -> None:
+    def write(self, row: Row) -> None:
         """Add a row; its pictures must have been copied."""
-        values: dict[str, Any] = dict(_values(row))
-        values["liked"] = None if row.rating is None else row.rating.liked
-        values["reasons"] = [] if row.rating is None else list(row.rating.reasons)
-        values["ranking"] = [message.text for message in row.ranked]
-        del values["pictures"]
-        values["prompt"] = json.dumps(prompt(row), ensure_ascii=False)
-        values["row"] = json.dumps(document(row), ensure_ascii=False)
-        values["images"] = [self._picture(name) for name in images(row)]
-        self._waiting.append(values)
+        pictures = [self._picture(name) for name in self._table.images(row)]
+        self._waiting.append({**self._table.typed(row), "images": pictures})
         if len(self._waiting) == ROWS_TOGETHER:
             self._flush()
 
@@ -136,16 +134,21 @@ class ParquetRows:
         return {"bytes": content, "path": name}
 
 
-def _schema() -> Any:
+def _schema(columns: Mapping[str, Kind]) -> Any:
     import pyarrow as pa
 
     text = pa.string()
     picture = pa.struct([("bytes", pa.binary()), ("path", text)])
-    kinds: dict[str, Any] = {name: text for name in COLUMNS if name != "pictures"}
-    kinds |= {"liked": pa.bool_(), "reasons": pa.list_(text), "ranking": pa.list_(text)}
-    kinds |= {"prompt": text, "row": text, "images": pa.list_(picture)}
+    types: dict[Kind, Any] = {
+        "string": text,
+        "bool": pa.bool_(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "strings": pa.list_(text),
+    }
+    kinds = {name: types[kind] for name, kind in columns.items()} | {"images": pa.list_(picture)}
     # What `datasets` itself writes beside the columns, so that it opens the pictures.
-    names = {text: "string", pa.bool_(): "bool"}
+    names = {type: name for name, type in types.items()}
 
     def feature(kind: Any) -> dict[str, Any]:
         if kind == picture:
@@ -156,36 +159,3 @@ def _schema() -> Any:
 
     features = {"info": {"features": {name: feature(kind) for name, kind in kinds.items()}}}
     return pa.schema(list(kinds.items()), metadata={"huggingface": json.dumps(features)})
-
-
-def _values(row: FeedbackRow) -> Mapping[str, str | None]:
-    """The columns in their order, as text."""
-    record, rating = row.reply.record, row.rating
-    return {
-        "owner": row.owner,
-        "conversation_id": row.conversation_id,
-        "reply_id": row.reply.id,
-        "asked": row.path[-2].text,
-        "reply": row.reply.text,
-        "pictures": " ".join(picture_name(picture_id) for picture_id in row.picture_ids),
-        "model": None if record is None else record.model_id,
-        "revision": None if record is None else record.revision,
-        "adapter": None if record is None else record.adapter,
-        "template": None if record is None else record.template,
-        "liked": None if rating is None else "yes" if rating.liked else "no",
-        "reasons": None if rating is None else " ".join(rating.reasons),
-        "comment": None if rating is None else rating.comment,
-        "correction": None if row.correction is None else row.correction.text,
-        "ranking": " ".join(message.id for message in row.ranked),
-        "said_at": row.said_at.isoformat(),
-    }
-
-
-def _cell(value: str | None) -> str:
-    return "" if value is None else value
-
-
-def _csv(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, quoting=csv.QUOTE_ALL).writerow(cells)
-    return line.getvalue()

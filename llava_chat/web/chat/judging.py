@@ -11,7 +11,7 @@ from html import escape
 
 from llava_chat.feedback import REASONS
 from llava_chat.feedback.words import MAX_COMMENT_CHARS, MAX_CORRECTION_CHARS
-from llava_chat.store import Opinion
+from llava_chat.store import KeptRanking, Message, Opinion
 from llava_chat.web.elements import icon_button
 
 
@@ -45,9 +45,22 @@ def correction(opinion: Opinion) -> str:
     text = "" if kept is None else escape(kept.text)
     return (
         f'<div class="correction" role="group" aria-label="Your correction"{hidden}>'
-        f'<p class="whose" aria-hidden="true">Your correction</p><div class="own">{text}</div>'
-        "</div>"
+        '<p class="whose"><span aria-hidden="true">Your correction</span>'
+        f"{icon_button('trash', 'Remove your correction', 'withdraw')}</p>"
+        f'<div class="own">{text}</div></div>'
     )
+
+
+def rank(message: Message, ranking: KeptRanking | None) -> str:
+    """What ranks the versions of a reply, and where this one stands; "" where there is one only."""
+    if message.versions < 2:
+        return ""
+    ids = () if ranking is None else ranking.reply_ids
+    place = ids.index(message.id) + 1 if message.id in ids else 0
+    told = f"ranked {place} of {len(ids)}" if place else ""
+    return icon_button(
+        "rank", "Rank the versions", "rank", expanded=False, asked=message.parent_id
+    ) + (f'<span class="rank">{told}</span>')
 
 
 def said(opinion: Opinion) -> str:

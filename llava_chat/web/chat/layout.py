@@ -22,7 +22,7 @@ from llava_chat.web.icons import icon
 
 PICTURE_FILES = [".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif"]
 WATCH_S = 0.5  # between two questions how far a model is
-_HAND_ON = "element.addEventListener('llava-act', event => trigger('act', event.detail));"
+HAND_ON = "element.addEventListener('llava-act', event => trigger('act', event.detail));"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def build(
     gr.HTML(judging.words(), elem_id="words", apply_default_css=False)
     with gr.Row(elem_id="topbar"):
         gr.HTML(_brand(), elem_id="brand", apply_default_css=False)
-        model = gr.HTML("", js_on_load=_HAND_ON, elem_id="model", apply_default_css=False)
+        model = gr.HTML("", js_on_load=HAND_ON, elem_id="model", apply_default_css=False)
         # Only while a model is being opened: a page that shows what is there asks nothing.
         watch = gr.Timer(WATCH_S, active=False)
         export = gr.HTML("", elem_id="export", apply_default_css=False)
@@ -71,10 +71,10 @@ def build(
     with gr.Row(elem_id="shell"):
         gr.HTML('<div id="scrim"></div>', apply_default_css=False, elem_id="scrim-holder")
         with gr.Column(elem_id="sidebar", scale=0, min_width=0):
-            side = gr.HTML(_sidebar_top(), js_on_load=_HAND_ON, padding=False)
+            side = gr.HTML(_sidebar_top(), js_on_load=HAND_ON, padding=False)
             conversations = gr.HTML(
                 sidebar.conversations((), None),
-                js_on_load=_HAND_ON,
+                js_on_load=HAND_ON,
                 elem_id="conversations",
                 apply_default_css=False,
             )
@@ -82,7 +82,7 @@ def build(
             with gr.Column(elem_id="scroller", min_width=0):
                 shown = gr.HTML(
                     thread.welcome(examples),
-                    js_on_load=_HAND_ON,
+                    js_on_load=HAND_ON,
                     elem_id="thread",
                     apply_default_css=False,
                 )
@@ -155,6 +155,7 @@ def _sidebar_top() -> str:
 def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
     return gr.MultimodalTextbox(
         elem_id="composer",
+        elem_classes="composer",
         placeholder="Ask about a picture…",
         file_types=PICTURE_FILES,
         file_count="multiple",

@@ -5,10 +5,10 @@ Imports the engine's interface and the store.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from llava_chat.engine.base import GenerationSettings
-from llava_chat.store import StoredConversation
+from llava_chat.store import ChatOptions, StoredConversation
 
 # Regenerating at LLaVA's own default of 0.2 mostly gives the reply that is there already.
 LIVELY_TEMPERATURE = 0.7
@@ -19,13 +19,22 @@ LIVELY_TOP_P = 0.9
 class Options:
     """What the settings panel says: system and template None for the model's own.
 
-    kept: whether a conversation that begins with it is.
+    kept: whether a conversation that begins with it is. model: which of several answers, None for
+    the page's, whichever that is.
     """
 
     system: str | None
     template: str | None
     generation: GenerationSettings
     kept: bool = True
+    model: str | None = None
+
+    def to_keep(self) -> ChatOptions:
+        """As the conversation keeps them."""
+        settings = asdict(self.generation)
+        if self.model is not None:
+            settings["model"] = self.model
+        return ChatOptions(self.system, self.template, settings)
 
 
 def options_of(stored: StoredConversation, defaults: Options) -> Options:
@@ -35,7 +44,9 @@ def options_of(stored: StoredConversation, defaults: Options) -> Options:
         for name, value in stored.settings.items()
         if name in GenerationSettings.__dataclass_fields__ and name != "deadline_s"
     }
-    return Options(stored.system, stored.template, replace(defaults.generation, **known))
+    generation = replace(defaults.generation, **known)
+    model = stored.settings.get("model")
+    return Options(stored.system, stored.template, generation, model=model)
 
 
 def lively(generation: GenerationSettings) -> GenerationSettings:

@@ -14,12 +14,15 @@ from llava_chat.web.elements import plural
 from llava_chat.web.prose import prose
 
 
-def live_reply(progress: Progress) -> str:
+def live_reply(progress: Progress, *, blind: bool = False) -> str:
     """The words so far, with the state in words below them.
 
     Only the state is a live region: a screen reader is told of a new state once, not of each word.
+    blind: without what tells which model writes them, its name while it is opened and its speed.
     """
     words, figure = _state(progress)
+    if blind:
+        words, figure = "Waiting" if progress.phase == "opening" else words, ""
     text = f'<div class="text md">{prose(progress.text)}</div>' if progress.text else ""
     shown = f' <span aria-hidden="true">{escape(figure)}</span>' if figure else ""
     return (

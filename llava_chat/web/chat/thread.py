@@ -12,7 +12,7 @@ from html import escape
 from types import MappingProxyType
 
 from llava_chat.image import Picture
-from llava_chat.store import Message, Opinion, StoredConversation
+from llava_chat.store import KeptRanking, Message, Opinion, StoredConversation
 from llava_chat.web.chat import judging
 from llava_chat.web.chat.boxes import boxed_picture, boxes_in, unpadded
 from llava_chat.web.chat.examples import Example
@@ -52,13 +52,13 @@ def thread(
     for message in path:
         if message.role == "user":
             messages += _user(message, pictures)
-            seen = pictures.get(message.picture_ids[-1], seen) if message.picture_ids else seen
+            seen = newest_picture(message, pictures, seen)
         else:
-            known = message.record.padded_boxes if message.record else None
-            padded = padded_boxes if known is None else known
-            pointed = "" if padded is None else _pointed_at(message.text, seen, padded)
+            words = answered(message, seen, padded_boxes)
             opinion = opinions.get(message.id, _NONE) if conversation.kept else None
-            messages += _reply(message, pointed, opinion, is_last=message is path[-1])
+            of_versions = opinions.get(message.parent_id or "", _NONE).ranking
+            is_last = message is path[-1]
+            messages += _reply(message, words, opinion, of_versions, is_last=is_last)
     if path and path[-1].role == "user" and not replying:
         messages += _unanswered()
     mark = "" if conversation.kept else " data-unkept"
@@ -85,7 +85,8 @@ def welcome(examples: Sequence[Example]) -> str:
     )
 
 
-def _user(message: Message, pictures: Mapping[str, Picture]) -> str:
+def said(message: Message, pictures: Mapping[str, Picture], tools: str) -> str:
+    """What the person said, with its pictures. tools: the controls below it."""
     thumbs = "".join(
         picture(picture_id, index, len(message.picture_ids))
         for index, picture_id in enumerate(message.picture_ids, start=1)
@@ -93,16 +94,42 @@ def _user(message: Message, pictures: Mapping[str, Picture]) -> str:
     shown = f'<div class="pictures">{thumbs}</div>' if thumbs else ""
     told = [pictures[i].notice for i in message.picture_ids if i in pictures]
     notes = "".join(_note(notice) for notice in told if notice)
-    tools = (
-        _versions(message)
-        + icon_button("edit", "Edit and ask again", "edit")
-        + icon_button("copy", "Copy the message", "copy")
-    )
     return (
         f'<li class="message user" data-id="{message.id}" aria-label="You">{shown}{notes}'
         f'<div class="text" data-raw="{escape(message.text)}">{escape(message.text)}</div>'
         f'<div class="tools">{tools}</div></li>'
     )
+
+
+def answered(message: Message, seen: Picture | None, padded_boxes: bool | None) -> str:
+    """The words of a reply, what they point at, and how they ended.
+
+    seen: the picture that they speak of. padded_boxes: as `thread` has it.
+    """
+    known = message.record.padded_boxes if message.record else None
+    padded = padded_boxes if known is None else known
+    pointed = "" if padded is None else _pointed_at(message.text, seen, padded)
+    note = _FINISH_NOTES.get(message.finish or "", "")
+    return (
+        f'<div class="text md" data-raw="{escape(message.text)}">{_prose(message.text)}'
+        f"</div>{pointed}{_note(note) if note else ''}"
+    )
+
+
+def newest_picture(
+    message: Message, pictures: Mapping[str, Picture], before: Picture | None
+) -> Picture | None:
+    """The picture that is spoken of after a message of the person's."""
+    return pictures.get(message.picture_ids[-1], before) if message.picture_ids else before
+
+
+def _user(message: Message, pictures: Mapping[str, Picture]) -> str:
+    tools = (
+        _versions(message)
+        + icon_button("edit", "Edit and ask again", "edit")
+        + icon_button("copy", "Copy the message", "copy")
+    )
+    return said(message, pictures, tools)
 
 
 def _pointed_at(text: str, picture: Picture | None, padded: bool) -> str:
@@ -115,12 +142,18 @@ def _pointed_at(text: str, picture: Picture | None, padded: bool) -> str:
     return boxed_picture(picture, boxes)
 
 
-def _reply(message: Message, pointed: str, opinion: Opinion | None, *, is_last: bool) -> str:
-    note = _FINISH_NOTES.get(message.finish or "", "")
+def _reply(
+    message: Message,
+    words: str,
+    opinion: Opinion | None,
+    ranking: KeptRanking | None,
+    *,
+    is_last: bool,
+) -> str:
     tools = _versions(message) + icon_button("copy", "Copy the reply", "copy")
     corrected = said = ""
     if opinion is not None:
-        tools += judging.thumbs(opinion)
+        tools += judging.thumbs(opinion) + judging.rank(message, ranking)
         corrected = judging.correction(opinion)
         said = f' data-feedback="{judging.said(opinion)}"'
     if is_last:
@@ -128,9 +161,7 @@ def _reply(message: Message, pointed: str, opinion: Opinion | None, *, is_last: 
         tools += icon_button("undo", "Take back the last question", "act", action="undo")
     return (
         f'<li class="message reply" data-id="{message.id}"{said} aria-label="Reply">'
-        f'<div class="text md" data-raw="{escape(message.text)}">{_prose(message.text)}'
-        f"</div>{pointed}{_note(note) if note else ''}{corrected}"
-        f'<div class="tools">{tools}{_facts(message)}</div></li>'
+        f'{words}{corrected}<div class="tools">{tools}{facts(message)}</div></li>'
     )
 
 
@@ -180,16 +211,16 @@ def _arrow(picture: str, label: str, target: str | None) -> str:
     )
 
 
-def _facts(message: Message) -> str:
+def facts(message: Message) -> str:
     """Which model wrote the reply and how fast, for those who look."""
     record = message.record
     if record is None:
         return ""
     writing_s = record.total_s - (record.first_token_s or record.total_s)
-    facts = [record.model_id, plural(record.generated_tokens, "token"), f"{record.total_s:.1f} s"]
+    known = [record.model_id, plural(record.generated_tokens, "token"), f"{record.total_s:.1f} s"]
     if writing_s > 0 and record.generated_tokens > 1:
-        facts.append(f"{(record.generated_tokens - 1) / writing_s:.0f} tokens/s")
-    return f'<span class="facts">{escape(" · ".join(facts))}</span>'
+        known.append(f"{(record.generated_tokens - 1) / writing_s:.0f} tokens/s")
+    return f'<span class="facts">{escape(" · ".join(known))}</span>'
 
 
 def _note(text: str) -> str:

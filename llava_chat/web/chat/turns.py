@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from llava_chat.conversation import Conversation, Turn, check_message
 from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings, Stream
@@ -28,7 +30,6 @@ from llava_chat.errors import (
 )
 from llava_chat.image import Picture, PictureLimits, read_picture
 from llava_chat.store import (
-    ChatOptions,
     ConversationStore,
     KeptPictures,
     Message,
@@ -41,6 +42,8 @@ from llava_chat.web.chat.record import record_of
 from llava_chat.web.chat.replies import LiveReply, Replies
 from llava_chat.web.people import Person
 from llava_chat.web.thumbnails import Thumbnails
+
+Begun = TypeVar("Begun")
 
 _PICTURE_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -89,11 +92,16 @@ class Turns:
         The loop's own few threads show everybody's words, and must not wait with the questions.
         Raises LimitError, before anything is asked, when they have used what one person may.
         """
+        return await self.asked(partial(self.let_in, person, ask))
+
+    async def asked(self, work: Callable[[], Begun]) -> Begun:
+        """What `work` begins, in such a thread."""
         loop = asyncio.get_running_loop()
         inside = copy_context().run  # whose request it is, for what may depend on it
-        return await loop.run_in_executor(self._asking, inside, self._let_in, person, ask)
+        return await loop.run_in_executor(self._asking, inside, work)
 
-    def _let_in(self, person: Person, ask: Callable[[], LiveReply]) -> LiveReply:
+    def let_in(self, person: Person, ask: Callable[[], LiveReply]) -> LiveReply:
+        """The reply that `ask` starts, counted as somebody's. Raises LimitError before it does."""
         ticket = self.allowances.begin(person)
         try:
             live = ask()
@@ -208,7 +216,6 @@ class Turns:
         turns = (*earlier.turns, Turn("user", text, tuple(pictures)))
         conversation = replace(earlier, turns=turns)
         stream, use = self._stream(conversation, options.generation)
-        kept = ChatOptions(options.system, options.template, asdict(options.generation))
         try:
             message = self.store.add_user(
                 owner,
@@ -216,7 +223,7 @@ class Turns:
                 text,
                 pictures,
                 parent_id=before[-1].id if before else None,
-                options=kept,
+                options=options.to_keep(),
                 kept=options.kept,
             )
         except BaseException:

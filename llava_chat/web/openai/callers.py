@@ -23,14 +23,18 @@ class Callers:
     def person(self, request: Request) -> Person:
         """The holder of a key; where none is wanted the browser's session, else an address.
 
-        Raises CallError: 401 without a key that is known, 403 from a page of another site.
+        Raises CallError: 401 without a key that is known, or for who has not signed in where
+        people do; 403 from a page of another site.
         """
         _refuse_other_sites(request)
         if self._keys_wanted:
             return self._holder(request)
         try:
             return self._people.of_request(request)
-        except SessionError:
+        except SessionError as error:
+            if self._people.sign_in.wanted:
+                sentence = "Only who has signed in may call, or who holds a key of this server."
+                raise CallError(sentence, status=401, code="invalid_api_key") from error
             return self._people.of_address(request)
 
     def _holder(self, request: Request) -> Person:

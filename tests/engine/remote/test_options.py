@@ -57,6 +57,8 @@ GIVEN = {
     "slots": "2",
     "context_tokens": "1000",
     "cache_bytes": "1GiB",
+    "adapters": "crimson=/adapters/crimson",
+    "max_adapters": 2,
     "capture": "off",
 }
 
