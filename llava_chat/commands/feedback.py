@@ -40,26 +40,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
     export.add_argument("--dry-run", action="store_true", help="count, and write nothing")
-    _add_filters(export)
+    add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
     stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
-    _add_filters(stats)
+    add_filters(stats)
     for action in (export, taken, stats):
         action.add_argument("--json", action="store_true", help="figures for a program")
         add_settings(action, STORE_FIELDS, "where it is kept")
 
 
-def _add_filters(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("only what")
+def add_filters(parser: argparse.ArgumentParser, about: str = "", title: str = "only what") -> None:
+    """Options for a Filter. about: before those that name the reply, where the names are taken."""
+    group = parser.add_argument_group(title)
     for name, what in (("since", "from this time on"), ("until", "before this time")):
         group.add_argument(
             f"--{name}", metavar="TIME", help=f"was said {what}, like 2026-01-31 (UTC)"
         )
     group.add_argument("--liked", choices=tuple(ANSWERS), help="is about a reply rated so")
     group.add_argument("--reason", choices=tuple(REASONS), help="has this reason")
-    group.add_argument("--model", metavar="ID", help="is about a reply of this model")
-    group.add_argument("--adapter", metavar="ID", help="with this adapter")
+    group.add_argument(f"--{about}model", metavar="ID", help="is about a reply of this model")
+    group.add_argument(f"--{about}adapter", metavar="ID", help="with this adapter")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    wanted = _filter(args)
-    with opened_store(load_settings(_settings_only(args))) as store:
+    wanted = filter_of(args)
+    with opened_store(store_settings(args)) as store:
         manifest = export_feedback(store, args.format, args.output, wanted, dry_run=args.dry_run)
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
@@ -86,7 +87,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    with opened_store(load_settings(_settings_only(args)), new=True) as store:
+    with opened_store(store_settings(args), new=True) as store:
         counts = import_feedback(store, args.folder)
     print(
         json.dumps(counts) if args.json else f"{counts['rows']} rows, {counts['new']} of them new"
@@ -95,8 +96,8 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    wanted = _filter(args)
-    with opened_store(load_settings(_settings_only(args))) as store:
+    wanted = filter_of(args)
+    with opened_store(store_settings(args)) as store:
         counts = figures(feedback_rows(store, wanted))
     print(json.dumps(counts, ensure_ascii=False) if args.json else "\n".join(_lines(counts)))
     return 0
@@ -129,20 +130,24 @@ def opened_store(settings: Settings, *, new: bool = False) -> Iterator[Conversat
         store.close()
 
 
-def _settings_only(args: argparse.Namespace) -> argparse.Namespace:
-    """Some options here are called as settings are and mean something else (--model)."""
+def store_settings(args: argparse.Namespace) -> Settings:
+    """Where it is kept; some options are called as settings are and mean something else (--model).
+
+    Raises SettingError.
+    """
     given = {name: value for name, value in vars(args).items() if name in STORE_FIELDS}
-    return argparse.Namespace(**given)
+    return load_settings(argparse.Namespace(**given))
 
 
-def _filter(args: argparse.Namespace) -> Filter:
+def filter_of(args: argparse.Namespace, about: str = "") -> Filter:
+    """What the options of `add_filters` ask for. Raises UsageError for what is no time."""
     return Filter(
         since=_time("--since", args.since),
         until=_time("--until", args.until),
         liked=None if args.liked is None else ANSWERS[args.liked],
         reason=args.reason,
-        model=args.model,
-        adapter=args.adapter,
+        model=getattr(args, f"{about}model"),
+        adapter=getattr(args, f"{about}adapter"),
     )
 
 

@@ -12,6 +12,6 @@ Imports the rest of feedback, store, conversation, templates, image and errors.
 """
 
 from llava_chat.feedback.export.reading import import_feedback
-from llava_chat.feedback.export.writing import FORMATS, export_feedback
+from llava_chat.feedback.export.writing import FORMATS, export_feedback, file_name
 
-__all__ = ["FORMATS", "export_feedback", "import_feedback"]
+__all__ = ["FORMATS", "export_feedback", "file_name", "import_feedback"]
