@@ -38,7 +38,7 @@ def test_an_adapter_appears_and_answers(
     page = chat.page
     chat.open()
     settings = page.get_by_role("button", name="Settings", exact=True)
-    picker = page.get_by_role("listbox", name="Adapter")
+    picker = page.get_by_role("combobox", name="Adapter")
     settings.press("Enter")
     expect(page.get_by_label("System message")).to_be_visible()
     expect(picker).not_to_be_visible()
