@@ -6,6 +6,12 @@ checkpoint's tokenizer.json is. The checkpoint has random weights, so what it sa
 
 from __future__ import annotations
 
+import os
+
+# Before torch is imported. Tests run side by side, with servers of their own: threads that wait for
+# each other only slow them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import json
 from collections.abc import Callable, Iterator, Sequence
 

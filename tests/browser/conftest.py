@@ -10,13 +10,22 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Error,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 
@@ -202,21 +211,59 @@ class Chat:
 NewChat = Callable[..., Chat]
 
 
+class Visitors:
+    """Browsers that were never here, as far as anybody can tell.
+
+    A context that was used before remembers the page's scripts as compiled, which is most of what
+    opening the page takes. Cookies and what the page stored are gone.
+    """
+
+    def __init__(self, chromium: Browser) -> None:
+        self._chromium = chromium
+        self._free: dict[str, list[BrowserContext]] = {}
+
+    def take(self, options: Mapping[str, object]) -> BrowserContext:
+        """A context with such options; it is given back."""
+        free = self._free.get(repr(sorted(options.items())))
+        if not free:
+            return self._chromium.new_context(**options)  # type: ignore[arg-type]
+        context = free.pop()
+        context.clear_cookies()
+        return context
+
+    def give_back(self, context: BrowserContext, options: Mapping[str, object]) -> None:
+        """Close its pages. One whose page cannot be asked any more is closed altogether."""
+        try:
+            for page in context.pages:
+                page.evaluate("localStorage.clear(); sessionStorage.clear()")
+                page.close()
+        except Error:
+            context.close()
+            return
+        self._free.setdefault(repr(sorted(options.items())), []).append(context)
+
+
+@pytest.fixture(scope="session")
+def visitors(chromium: Browser) -> Visitors:
+    """Those of one Chromium, which closes them with itself."""
+    return Visitors(chromium)
+
+
 @pytest.fixture
-def new_chat(chromium: Browser, server: Server) -> Iterator[NewChat]:
+def new_chat(visitors: Visitors, server: Server) -> Iterator[NewChat]:
     """Open the page in a browser that was never here. Nothing may ask another host for anything."""
-    contexts: list[BrowserContext] = []
+    taken: list[tuple[BrowserContext, dict[str, object]]] = []
     foreign: list[str] = []
     problems: list[str] = []
 
-    def note(url: str) -> None:
-        if not url.startswith((server.url, "data:", "blob:")):
-            foreign.append(url)
+    def note(request: Request) -> None:
+        if not request.url.startswith((server.url, "data:", "blob:")):
+            foreign.append(request.url)
 
     def new(query: str = "", **options: object) -> Chat:
-        context = chromium.new_context(**options)  # type: ignore[arg-type]
-        contexts.append(context)
-        context.on("request", lambda request: note(request.url))
+        context = visitors.take(options)
+        taken.append((context, options))
+        context.on("request", note)
         page = context.new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -225,8 +272,9 @@ def new_chat(chromium: Browser, server: Server) -> Iterator[NewChat]:
         return chat
 
     yield new
-    for context in contexts:
-        context.close()
+    for context, options in taken:
+        context.remove_listener("request", note)
+        visitors.give_back(context, options)
     assert foreign == []
     assert problems == []
 
