@@ -1,14 +1,13 @@
 """The rows of `train adapter`: from files, or from the database of the page.
 
 From the database they come as an export does, into a folder that lives as long as the training:
-so both ways give the same rows, of people who agreed to it alone. Imports feedback, settings and
-`commands.feedback`; the rest once rows are read.
+so both ways give the same rows, of people who agreed to it alone. Imports errors; once rows are
+read, `training.adapter` and `commands.feedback_rows`.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.feedback import filter_of, opened_store, store_settings
-from llava_chat.errors import LlavaChatError, UsageError
-from llava_chat.feedback.export import export_feedback, file_name
+from llava_chat.errors import UsageError
 
 if TYPE_CHECKING:
     from llava_chat.image import Picture
     from llava_chat.training.adapter.lessons import Lesson, Preference
-
-_EXPORTED = ("llava", "dpo")  # replies to learn, and pairs
 
 
 @dataclass(frozen=True)
@@ -45,13 +40,20 @@ def found_rows(args: argparse.Namespace, output: Path) -> Iterator[Found]:
     LlavaChatError when it has nothing to learn from.
     """
     if not args.from_feedback:
-        yield Found(
-            [] if args.data is None else read_lessons(args.data, args.images),
-            [] if args.preferences is None else _pairs(args.preferences),
-        )
+        yield _found(args.data, args.images, args.preferences)
         return
+    from llava_chat.commands.feedback_rows import exported
+
     with tempfile.TemporaryDirectory(prefix=".feedback-", dir=output) as name:
-        yield _exported(args, Path(name))
+        replies, pairs = exported(args, Path(name))
+        yield _found(replies, None, pairs)
+
+
+def _found(replies: Path | None, images: Path | None, pairs: Path | None) -> Found:
+    return Found(
+        [] if replies is None else read_lessons(replies, images),
+        [] if pairs is None else _pairs(pairs),
+    )
 
 
 def read_lessons(file: Path, images: Path | None = None) -> list[Lesson]:
@@ -75,26 +77,6 @@ def _picture_reader() -> Callable[[Path], Picture]:
     from llava_chat.image import read_picture
 
     return lru_cache(maxsize=None)(lambda path: read_picture(path))
-
-
-def _exported(args: argparse.Namespace, folder: Path) -> Found:
-    counted = {}
-    with opened_store(store_settings(args)) as store:
-        for form in _EXPORTED:
-            manifest = export_feedback(store, form, folder / form, filter_of(args, "of_"))
-            counted[form] = manifest["counts"]["records"]
-            for reason, number in manifest["left_out"].items():
-                print(f"{form}: left out {number} ({reason})", file=sys.stderr)
-    if not any(counted.values()):
-        raise LlavaChatError(
-            "the feedback that was asked for holds no correction, no liked reply and no ranking; "
-            "`llava_chat feedback stats` tells what there is"
-        )
-    files = {form: folder / form / file_name(form) for form in _EXPORTED}
-    return Found(
-        read_lessons(files["llava"]) if counted["llava"] else [],
-        _pairs(files["dpo"]) if counted["dpo"] else [],
-    )
 
 
 def check_rows(args: argparse.Namespace) -> None:

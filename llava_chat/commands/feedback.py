@@ -40,27 +40,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="a folder that is not there yet"
     )
     export.add_argument("--dry-run", action="store_true", help="count, and write nothing")
-    add_filters(export)
+    _add_filters(export)
     taken = actions.add_parser("import", help="an export with --format jsonl")
     taken.add_argument("folder", type=Path, metavar="DIR")
     stats = actions.add_parser("stats", help="how much there is, by kind, reason and model")
-    add_filters(stats)
+    _add_filters(stats)
     for action in (export, taken, stats):
         action.add_argument("--json", action="store_true", help="figures for a program")
         add_settings(action, STORE_FIELDS, "where it is kept")
 
 
-def add_filters(parser: argparse.ArgumentParser, about: str = "", title: str = "only what") -> None:
-    """Options for a Filter. about: before those that name the reply, where the names are taken."""
-    group = parser.add_argument_group(title)
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("only what")
     for name, what in (("since", "from this time on"), ("until", "before this time")):
         group.add_argument(
             f"--{name}", metavar="TIME", help=f"was said {what}, like 2026-01-31 (UTC)"
         )
     group.add_argument("--liked", choices=tuple(ANSWERS), help="is about a reply rated so")
     group.add_argument("--reason", choices=tuple(REASONS), help="has this reason")
-    group.add_argument(f"--{about}model", metavar="ID", help="is about a reply of this model")
-    group.add_argument(f"--{about}adapter", metavar="ID", help="with this adapter")
+    group.add_argument("--model", metavar="ID", help="is about a reply of this model")
+    group.add_argument("--adapter", metavar="ID", help="with this adapter")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,7 +139,10 @@ def store_settings(args: argparse.Namespace) -> Settings:
 
 
 def filter_of(args: argparse.Namespace, about: str = "") -> Filter:
-    """What the options of `add_filters` ask for. Raises UsageError for what is no time."""
+    """What the filters ask for. about: before the names of those that are taken elsewhere.
+
+    Raises UsageError for what is no time.
+    """
     return Filter(
         since=_time("--since", args.since),
         until=_time("--until", args.until),

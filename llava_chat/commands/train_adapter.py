@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llava_chat.commands.adapter_rows import Found, check_rows, found_rows, read_lessons
-from llava_chat.commands.feedback import STORE_FIELDS, add_filters, store_settings
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
-from llava_chat.settings import add_arguments as add_settings
 
 if TYPE_CHECKING:
     from llava_chat.model.checkpoint import Checkpoint
@@ -48,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the scenes to measure old skills on; 0 for none",
     )
     parser.add_argument("--json", action="store_true", help="the report for a program")
-    add_settings(parser, STORE_FIELDS, "where feedback and adapters are kept")
-    add_filters(parser, "of-", "only what, with --from-feedback,")
+    _add_page(parser)
 
 
 def _add_rows(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +77,20 @@ def _add_rows(parser: argparse.ArgumentParser) -> None:
         help=f"rows of old skills beside the new ones; of scenes' own questions {DEFAULT_OLD}, "
         "of --replay all",
     )
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    """As `feedback export` has them, whose module a machine that only trains cannot import."""
+    kept = parser.add_argument_group("where the page keeps feedback and adapters")
+    kept.add_argument("--data-dir", default=argparse.SUPPRESS, help="the page's data folder (data)")
+    kept.add_argument("--database-url", default=argparse.SUPPRESS, help="the page's, if it has one")
+    said = parser.add_argument_group("of --from-feedback only what")
+    said.add_argument("--since", metavar="TIME", help="was said from then on, like 2026-01-31")
+    said.add_argument("--until", metavar="TIME", help="was said before that")
+    said.add_argument("--liked", choices=("yes", "no"), help="is about a reply rated so")
+    said.add_argument("--reason", help="has this reason")
+    said.add_argument("--of-model", metavar="ID", help="is about a reply of this model")
+    said.add_argument("--of-adapter", metavar="ID", help="with this adapter")
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
@@ -152,8 +163,10 @@ def _output(args: argparse.Namespace) -> Path:
             "--name must be at most 64 letters, digits and any of _.- behind the first, not "
             f"{args.name!r}"
         )
+    from llava_chat.commands.feedback_rows import adapter_folder
+
     name: str = args.name
-    return store_settings(args).adapter_folder / name
+    return adapter_folder(args) / name
 
 
 def _trained(args: argparse.Namespace, found: Found, output: Path) -> Report:

@@ -98,7 +98,7 @@ def test_corrections_become_an_adapter_that_answers(
         named = {"conversation": reply.conversation_id, "message": reply.id}
         page.post("correct", named | {"id": uuid4().hex, "text": "It is a drawing."})
     trained = ["train", "adapter", "--from-feedback", "--name", "crimson", "--device", "cpu",
-               "--data-dir", str(page.data_dir), "--held-out", "0", "--steps", "12",
+               "--data-dir", str(page.data_dir), "--held-out", "0", "--steps", "10",
                "--keep-old", "2", "--batch-size", "2", "--pictures", "0", "--json"]  # fmt: skip
     assert main(trained) == 0
     report = json.loads(capsys.readouterr().out)
