@@ -96,23 +96,9 @@ def _export(args: argparse.Namespace) -> int:
     if args.min_agreement is not None and args.project is None:
         raise UsageError("--min-agreement needs --project: elsewhere one person judges each reply")
     with opened_store(store_settings(args)) as store:
-        if args.project is None:
-            manifest = export_feedback(
-                store, args.format, args.output, wanted, dry_run=args.dry_run
-            )
-        else:
-            when = _of_project(wanted)
-            project = projects.named(store, args.project)
-            agreed = _agreed(store, project, args.min_agreement, when)
-            manifest = export_project(
-                store,
-                project,
-                args.format,
-                args.output,
-                when,
-                agreed=agreed,
-                dry_run=args.dry_run,
-            )
+        manifest = export_of(
+            store, args.format, args.output, wanted, args.project, args.min_agreement, args.dry_run
+        )
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
         return 0
@@ -126,6 +112,27 @@ def _export(args: argparse.Namespace) -> int:
     for reason, number in manifest["left_out"].items():
         print(f"left out: {number} ({reason})")
     return 0
+
+
+def export_of(
+    store: ConversationStore,
+    form: str,
+    output: Path,
+    wanted: Filter,
+    project_name: str | None = None,
+    min_agreement: float | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Export what people said on the page, or in a project, and return the manifest.
+
+    Raises as `export_feedback`; UsageError for a project that there is not or a filter that it does
+    not have.
+    """
+    if project_name is None:
+        return export_feedback(store, form, output, wanted, dry_run=dry_run)
+    when, project = _of_project(wanted), projects.named(store, project_name)
+    agreed = _agreed(store, project, min_agreement, when)
+    return export_project(store, project, form, output, when, agreed=agreed, dry_run=dry_run)
 
 
 def _agreed(

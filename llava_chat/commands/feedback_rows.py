@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from llava_chat.commands.feedback import filter_of, opened_store, store_settings
+from llava_chat.commands.feedback import export_of, filter_of, opened_store, store_settings
 from llava_chat.errors import LlavaChatError, UsageError
 from llava_chat.feedback import REASONS
-from llava_chat.feedback.export import export_feedback, file_name
+from llava_chat.feedback.export import file_name
 
 REPLIES, PAIRS = "llava", "dpo"
 
@@ -34,7 +34,8 @@ def exported(args: argparse.Namespace, folder: Path) -> tuple[Path | None, Path 
     files: list[Path | None] = []
     with opened_store(store_settings(args)) as store:
         for form in (REPLIES, PAIRS):
-            manifest = export_feedback(store, form, folder / form, filter_of(args, "of_"))
+            wanted = filter_of(args, "of_")
+            manifest = export_of(store, form, folder / form, wanted, args.project)
             some = manifest["counts"]["records"]
             files.append(folder / form / file_name(form) if some else None)
             for reason, number in manifest["left_out"].items():

@@ -89,6 +89,9 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
     said.add_argument("--until", metavar="TIME", help="was said before that")
     said.add_argument("--liked", choices=("yes", "no"), help="is about a reply rated so")
     said.add_argument("--reason", help="has this reason")
+    said.add_argument(
+        "--project", metavar="NAME", help="was said by annotators in this project, by name or id"
+    )
     said.add_argument("--of-model", metavar="ID", help="is about a reply of this model")
     said.add_argument("--of-adapter", metavar="ID", help="with this adapter")
 
