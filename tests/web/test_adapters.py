@@ -98,8 +98,8 @@ def test_corrections_become_an_adapter_that_answers(
         named = {"conversation": reply.conversation_id, "message": reply.id}
         page.post("correct", named | {"id": uuid4().hex, "text": "It is a drawing."})
     trained = ["train", "adapter", "--from-feedback", "--name", "crimson", "--device", "cpu",
-               "--data-dir", str(page.data_dir), "--held-out", "0", "--steps", "10",
-               "--keep-old", "2", "--batch-size", "2", "--pictures", "0", "--json"]  # fmt: skip
+               "--data-dir", str(page.data_dir), "--held-out", "0", "--steps", "8",
+               "--keep-old", "0", "--batch-size", "2", "--pictures", "0", "--json"]  # fmt: skip
     assert main(trained) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["rows"]["replies"], report["rows"]["pairs"]) == (3, 3)

@@ -25,6 +25,7 @@ from llava_chat.model.adapters import apply_adapter, read_adapter
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.adapter.lora import Lora, put_on, save_adapter
 from tests.engine.local.conftest import tiny_checkpoint
+from tests.engine.local.test_plain import Lender
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=12)
 SAMPLED = replace(GREEDY, temperature=1, top_p=0.9, seed=3)
@@ -241,6 +242,20 @@ def test_one_that_is_damaged_after_it_was_listed_fails_alone(
     failed = last(engine.stream(talk(), replace(GREEDY, adapter="a")))
     assert isinstance(failed, Failed) and "was changed while it was read" in str(failed.error)
     assert done(engine.stream(talk(), GREEDY))
+
+
+def test_where_a_gpu_is_lent_by_the_call(
+    make_engine: Callable[..., LocalEngine],
+    shelf: Path,
+    opened_with: dict[str | None, LocalEngine],
+    make_picture: Callable[..., Picture],
+) -> None:
+    engine = make_engine(lend=Lender(), adapters=AdapterFolders(shelf))
+    asked = talk(make_picture(1))
+    for name in ("a", None):
+        reply = done(engine.stream(asked, replace(GREEDY, adapter=name)))
+        assert reply.token_ids == done(opened_with[name].stream(asked, GREEDY)).token_ids
+        assert (reply.model is None) == (name is None)
 
 
 EVENTS = st.lists(
