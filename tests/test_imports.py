@@ -39,6 +39,8 @@ OWNERS = {
 # What trains and runs a model has to work where no other package is installed.
 # The engine whose model is elsewhere runs none: it has an HTTP client.
 NOT_LEAN = ("engine.remote",)
+# Imported where `train adapter` takes something of the page, and only then.
+OF_THE_PAGE = ("commands.feedback_rows",)
 LEAN_AREAS = (
     "errors",
     "progress",
@@ -153,7 +155,7 @@ def _lean(sources: Sources, arrows: Mapping[str, set[str]]) -> Iterator[str]:
         while pending:
             module = pending.pop()
             reached.add(module)
-            pending |= arrows[module] - reached
+            pending |= {arrow for arrow in arrows[module] - reached if arrow not in OF_THE_PAGE}
         for module in sorted(reached):
             for package in sorted(outer_imports(module, sources) - LEAN_PACKAGES):
                 yield f"{start} needs {package} (through {module}), which a GPU machine may lack"

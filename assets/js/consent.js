@@ -5,8 +5,9 @@ import { element } from "./dom.js";
 
 let asking = null; // one question at a time, however many writes wait for the answer
 
-/** Ask; resolves to true, false, or null for somebody who closed the question. */
-export function ask() {
+/** Ask; resolves to true, false, or null for somebody who closed the question. loss: what a restart
+ *  of the server may lose, in sentences. */
+export function ask(loss = null) {
   asking ??= new Promise((resolve) => {
     const before = document.activeElement;
     const box = dialog("consent", "May your feedback be kept?");
@@ -24,6 +25,7 @@ export function ask() {
         element("dt", { textContent: "Not kept" }),
         element("dd", { textContent: "your address, and what a picture file tells of place, time and camera" }),
       ),
+      element("p", { className: "loss", textContent: loss ?? "", hidden: !loss }),
       element("p", { className: "later", textContent: "You can see, download and delete all of it at any time: Settings, “Your feedback and data”." }),
       element("div", { className: "choices" }, no, yes),
     );

@@ -69,7 +69,11 @@ const clicks = {
   rename: (button) => edit("conversation", button.closest("[data-conversation]").dataset.conversation),
   switch: switchModel,
   theme: switchTheme,
-  toggle: (button) => setDrawer(button.dataset.toggle, !isOpen(button.dataset.toggle), true),
+  toggle: (button) => {
+    const { toggle } = button.dataset;
+    setDrawer(toggle, !isOpen(toggle), true);
+    if (toggle === "panel" && isOpen(toggle)) act($("#model .model"), { action: "look" }); // at new adapters, too
+  },
   vote,
   why: toggleWhy,
   withdraw,

@@ -40,7 +40,11 @@ export async function showMine() {
   const remove = button("Delete all of it", "danger");
   let keep = null;
 
+  const loss = element("p", { className: "loss", hidden: true });
+
   function show(told) {
+    if (told.loss) loss.textContent = told.loss;
+    loss.hidden = !loss.textContent;
     change.hidden = told.keep === undefined;
     if (told.keep !== undefined) keep = told.keep;
     state.textContent = told.error ?? DECISIONS.get(keep);
@@ -70,6 +74,7 @@ export async function showMine() {
     element("h2", { textContent: "Your feedback and data" }), state, change,
     element("h3", { textContent: "All that is kept of you" }),
     element("p", { className: "all", textContent: "Conversations with their pictures, what you said of replies, and your decision above." }),
+    loss,
     element("div", { className: "choices spread" }, download, remove),
     element("div", { className: "choices" }, close),
   );

@@ -43,7 +43,7 @@ export const write = (path, body, anew = false) => writeTo(`feedback/${path}`, b
 export async function writeTo(address, body, anew = false) {
   const told = await postTo(address, body);
   if (!saysNo(told) || (told.consent !== null && !anew)) return told;
-  const keep = await ask();
+  const keep = await ask(told.loss);
   if (keep === null) return told;
   const decided = await post("consent", { keep });
   if (decided.error) return decided;

@@ -92,27 +92,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    wanted = _filter(args)
+    wanted = filter_of(args)
     if args.min_agreement is not None and args.project is None:
         raise UsageError("--min-agreement needs --project: elsewhere one person judges each reply")
-    with opened_store(load_settings(_settings_only(args))) as store:
-        if args.project is None:
-            manifest = export_feedback(
-                store, args.format, args.output, wanted, dry_run=args.dry_run
-            )
-        else:
-            when = _of_project(wanted)
-            project = projects.named(store, args.project)
-            agreed = _agreed(store, project, args.min_agreement, when)
-            manifest = export_project(
-                store,
-                project,
-                args.format,
-                args.output,
-                when,
-                agreed=agreed,
-                dry_run=args.dry_run,
-            )
+    with opened_store(store_settings(args)) as store:
+        manifest = export_of(
+            store, args.format, args.output, wanted, args.project, args.min_agreement, args.dry_run
+        )
     if args.json:
         print(json.dumps(manifest, ensure_ascii=False))
         return 0
@@ -126,6 +112,27 @@ def _export(args: argparse.Namespace) -> int:
     for reason, number in manifest["left_out"].items():
         print(f"left out: {number} ({reason})")
     return 0
+
+
+def export_of(
+    store: ConversationStore,
+    form: str,
+    output: Path,
+    wanted: Filter,
+    project_name: str | None = None,
+    min_agreement: float | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Export what people said on the page, or in a project, and return the manifest.
+
+    Raises as `export_feedback`; UsageError for a project that there is not or a filter that it does
+    not have.
+    """
+    if project_name is None:
+        return export_feedback(store, form, output, wanted, dry_run=dry_run)
+    when, project = _of_project(wanted), projects.named(store, project_name)
+    agreed = _agreed(store, project, min_agreement, when)
+    return export_project(store, project, form, output, when, agreed=agreed, dry_run=dry_run)
 
 
 def _agreed(
@@ -148,7 +155,7 @@ def _of_project(wanted: Filter) -> Since:
 
 
 def _import(args: argparse.Namespace) -> int:
-    with opened_store(load_settings(_settings_only(args)), new=True) as store:
+    with opened_store(store_settings(args), new=True) as store:
         counts = import_feedback(store, args.folder)
     print(
         json.dumps(counts) if args.json else f"{counts['rows']} rows, {counts['new']} of them new"
@@ -157,8 +164,8 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _stats(args: argparse.Namespace) -> int:
-    wanted = _filter(args)
-    with opened_store(load_settings(_settings_only(args))) as store:
+    wanted = filter_of(args)
+    with opened_store(store_settings(args)) as store:
         key = secrets.token_bytes(32)  # one person is one in all of it
         project = None if args.project is None else projects.named(store, args.project).id
         rows = () if project else feedback_rows(store, wanted, key)
@@ -175,7 +182,7 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _project(args: argparse.Namespace) -> int:
-    settings = load_settings(_settings_only(args))
+    settings = store_settings(args)
     with opened_store(settings, new=args.project_action == "create") as store:
         return projects.run(args, store, settings)
 
@@ -208,20 +215,27 @@ def opened_store(settings: Settings, *, new: bool = False) -> Iterator[Conversat
         store.close()
 
 
-def _settings_only(args: argparse.Namespace) -> argparse.Namespace:
-    """Some options here are called as settings are and mean something else (--model)."""
+def store_settings(args: argparse.Namespace) -> Settings:
+    """Where it is kept; some options are called as settings are and mean something else (--model).
+
+    Raises SettingError.
+    """
     given = {name: value for name, value in vars(args).items() if name in STORE_FIELDS}
-    return argparse.Namespace(**given)
+    return load_settings(argparse.Namespace(**given))
 
 
-def _filter(args: argparse.Namespace) -> Filter:
+def filter_of(args: argparse.Namespace, about: str = "") -> Filter:
+    """What the filters ask for. about: before the names of those that are taken elsewhere.
+
+    Raises UsageError for what is no time.
+    """
     return Filter(
         since=_time("--since", args.since),
         until=_time("--until", args.until),
         liked=None if args.liked is None else ANSWERS[args.liked],
         reason=args.reason,
-        model=args.model,
-        adapter=args.adapter,
+        model=getattr(args, f"{about}model"),
+        adapter=getattr(args, f"{about}adapter"),
     )
 
 

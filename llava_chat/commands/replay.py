@@ -2,7 +2,8 @@
 
 ID is the reply's, as an export with --format jsonl, csv or parquet has it. The model is loaded as
 the record names it; one that was a folder has to be given again with --model. A sampled reply is
-made again with the seed that was drawn. The exit code is 1 when the text is another one.
+made again with the seed that was drawn, one of an adapter that was chosen on the page with the
+adapter of that name. The exit code is 1 when the text is another one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 
 from llava_chat.assembly import check_model, open_engine
 from llava_chat.commands.chat import for_one
@@ -21,7 +23,7 @@ from llava_chat.progress import ProgressLine
 from llava_chat.settings import Settings, add_arguments as add_settings, load_settings
 from llava_chat.store import ConversationStore, Message, ReplyRecord, conversation_of
 
-MODEL_FIELDS = ("model", "adapter", "vision_tower", "quantize", "device", "dtype")
+MODEL_FIELDS = ("model", "adapter", "adapters", "vision_tower", "quantize", "device", "dtype")
 CUT_SHORT = ("cancelled", "deadline")
 
 
@@ -41,12 +43,17 @@ def run(args: argparse.Namespace) -> int:
         record = replayable(path[-1])
         conversation = conversation_before(store, path, record)
     engine_settings = for_one(as_recorded(settings, record, vars(args)))
+    generation = generation_of(record)
+    if engine_settings.adapter is not None:  # it is on the model already
+        generation = replace(generation, adapter=None)
     with ProgressLine(engine_settings.model, sys.stderr) as line:
         check_model(engine_settings)
         engine = open_engine(engine_settings, line)
     try:
-        check_same_model(record, engine.model)
-        made = whole_reply(engine.stream(conversation, generation_of(record)))
+        if generation.adapter is None:
+            check_same_model(record, engine.model)
+        made = whole_reply(engine.stream(conversation, generation))
+        check_same_model(record, made.model or engine.model)
     finally:
         engine.close(grace_s=0)
     same = is_same(path[-1], made)
@@ -106,7 +113,8 @@ def as_recorded(settings: Settings, record: ReplyRecord, given: dict[str, object
         update["model"] = _name(record.model_id, record.revision, "--model")
     if "adapter" not in given:
         id, _, revision = (record.adapter or "").rpartition("@")
-        update["adapter"] = _name(id, revision, "--adapter") if record.adapter else None
+        on_it = record.adapter and not record.settings.get("adapter")
+        update["adapter"] = _name(id, revision, "--adapter") if on_it else None
     return settings.model_copy(update=update)
 
 
@@ -133,14 +141,21 @@ def generation_of(record: ReplyRecord) -> GenerationSettings:
 
 
 def check_same_model(record: ReplyRecord, model: ModelInfo) -> None:
-    """Raise CheckpointError when other weights were loaded than those that wrote the reply."""
+    """Raise CheckpointError when other weights were loaded than those that wrote the reply.
+
+    An adapter may lie in a folder of another name by now: its revision tells.
+    """
     wanted, found = (record.revision, record.adapter), (model.revision, model.adapter)
-    if wanted != found:
+    if [_revision(each) for each in wanted] != [_revision(each) for each in found]:
         raise CheckpointError(
             f"The reply is of {record.model_id}, revision {record.revision}, adapter "
             f"{record.adapter}; what was loaded is {model.id}, revision {model.revision}, adapter "
             f"{model.adapter}."
         )
+
+
+def _revision(of: str | None) -> str:
+    return (of or "").rpartition("@")[2]
 
 
 def is_same(reply: Message, made: Done) -> bool:

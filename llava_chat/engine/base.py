@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from llava_chat.conversation import Conversation
 from llava_chat.engine.generation import GenerationSettings
-from llava_chat.errors import EngineError, LlavaChatError
+from llava_chat.errors import EngineError, InputError, LlavaChatError
 from llava_chat.progress import Progress
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Queued",
     "Stream",
     "Token",
+    "check_adapter",
     "whole_reply",
 ]
 
@@ -201,6 +202,25 @@ class AdapterChoice:
 
     name: str
     problem: str = ""
+
+
+def check_adapter(name: str | None, choices: Iterable[AdapterChoice]) -> None:
+    """Raise InputError unless a reply can be asked for with that adapter.
+
+    >>> check_adapter("crimson", [AdapterChoice("crimson")])
+    >>> check_adapter("crimson", [])
+    Traceback (most recent call last):
+    llava_chat.errors.InputError: The adapter 'crimson' is not here; choose another one, or none.
+    """
+    found = {choice.name: choice for choice in choices}
+    if name is None:
+        return
+    if name not in found:
+        raise InputError(f"The adapter {name!r} is not here; choose another one, or none.")
+    if found[name].problem:
+        raise InputError(
+            f"The adapter {name!r} does not fit the model here; choose another one, or none."
+        )
 
 
 class Stream(Iterator[Event], Protocol):

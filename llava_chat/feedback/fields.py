@@ -47,6 +47,10 @@ class JsonObject:
             raise FeedbackError(f"{self.where}, {field}: it is missing or of another type.")
         return value
 
+    def optional(self, field: str) -> Any:
+        """Whatever stands there, None for nothing."""
+        return self._value.get(field)
+
     def text(self, field: str, *, empty: bool = False) -> Any:
         """A text without what no database takes. empty: None may stand for it."""
         value = self.take(field, str, *((type(None),) if empty else ()))

@@ -41,6 +41,8 @@ SERVER_FIELDS = (
     "data_dir",
     "database_url",
     "keep_days",
+    "feedback_dataset",
+    "feedback_push_minutes",
     "models",
     "adapters",
     "compare_with",
@@ -175,6 +177,15 @@ class Settings(BaseSettings):
         le=36_500,
         description="days after which a chat that was not changed is removed with all that was "
         "said of it; by default never",
+    )
+    feedback_dataset: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+/[\w.-]+$",
+        description="private dataset of the Hub, like owner/name, that what is said of replies is "
+        "pushed to and read back from, with the token in HF_TOKEN; by default none",
+    )
+    feedback_push_minutes: Number = Field(
+        5.0, ge=0.1, le=1440, description="minutes between two pushes to it"
     )
     models: Names | None = Field(
         None,

@@ -3,6 +3,7 @@
     conversations.py  the conversations themselves      opinions.py   ratings, corrections, rankings
     retention.py      what is kept no longer            personal.py   all that is kept of a person
     taking_in.py      what another database exported    opinion_rows.py  reads what was said
+    journaled.py      the rows that a copy is made of   taking_rows.py   takes them in again
     comparisons.py    two conversations side by side, and which was better
     projects.py       annotation, for those who lead      work.py  the same, for annotators
     queue.py          which item somebody is given next
@@ -32,6 +33,7 @@ from llava_chat.store.annotated import (
 )
 from llava_chat.store.comparisons import KeptComparisons, compared
 from llava_chat.store.conversations import ConversationStore, Place
+from llava_chat.store.journaled import PICTURES, JournaledRow, in_order, journaled_rows, row_key
 from llava_chat.store.opinion_rows import agreed, conversation_of, judged
 from llava_chat.store.opinions import Opinions
 from llava_chat.store.personal import everything_of
@@ -60,9 +62,11 @@ from llava_chat.store.stored import (
     turns_of,
 )
 from llava_chat.store.taking_in import take_in, take_in_comparison
+from llava_chat.store.taking_rows import checked_row, take_picture, take_rows
 from llava_chat.store.work import Work
 
 __all__ = [
+    "PICTURES",
     "ChatOptions",
     "Comparison",
     "Consent",
@@ -71,6 +75,7 @@ __all__ = [
     "Draft",
     "GivenItem",
     "Item",
+    "JournaledRow",
     "JudgedComparison",
     "JudgedConversation",
     "KeptAnnotation",
@@ -100,15 +105,21 @@ __all__ = [
     "StoredConversation",
     "Work",
     "agreed",
+    "checked_row",
     "compared",
     "conversation_of",
     "everything_of",
+    "in_order",
+    "journaled_rows",
     "judged",
     "remove_old",
     "remove_person",
     "remove_unkept",
+    "row_key",
     "take_in",
     "take_in_comparison",
+    "take_picture",
+    "take_rows",
     "title_from",
     "turns_of",
     "write_whole",

@@ -60,6 +60,12 @@ class Database:
             self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing = threading.Lock()
         self._closed = False
+        self._writes = 0
+
+    @property
+    def writes(self) -> int:
+        """How many transactions of this process were committed: more since then, and it changed."""
+        return self._writes
 
     @classmethod
     def open(cls, database_url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
@@ -89,9 +95,15 @@ class Database:
             self.told(),
             self._writing,
             Session(self._writer, expire_on_commit=False) as session,
+            self._counted(),
             session.begin(),
         ):
             yield session
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        yield
+        self._writes += 1
 
     def close(self) -> None:
         """Let go of the database; a transaction that still runs ends first."""

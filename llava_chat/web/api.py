@@ -79,6 +79,7 @@ class ChatApi:
             template: str | None = None,
             top_k: int | None = None,
             stop: list[str] | None = None,
+            adapter: str | None = None,
         ) -> AsyncGenerator[tuple[str, str]]:
             given = {
                 "temperature": temperature,
@@ -88,6 +89,7 @@ class ChatApi:
                 "seed": seed,
                 "top_k": top_k,
                 "stop": stop,
+                "adapter": adapter,
             }
             call = _Call(message, pictures, conversation_id, given, system, template)
             async with aclosing(self._told(request, call)) as told:
@@ -135,6 +137,8 @@ class ChatApi:
         if conversation_id is not None:
             options = options_of(self._turns.store.load(owner, conversation_id), options)
         given = {name: value for name, value in call.given.items() if value is not None}
+        if given.get("adapter") == "":  # as for the template: none, whatever the chat had
+            given["adapter"] = None
         return Options(
             options.system if system is None else system,
             options.template if template is None else template,

@@ -44,7 +44,8 @@ def to_markdown(stored: StoredConversation) -> str:
         text = literal(message.text) if message.role == "user" else safe_markdown(message.text)
         lines += [text, ""]
         if message.record is not None:
-            lines += [f"*{literal(message.record.model_id)}*", ""]
+            answered = ", ".join(filter(None, (message.record.model_id, message.record.adapter)))
+            lines += [f"*{literal(answered)}*", ""]
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ from llava_chat.feedback import (
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.json_routes import NOT_STORED, Body, answered, refused
+from llava_chat.web.outside import Outside
 from llava_chat.web.session import Owners
 from llava_chat.web.thumbnails import Thumbnails, discard_lost
 
@@ -40,14 +41,29 @@ Work = Callable[[str, Body], Body]
 
 
 class FeedbackDesk:
-    """What is done for the owner whom a session proves; each takes the owner and a JSON object."""
+    """What is done for the owner whom a session proves; each takes the owner and a JSON object.
 
-    def __init__(self, store: ConversationStore, replies: Replies, thumbnails: Thumbnails) -> None:
+    outside: where what is said survives this machine, and what people have to know of that.
+    """
+
+    def __init__(
+        self,
+        store: ConversationStore,
+        replies: Replies,
+        thumbnails: Thumbnails,
+        outside: Outside | None = None,
+    ) -> None:
         self._store = store
         self._replies = replies
         self._thumbnails = thumbnails
+        self.outside = outside or Outside()
         self.feedback = Feedback.of(store)
         self._comparisons = Comparisons.of(store)
+
+    def consent(self, owner: str) -> Body:
+        """`keep`: what was decided; `loss`, where a restart loses something: what, in words."""
+        loss = self.outside.loss
+        return {"keep": self.feedback.consent(owner)} | ({} if loss is None else {"loss": loss})
 
     def rate(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`, `id`, `liked`, `reasons`, `comment`: keep a vote."""
@@ -59,6 +75,7 @@ class FeedbackDesk:
     def take_back(self, owner: str, body: Body) -> Body:
         """`conversation`, `message`: forget the vote."""
         self.feedback.take_back(owner, *_place(body))
+        self.outside.forgotten()
         return {"saved": None}
 
     def correct(self, owner: str, body: Body) -> Body:
@@ -116,17 +133,21 @@ class FeedbackDesk:
         if not isinstance(keep, bool):
             raise FeedbackError("keep: it must be true or false.")
         self.feedback.decide(owner, keep)
+        if not keep:
+            self.outside.forgotten()
         return {"keep": keep}
 
     def delete(self, owner: str, body: Body) -> Body:
         """`everything`, true: delete all that is kept; how many there were of each."""
         if body.get("everything") is not True:
             raise FeedbackError("everything: it must be true; nothing was deleted.")
+        self.outside.check_read_in()
         stores = (self._store, self._store.sides())
         for conversation in (one for store in stores for one in store.list(owner, limit=1_000_000)):
             if (live := self._replies.running(conversation.id)) is not None:
                 live.stop()
         deleted = self.feedback.delete_mine(owner)
+        self.outside.forgotten()
         discard_lost(self._thumbnails, self._store)
         return {"deleted": deleted}
 
@@ -146,13 +167,18 @@ def feedback_routes(
     def posted(work: Work) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
             return await answered(
-                request, people.owner_of, work, count=count, consent=feedback.consent
+                request,
+                people.owner_of,
+                work,
+                count=count,
+                consent=feedback.consent,
+                loss=desk.outside.loss,
             )
 
         return answer
 
     async def consent(request: Request) -> Response:
-        return await _told(request, lambda owner: {"keep": feedback.consent(owner)})
+        return await _told(request, desk.consent)
 
     async def versions(request: Request) -> Response:
         return await _told(request, lambda owner: desk.versions(owner, dict(request.query_params)))

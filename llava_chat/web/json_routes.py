@@ -65,12 +65,14 @@ async def answered(
     *,
     count: Callable[[Request], None],
     consent: Callable[[Who], bool | None],
+    loss: str | None = None,
     max_bytes: int = MAX_BODY_BYTES,
 ) -> Response:
     """Do what a request asks for and answer it.
 
     who: tells who asks, before anything of the body is read. work: does it, in a thread of its own.
     count: raises LimitError where somebody asks too often. consent: what the person decided.
+    loss: what a restart may lose, for who is asked then.
     """
     try:
         check_origin(request)
@@ -83,7 +85,7 @@ async def answered(
             decided = await run_in_threadpool(consent, asks)
         except StoreError as trouble:
             return refused(trouble)
-        return refused(error, consent=decided)
+        return refused(error, consent=decided, **({} if loss is None else {"loss": loss}))
     except LlavaChatError as error:
         return refused(error)
     return JSONResponse(done, headers=NOT_STORED)

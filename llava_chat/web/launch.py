@@ -57,6 +57,7 @@ from llava_chat.web.health import health_routes
 from llava_chat.web.leading import LeadDesk, lead_routes
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.openai import openai_routes
+from llava_chat.web.outside import Outside
 from llava_chat.web.people import People
 from llava_chat.web.readiness import Readiness
 from llava_chat.web.results.desk import ResultsDesk
@@ -79,6 +80,7 @@ ENGINE_GRACE_S = 1.0
 ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
 # On a machine that is busy each of these may take longer, and the host then kills what is left.
 END_LIMIT_S = 9.0
+PUSHED_WITHIN_S = 8.0  # all that was said, so that a second is left
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
 REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
@@ -114,13 +116,12 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
         try:
             if on_zero_gpu():
                 engine.wait()  # what is on the GPU there has to be there before the page
-            run(engine, settings, offered, told_to_stop, metrics, beside)
+            ended = run(engine, settings, offered, told_to_stop, metrics, beside)
         finally:
             for one in every:
                 one.close(ENGINE_GRACE_S)
-    if any(
-        one.still_opening for one in every
-    ):  # deep in a library: Python would end under its feet, with an abort
+    # Deep in a library: Python would end under its feet, with an abort, or wait for the Hub.
+    if not ended or any(one.still_opening for one in every):
         _leave()
 
 
@@ -175,21 +176,25 @@ def run(
     told_to_stop: threading.Event,
     metrics: Metrics | None = None,
     beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
-) -> None:
+) -> bool:
     """Serve `engine` until told to stop; then replies end or are kept as stopped.
 
-    beside: engines for comparisons, by model.
+    beside: engines for comparisons, by model. Returns whether nothing is still going on.
 
     Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
     kept the first model from being loaded.
     """
     store = ConversationStore.open(settings.database, settings.data_dir)
-    replies, stopping = Replies(), Stopping(told_to_stop)
+    replies, stopping, outside = Replies(), Stopping(told_to_stop), Outside.of(settings, store)
+    ended = False
     try:
-        blocks = launch(engine, store, replies, settings, offered, stopping, metrics, beside)
+        blocks = launch(
+            engine, store, replies, settings, offered, stopping, metrics, beside, outside
+        )
         address = f"http://{_shown_host(settings.host)}:{settings.port}"
         first = Announced(engine, address, told_to_stop)
         told_to_stop.wait()
+        until_s = time.monotonic() + PUSHED_WITHIN_S
         if first.problem is None:
             print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
         _end_replies(engine, replies)
@@ -199,11 +204,14 @@ def run(
             blocks.server.force_exit = True  # open pages hold connections that never end
             # uvicorn logs the connections and the lifespan that are cut off here as errors.
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        ended = outside.close(until_s - time.monotonic())
         blocks.close(verbose=False)
     finally:
+        ended = ended or outside.close(0)
         store.close()
     if first.problem is not None:
         raise first.problem
+    return ended
 
 
 def _end_replies(engine: SwitchingEngine, replies: Replies) -> None:
@@ -223,6 +231,7 @@ def launch(
     stopping: Stopping | None = None,
     metrics: Metrics | None = None,
     beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
+    outside: Outside | None = None,
 ) -> gr.Blocks:
     """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
 
@@ -278,7 +287,7 @@ def launch(
                 *role_routes(roles, people),
                 *feedback_routes(
                     people,
-                    FeedbackDesk(store, replies, thumbnails),
+                    FeedbackDesk(store, replies, thumbnails, outside),
                     lambda request: allowances.judge(people.of_anyone(request)),
                 ),
                 *annotation_routes(roles, AnnotationDesk(store, thumbnails), annotate),

@@ -115,6 +115,7 @@ class _Moment(Collector):
             yield _gauge("kept_tokens_capacity", "Most of them", load.capacity_tokens)
         if load.reserved_bytes:
             yield _gauge("reserved_bytes", "Memory for kept tokens", load.reserved_bytes)
+            yield _gauge("adapter_bytes", "Memory of chosen adapters", load.adapter_bytes)
         yield _total("uploads", "Pictures that were uploaded", self._allowances.uploaded)
         yield self._refusals()
         state = self._engine.state

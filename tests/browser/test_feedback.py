@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -173,6 +174,23 @@ def test_who_closes_the_question_is_asked_the_next_time(chat: Chat) -> None:
     chat.page.reload()
     bad(chat).click()
     agree(chat)
+
+
+def test_what_a_restart_may_lose_is_said_where_people_decide(chat: Chat) -> None:
+    loss = "What was said in the last 5 minutes may be lost when this Space restarts."
+
+    def on_a_space(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"loss": loss})
+
+    chat.page.route(re.compile("/feedback/(rate|consent)$"), on_a_space)
+    chat.ask("What is this?")
+    good(chat).click()
+    expect(chat.page.get_by_role("dialog").get_by_text(loss)).to_be_visible()
+    agree(chat)
+    open_mine(chat)
+    mine = chat.page.get_by_role("dialog", name="Your feedback and data")
+    expect(mine.get_by_text(loss)).to_be_visible()
 
 
 def test_what_failed_is_tried_again_as_the_same_vote(chat: Chat, server: Server) -> None:

@@ -53,7 +53,9 @@ class Tab:
 
     def values(self, text: str = "", **fields: Any) -> dict[Any, Any]:
         settings = self.handlers.parts.settings
-        known = {**settings.show(OPTIONS), **{getattr(settings, k): v for k, v in fields.items()}}
+        shown = settings.show(OPTIONS, ())
+        shown[settings.adapter] = ""  # the update also says what there is to choose
+        known = {**shown, **{getattr(settings, k): v for k, v in fields.items()}}
         composer = {"text": text, "files": []}
         parts = self.handlers.parts
         shown = {parts.composer: composer, parts.unkept: self.unkept}

@@ -186,7 +186,7 @@ def call(server: str, cookies: dict[str, str], **arguments: Any) -> httpx2.Respo
     """A raw call, as no well-behaved client would send it: NaN and Infinity included."""
     names = ("message", "pictures", "conversation_id", "temperature", "top_p",
              "repetition_penalty", "max_new_tokens", "seed", "system", "template",
-             "top_k", "stop")  # fmt: skip
+             "top_k", "stop", "adapter")  # fmt: skip
     data = [{"message": "Hello", **arguments}.get(name) for name in names]
     return httpx2.post(
         f"{server}gradio_api/call/chat",

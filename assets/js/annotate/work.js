@@ -18,7 +18,7 @@ import { asked, bar, button, head, plural, problem } from "./server.js";
 async function mayBegin() {
   const told = await fetch("feedback/consent").then((answer) => answer.json(), () => ({}));
   if (told.keep === true) return true;
-  const keep = await ask();
+  const keep = await ask(told.loss);
   if (keep !== null) await post("consent", { keep });
   return keep === true;
 }

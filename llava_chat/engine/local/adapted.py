@@ -25,7 +25,7 @@ from llava_chat.model.location import fingerprint
 
 MOST_ADAPTERS = 4
 """In memory at once, unless a host says otherwise. One of LLaVA-1.5's recipe (rank 128) is 640 MB
-for 7 billion weights in 16 bits; one of the bundled model's is 1.5 MB."""
+for 7 billion weights in 16 bits; one of the bundled model's is 2 MB."""
 
 
 @dataclass(eq=False)

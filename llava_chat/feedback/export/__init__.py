@@ -12,8 +12,8 @@
 Imports the rest of feedback, store, conversation, templates, image and errors.
 """
 
-from llava_chat.feedback.export.folder import FORMATS
+from llava_chat.feedback.export.folder import FORMATS, file_name
 from llava_chat.feedback.export.reading import import_feedback
 from llava_chat.feedback.export.writing import export_feedback
 
-__all__ = ["FORMATS", "export_feedback", "import_feedback"]
+__all__ = ["FORMATS", "export_feedback", "file_name", "import_feedback"]

@@ -8,7 +8,8 @@
     losses.py       cross-entropy on answers, and DPO
     training.py     train_adapter: all of it, on plain values
     judging.py      figures on the rows that were held out, and of old skills
+    measured.py     a whole run: measure, train, save, measure again
     report.py       the table, report.json and the model card
 
-Nothing here knows where the rows come from; `commands` reads them from files.
+Nothing here knows where the rows come from; `commands` reads them from files or the database.
 """

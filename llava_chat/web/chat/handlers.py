@@ -130,6 +130,7 @@ class ChatHandlers:
         updates = self.showing.model(view)
         if isinstance(view.models, Opening):
             return updates
+        updates |= await asyncio.to_thread(self.showing.adapters)
         problem = self.showing.models.problem(view.models)
         try:
             view, owner = await self._page(values, request)
@@ -157,7 +158,9 @@ class ChatHandlers:
         """
         view: View = values[self.view]
         self._name(view, request)
-        model = self.showing.model(view) if view.models != self.showing.models.state else {}
+        model = {}
+        if view.models != self.showing.models.state:
+            model = await self._model(view)
         try:
             async for step in steps:
                 yield {**model, **step}
@@ -167,6 +170,10 @@ class ChatHandlers:
         with suppress(SessionError):
             if left := self.showing.allowances(self.people.of_request(request), view):
                 yield left
+
+    async def _model(self, view: View) -> Updates:
+        """Which model there is, and the adapters that fit it."""
+        return self.showing.model(view) | await asyncio.to_thread(self.showing.adapters)
 
     def _name(self, view: View, request: gr.Request) -> None:
         """Know the page; one that seemed to be left has only lost its connection for a while."""
@@ -251,7 +258,7 @@ class ChatHandlers:
         elif action == "delete":
             steps = self._delete(owner, view, detail.get("conversation", ""))
         elif action == "look":
-            yield self.showing.model(view)
+            yield await self._model(view)
             return
         elif action in self.actions.replying:
             person, options = self.people.of_request(request), self._options(values)

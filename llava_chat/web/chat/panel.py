@@ -20,6 +20,7 @@ from llava_chat.web.icons import icon
 class SettingsParts:
     """The panel's components."""
 
+    adapter: gr.Dropdown
     system: gr.Textbox
     template: gr.Dropdown
     own_template: gr.HTML
@@ -35,7 +36,7 @@ class SettingsParts:
     def fields(self) -> list[Any]:
         """All that hold a value."""
         return [
-            self.system, self.template, self.temperature, self.top_p, self.top_k,
+            self.adapter, self.system, self.template, self.temperature, self.top_p, self.top_k,
             self.repetition_penalty, self.max_new_tokens, self.seed,
         ]  # fmt: skip
 
@@ -49,13 +50,24 @@ class SettingsParts:
             max_new_tokens=values[self.max_new_tokens],
             seed=values[self.seed],
             deadline_s=deadline_s,
+            adapter=values[self.adapter] or None,
         )
         return Options(values[self.system] or None, values[self.template] or None, generation)
 
-    def show(self, options: Options) -> dict[Any, Any]:
-        """Updates that make the panel show `options`."""
+    def offer(self, adapters: Sequence[str]) -> dict[Any, Any]:
+        """Updates that let the panel offer these adapters; a choice that was made stays."""
+        offered = _choice_of(adapters)
+        if not adapters:
+            del offered["visible"]
+        return {self.adapter: gr.Dropdown(**offered)}
+
+    def show(self, options: Options, adapters: Sequence[str]) -> dict[Any, Any]:
+        """Updates that make the panel show `options`, and offer these adapters."""
         generation = options.generation
+        chosen = generation.adapter
+        offered = _choice_of([*adapters, *([chosen] if chosen else [])])
         return {
+            self.adapter: gr.Dropdown(value=chosen or "", **offered),
             self.system: options.system or "",
             self.template: options.template or "",
             self.temperature: generation.temperature,
@@ -75,6 +87,15 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
             '<div class="panel-top"><h2>Settings</h2>'
             f"{icon_button('close', 'Close the settings', 'toggle', toggle='panel')}</div>",
             apply_default_css=False,
+        )
+        adapter = gr.Dropdown(
+            label="Adapter",
+            info="What a model learned beside its own weights, such as people's corrections.",
+            value=generation.adapter or "",
+            elem_id="adapter",
+            # Which there are may change at any time, and what is gone is told in a sentence.
+            allow_custom_value=True,
+            **_choice_of(()),
         )
         system = gr.Textbox(
             label="System message",
@@ -99,7 +120,16 @@ def build(defaults: Options, templates: Sequence[str]) -> SettingsParts:
         )  # fmt: skip
         reset = gr.Button("Back to the defaults", elem_id="reset")
         gr.HTML(_own_data(), elem_id="own-data", apply_default_css=False)
-    return SettingsParts(system, template, own_template, *sampling, seed, reset)
+    return SettingsParts(adapter, system, template, own_template, *sampling, seed, reset)
+
+
+def _choice_of(adapters: Sequence[str]) -> dict[str, Any]:
+    """Nobody sees a choice of none."""
+    names = dict.fromkeys(adapters)
+    return {
+        "choices": [("None: the model as it is", ""), *((name, name) for name in names)],
+        "visible": bool(names),
+    }
 
 
 def own_template(model: ModelInfo | None) -> str:

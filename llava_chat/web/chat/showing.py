@@ -101,7 +101,7 @@ class Showing:
         updates = self._meter(stored, options or own, pictures)
         updates |= self._thread(owner, view, stored, pictures)
         if fields:
-            updates |= self._parts.settings.show(own)
+            updates |= self._parts.settings.show(own, self._adapters())
         return updates | self.listed(owner, view)
 
     def begun(self, owner: str, view: View, live: LiveReply, *, brings_picture: bool) -> Updates:
@@ -227,7 +227,14 @@ class Showing:
 
     def default_fields(self) -> Updates:
         """The settings panel at the server's defaults."""
-        return self._parts.settings.show(self._defaults)
+        return self._parts.settings.show(self._defaults, self._adapters())
+
+    def adapters(self) -> Updates:
+        """The adapters that there are just now. Looks at files, so not for the server's loop."""
+        return self._parts.settings.offer(self._adapters())
+
+    def _adapters(self) -> list[str]:
+        return [each.name for each in self._turns.engine.adapters() if not each.problem]
 
 
 def as_upload(picture: Picture) -> Path:

@@ -217,10 +217,22 @@ def facts(message: Message) -> str:
     if record is None:
         return ""
     writing_s = record.total_s - (record.first_token_s or record.total_s)
-    known = [record.model_id, plural(record.generated_tokens, "token"), f"{record.total_s:.1f} s"]
+    known = [record.model_id]
+    if record.adapter is not None:
+        known.append(adapter_name(record.adapter))
+    known += [plural(record.generated_tokens, "token"), f"{record.total_s:.1f} s"]
     if writing_s > 0 and record.generated_tokens > 1:
         known.append(f"{(record.generated_tokens - 1) / writing_s:.0f} tokens/s")
     return f'<span class="facts">{escape(" · ".join(known))}</span>'
+
+
+def adapter_name(recorded: str) -> str:
+    """What people call an adapter that a record has with its revision.
+
+    >>> adapter_name("crimson@1f"), adapter_name("owner/lora@main")
+    ('crimson', 'owner/lora')
+    """
+    return recorded.rpartition("@")[0] or recorded
 
 
 def _note(text: str) -> str:

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from llava_chat.conversation import Conversation, Turn, check_message
-from llava_chat.engine.base import ChatEngine, ContextUse, Done, GenerationSettings, Stream
+from llava_chat.engine.base import (
+    ChatEngine,
+    ContextUse,
+    Done,
+    GenerationSettings,
+    Stream,
+    check_adapter,
+)
 from llava_chat.errors import (
     EngineOpeningError,
     LlavaChatError,
@@ -255,6 +262,8 @@ class Turns:
         # Raises what would only come as Failed, too late; but for a model that is not there yet.
         with suppress(EngineOpeningError):
             use = self.engine.context_use(conversation, generation.max_new_tokens)
+            if generation.adapter is not None:
+                check_adapter(generation.adapter, self.engine.adapters())
         return self.engine.stream(conversation, generation), use
 
     def _conversation(self, path: Sequence[Message], options: Options) -> Conversation:

@@ -21,15 +21,24 @@ _FINISH: Mapping[FinishReason, str] = {
 }
 
 
-def model_card(model: ModelInfo, created_s: int) -> dict[str, Any]:
-    """One entry of `/v1/models`; max_model_len is vLLM's name for the context, in tokens."""
-    return {
-        "id": model.id,
+def model_card(model: ModelInfo, created_s: int, adapter: str | None = None) -> dict[str, Any]:
+    """One entry of `/v1/models`: the model, or it with an adapter that a call may name.
+
+    max_model_len is vLLM's name for the context, in tokens; so is parent for what an adapter is on.
+    """
+    card = {
+        "id": name_of(model, adapter),
         "object": "model",
         "created": created_s,
         "owned_by": "llava_chat",
         "max_model_len": model.context_tokens,
     }
+    return card if adapter is None else card | {"parent": model.id}
+
+
+def name_of(model: ModelInfo, adapter: str | None) -> str:
+    """What a call names: the model's id, and behind a colon the adapter's name."""
+    return model.id if adapter is None else f"{model.id}:{adapter}"
 
 
 def usage(done: Done) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from llava_chat.engine.base import ChatEngine, GenerationSettings, ModelInfo, St
 from llava_chat.errors import EngineError
 from llava_chat.settings import Settings
 from llava_chat.web.allowances import Allowances
-from llava_chat.web.openai.answers import Completion
+from llava_chat.web.openai.answers import Completion, name_of
 from llava_chat.web.openai.body import read_body
 from llava_chat.web.openai.errors import CallError
 from llava_chat.web.openai.fetching import PictureFetcher
@@ -84,6 +84,13 @@ class Asker:
         except EngineError as error:
             raise CallError(str(error), status=503, code="model_not_ready") from None
 
+    async def adapters(self) -> list[str]:
+        """Those that fit the model, by name."""
+        return await self._in_thread(self._adapters)
+
+    def _adapters(self) -> list[str]:
+        return [each.name for each in self._engine.adapters() if not each.problem]
+
     async def reply(self, request: Request, person: Person) -> ReplyResponse:
         """Begin the reply to a call. Raises LlavaChatError, ClientDisconnect."""
         model = self.model  # what comes while one is opened is not even read
@@ -97,20 +104,22 @@ class Asker:
         except BaseException:
             ticket.end(0)
             raise
-        completion = Completion(model.id, asked.include_usage)
+        named = name_of(model, question.generation.adapter)
+        completion = Completion(named, asked.include_usage)
         return ReplyResponse(reading, completion, stream=bool(asked.stream))
 
     def _read(self, body: bytes, model: ModelInfo) -> tuple[ChatRequest, _Question]:
         """In a thread: a body may be a hundred megabytes."""
         asked = read_request(body)
-        check_model(asked.model, model)
+        adapter = chosen_adapter(asked.model, model, self._adapters())
         system, drafts = drafts_of(
             asked.messages,
             max_chars=self._settings.max_message_chars,
             max_pictures=self._settings.max_pictures,
         )
         system = self._settings.system if system is None else system
-        return asked, _Question(system, drafts, asked.generation(self._defaults))
+        generation = replace(asked.generation(self._defaults), adapter=adapter)
+        return asked, _Question(system, drafts, generation)
 
     def _begin(self, question: _Question, fetched: dict[str, bytes], person: Person) -> Stream:
         """In a thread: decoding waits for a child process, and the prompt is made here."""
@@ -127,12 +136,20 @@ class Asker:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def check_model(name: str | None, model: ModelInfo) -> None:
-    """Raise CallError, 404, for another name than the model's that answers; None is any."""
-    if name is not None and name != model.id:
+def chosen_adapter(name: str | None, model: ModelInfo, adapters: Sequence[str]) -> str | None:
+    """The adapter that a call's `model` names, None for the model itself; None is that, too.
+
+    Raises CallError, 404, for another model's name, or an adapter that is not here.
+    """
+    known = {name_of(model, adapter): adapter for adapter in (None, *adapters)}
+    if name is None:
+        return None
+    if name not in known:
         raise CallError(
-            f"The model {name!r} does not exist here; {model.id} answers.",
+            f"The model {name!r} does not exist here; {', '.join(known)} "
+            f"{'answers' if len(known) == 1 else 'answer'}.",
             status=404,
             param="model",
             code="model_not_found",
         )
+    return known[name]

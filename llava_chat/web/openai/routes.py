@@ -18,7 +18,7 @@ from llava_chat.errors import LlavaChatError
 from llava_chat.settings import Settings
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.openai.answers import model_card
-from llava_chat.web.openai.asking import Asker, check_model
+from llava_chat.web.openai.asking import Asker, chosen_adapter
 from llava_chat.web.openai.callers import Callers
 from llava_chat.web.openai.errors import CallError, Refusal, refusal
 from llava_chat.web.openai.fetching import PictureFetcher
@@ -44,14 +44,15 @@ def openai_routes(
 
     async def models(request: Request) -> Response:
         callers.person(request)
-        cards = [model_card(asker.model, started_s)]
+        model, adapters = asker.model, await asker.adapters()
+        cards = [model_card(model, started_s, adapter) for adapter in (None, *adapters)]
         return JSONResponse({"object": "list", "data": cards})
 
     async def one_model(request: Request) -> Response:
         callers.person(request)
         model = asker.model
-        check_model(request.path_params["name"], model)
-        return JSONResponse(model_card(model, started_s))
+        adapter = chosen_adapter(request.path_params["name"], model, await asker.adapters())
+        return JSONResponse(model_card(model, started_s, adapter))
 
     async def chat_completions(request: Request) -> Response:
         person = callers.person(request)

@@ -18,12 +18,14 @@ from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import AdapterChoice, Done, Failed, GenerationSettings, Token
 from llava_chat.engine.local import LocalEngine, ReplyStream
 from llava_chat.engine.local.step import FixedStep
+from llava_chat.errors import SettingError
 from llava_chat.image import Picture
 from llava_chat.model.adapter_folders import AdapterFolders
 from llava_chat.model.adapters import apply_adapter, read_adapter
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.adapter.lora import Lora, put_on, save_adapter
 from tests.engine.local.conftest import tiny_checkpoint
+from tests.engine.local.test_plain import Lender
 
 GREEDY = GenerationSettings(temperature=0, max_new_tokens=12)
 SAMPLED = replace(GREEDY, temperature=1, top_p=0.9, seed=3)
@@ -163,9 +165,11 @@ def test_the_list_is_read_anew_and_tells_what_is_wrong(
     assert before.model is not None and after.model is not None
     assert before.model.adapter != after.model.adapter
     shutil.rmtree(parent / "a")
-    for name, words in {"a": "is not here", "code": "auto_map", "../far": "is not here"}.items():
+    for name, words in {"a": "is not here", "code": "auto_map"}.items():
         failed = last(engine.stream(talk(), replace(GREEDY, adapter=name)))
         assert isinstance(failed, Failed) and words in str(failed.error)
+    with pytest.raises(SettingError, match="adapter must be the name"):
+        replace(GREEDY, adapter="../far")
 
 
 def test_an_adapter_of_another_model_is_refused_and_named(
@@ -240,6 +244,20 @@ def test_one_that_is_damaged_after_it_was_listed_fails_alone(
     assert done(engine.stream(talk(), GREEDY))
 
 
+def test_where_a_gpu_is_lent_by_the_call(
+    make_engine: Callable[..., LocalEngine],
+    shelf: Path,
+    opened_with: dict[str | None, LocalEngine],
+    make_picture: Callable[..., Picture],
+) -> None:
+    engine = make_engine(lend=Lender(), adapters=AdapterFolders(shelf))
+    asked = talk(make_picture(1))
+    for name in ("a", None):
+        reply = done(engine.stream(asked, replace(GREEDY, adapter=name)))
+        assert reply.token_ids == done(opened_with[name].stream(asked, GREEDY)).token_ids
+        assert (reply.model is None) == (name is None)
+
+
 EVENTS = st.lists(
     st.tuples(
         st.integers(0, 3),
@@ -254,7 +272,7 @@ EVENTS = st.lists(
 
 
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(events=EVENTS, slots=st.integers(1, 4), most=st.integers(1, 3), fixed=st.booleans())
 def test_any_schedule_gives_the_tokens_of_each_alone(
