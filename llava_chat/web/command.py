@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load_settings(args)  # a wrong option is told before the page's packages load
     prepare_libraries(settings.uploads)
-    from llava_chat.web.launch import serve
+    from llava_chat.web.serving import serve
 
     serve(settings)
     return 0

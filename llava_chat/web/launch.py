@@ -1,55 +1,37 @@
-"""Starting and ending the server: database, page, the model behind it, and an orderly way out.
+"""One server: the page, what it stands on, and the routes and middleware beside it.
 
 Gradio's own `launch` serves the page, with our routes and middleware handed to it, because a page
-mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316).
+mounted into another app loses ZeroGPU on Spaces (gradio pull request 13316). `serving` keeps it
+running until it is told to stop.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import socket
-import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Self
 
 import gradio as gr
 from starlette.middleware import Middleware
 from starlette.requests import Request
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
-from llava_chat.assembly import (
-    OfferedModel,
-    check_model,
-    compared_models,
-    for_model,
-    offered_models,
-    open_engine,
-    picture_limits,
-)
-from llava_chat.engine.base import ChatEngine
-from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
-from llava_chat.engine.states import Ready
-from llava_chat.engine.switching import OpenEngine, SwitchingEngine
+from llava_chat.assembly import OfferedModel, picture_limits
+from llava_chat.engine.switching import SwitchingEngine
 from llava_chat.errors import LlavaChatError
 from llava_chat.feedback.annotation import Leading
-from llava_chat.image import close_decoders, warm_up
-from llava_chat.progress import Progress, ProgressLine, Report
-from llava_chat.settings import Settings, flag, on_space, on_zero_gpu, prepare_libraries
+from llava_chat.settings import Settings, flag, on_space, prepare_libraries
 from llava_chat.store import ConversationStore
 from llava_chat.web import page
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.annotating import AnnotationDesk, annotation_routes
-from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.examples import example_routes
 from llava_chat.web.chat.replies import Replies
-from llava_chat.web.compare.beside import engines_beside
 from llava_chat.web.export import export_routes
 from llava_chat.web.feedback import FeedbackDesk, feedback_routes
 from llava_chat.web.guard import RequestGuard
@@ -73,153 +55,57 @@ from llava_chat.web.stopping import Stopping, StoppingMiddleware
 from llava_chat.web.thumbnails import Thumbnails, picture_routes
 from llava_chat.web.uploads import sweeping
 
-# Within the 10 s that container hosts give: replies may end by themselves, the rest is kept as
-# stopped, and the engine and the server close.
-REPLIES_GRACE_S = 3.0
-ENGINE_GRACE_S = 1.0
-ANSWERS_GRACE_S = 1.0  # for the last words to reach those who listen
-# On a machine that is busy each of these may take longer, and the host then kills what is left.
-END_LIMIT_S = 9.0
-PUSHED_WITHIN_S = 8.0  # all that was said, so that a second is left
 # Pages whose state Gradio keeps, 73 kB each; an older one is found again by its address.
 REMEMBERED_VIEWS = 1_000
 JSON_BYTES_PER_CHARACTER = 12  # of a call: \\uXXXX twice for one character outside the BMP
 CALL_OVERHEAD_BYTES = 256 * 1024
 
 
-def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
-    """Serve the page until Ctrl-C or SIGTERM, the model being loaded behind it.
+@dataclass(frozen=True)
+class _Site:
+    """What the page and the routes of one server share."""
 
-    open_model: opens a model by its label, by default as the settings say. Raises LlavaChatError
-    when the server cannot start, or the model cannot be loaded.
-    """
-    told_to_stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told_to_stop.set())
-    os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
-    check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
-    warm_up()  # the same of a machine that cannot decode pictures
-    check_model(settings)
-    offered, compared = offered_models(settings), compared_models(settings)
-    for model in compared:
-        check_model(for_model(settings, model.name))
-    if told_to_stop.is_set():
-        return
-    # Everybody reads which model is being opened, and nobody in which folder it lies.
-    names = {model.label: model.name for model in (*compared, *offered)}
-    metrics = Metrics()
-    open_model = partial(_measured, open_model or partial(_opened, settings, names), metrics)
-    engine = SwitchingEngine(open_model, offered[0].label, max_held=settings.max_waiting)
-    beside = engines_beside(engine, compared, open_model, settings.max_waiting)
-    every = (engine, *beside.values())
-    with ending_within(END_LIMIT_S, told_to_stop):
-        try:
-            if on_zero_gpu():
-                engine.wait()  # what is on the GPU there has to be there before the page
-            ended = run(engine, settings, offered, told_to_stop, metrics, beside)
-        finally:
-            for one in every:
-                one.close(ENGINE_GRACE_S)
-    # Deep in a library: Python would end under its feet, with an abort, or wait for the Hub.
-    if not ended or any(one.still_opening for one in every):
-        _leave()
+    engine: SwitchingEngine
+    store: ConversationStore
+    replies: Replies
+    settings: Settings
+    sessions: Sessions
+    people: People
+    roles: Roles
+    allowances: Allowances
+    thumbnails: Thumbnails
+    results: ResultsDesk
 
-
-@contextmanager
-def ending_within(limit_s: float, told_to_stop: threading.Event) -> Iterator[None]:
-    """End the process, with 0, where this takes longer than `limit_s` after it was told to stop.
-
-    What was said by then is in the database: each message and reply is committed by itself.
-    """
-    over = threading.Event()
-
-    def watch() -> None:
-        told_to_stop.wait()
-        if not over.wait(limit_s):
-            _leave()
-
-    threading.Thread(target=watch, name="ending", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _leave() -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
-
-
-def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:
-    return MeasuredEngine(open_model(label, report), watch)
-
-
-def _opened(settings: Settings, names: Mapping[str, str], label: str, report: Report) -> ChatEngine:
-    """Load the model of that label, and show how far it is in the terminal too."""
-    with ProgressLine(label, sys.stderr) as line:
-
-        def both(progress: Progress) -> None:
-            report(progress)
-            line(progress)
-
-        wanted = for_model(settings, names[label])
-        if wanted is not settings:  # what the server was started with has been looked at
-            check_model(wanted)
-        return open_engine(wanted, both)
-
-
-def run(
-    engine: SwitchingEngine,
-    settings: Settings,
-    offered: Sequence[OfferedModel],
-    told_to_stop: threading.Event,
-    metrics: Metrics | None = None,
-    beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
-) -> bool:
-    """Serve `engine` until told to stop; then replies end or are kept as stopped.
-
-    beside: engines for comparisons, by model. Returns whether nothing is still going on.
-
-    Raises LlavaChatError when the port, the signing key or the database cannot be used, and what
-    kept the first model from being loaded.
-    """
-    store = ConversationStore.open(settings.database, settings.data_dir)
-    replies, stopping, outside = Replies(), Stopping(told_to_stop), Outside.of(settings, store)
-    ended = False
-    try:
-        blocks = launch(
-            engine, store, replies, settings, offered, stopping, metrics, beside, outside
+    @classmethod
+    def of(
+        cls,
+        engine: SwitchingEngine,
+        store: ConversationStore,
+        replies: Replies,
+        settings: Settings,
+    ) -> Self:
+        """Raises LlavaChatError when the signing key or the file of people cannot be used."""
+        sessions = Sessions(signing_key(settings).encode())
+        people = People(
+            sessions,
+            # A Space's own proxies are not its host's to count.
+            trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
+            api_keys=settings.api_keys,
+            sign_in=sign_in_of(settings),
         )
-        address = f"http://{_shown_host(settings.host)}:{settings.port}"
-        first = Announced(engine, address, told_to_stop)
-        told_to_stop.wait()
-        until_s = time.monotonic() + PUSHED_WITHIN_S
-        if first.problem is None:
-            print("Stopping: replies that are being written are kept.", file=sys.stderr, flush=True)
-        _end_replies(engine, replies)
-        stopping.wait_for_answers(ANSWERS_GRACE_S)
-        close_decoders()  # or a question whose picture takes long would hold the exit up
-        if blocks.server is not None:
-            blocks.server.force_exit = True  # open pages hold connections that never end
-            # uvicorn logs the connections and the lifespan that are cut off here as errors.
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        ended = outside.close(until_s - time.monotonic())
-        blocks.close(verbose=False)
-    finally:
-        ended = ended or outside.close(0)
-        store.close()
-    if first.problem is not None:
-        raise first.problem
-    return ended
-
-
-def _end_replies(engine: SwitchingEngine, replies: Replies) -> None:
-    """Those that are kept first; then those of whom only a caller of the API knows."""
-    grace_s = REPLIES_GRACE_S if isinstance(engine.state, Ready) else 0
-    until_s = time.monotonic() + grace_s
-    replies.close(grace_s)
-    engine.close(max(ENGINE_GRACE_S, until_s - time.monotonic()) if grace_s else 0)
+        roles = Roles(people, settings)
+        return cls(
+            engine,
+            store,
+            replies,
+            settings,
+            sessions,
+            people,
+            roles,
+            Allowances.of(settings),
+            Thumbnails(settings.data_dir / "thumbnails"),
+            ResultsDesk(store, partial(roles.member_of, least="lead")),
+        )
 
 
 def launch(
@@ -233,80 +119,57 @@ def launch(
     beside: Mapping[str, SwitchingEngine] = MappingProxyType({}),
     outside: Outside | None = None,
 ) -> gr.Blocks:
-    """Start the server in threads of its own and return. Raises LlavaChatError as `run` does.
+    """Start the server in threads of its own and return.
 
-    metrics: what watches the engine's replies. beside: engines for comparisons, by model.
+    metrics: what watches the engine's replies. beside: engines for comparisons, by model. outside:
+    where what people say is copied to. Raises LlavaChatError when the port, the signing key, the
+    file of people or the database cannot be used.
     """
     stopping, metrics = stopping or Stopping(threading.Event()), metrics or Metrics()
     prepare_libraries(settings.uploads)  # for what Blocks and launch read
     settings.uploads.mkdir(parents=True, exist_ok=True)
     check_port(settings.host, settings.port)
-    sessions = Sessions(signing_key(settings).encode())
+    site = _Site.of(engine, store, replies, settings)
     remove_left_behind(store)
-    thumbnails = Thumbnails(settings.data_dir / "thumbnails")
-    people = People(
-        sessions,
-        # A Space's own proxies are not its host's to count.
-        trusted_proxies=settings.trusted_proxies or (None if on_space() else 0),
-        api_keys=settings.api_keys,
-        sign_in=sign_in_of(settings),
-    )
-    roles = Roles(people, settings)
-    allowances = Allowances.of(settings)
-
-    def annotate(request: Request) -> None:
-        allowances.annotate(people.of_anyone(request))
-
-    metrics.observe(engine, people, allowances)
-    results = ResultsDesk(store, partial(roles.member_of, least="lead"))
+    metrics.observe(engine, site.people, site.allowances)
     blocks = page.build(
-        engine, store, replies, thumbnails, settings, offered, people, allowances, results, beside
-    )
+        engine, store, replies, site.thumbnails, settings, offered, site.people, site.allowances,
+        site.results, beside,
+    )  # fmt: skip
     blocks.queue(default_concurrency_limit=None)
     blocks.launch(
         server_name=settings.host,
         server_port=settings.port,
-        prevent_thread_lock=True,
-        quiet=True,
-        share=False,
-        inbrowser=False,
-        ssr_mode=False,
-        run_history=False,
-        auth=_password_check(people),
-        footer_links=[],
+        auth=_password_check(site.people),
         max_file_size=settings.max_picture_bytes,
-        state_session_capacity=REMEMBERED_VIEWS,
-        favicon_path=page.FAVICON,
-        theme=page.theme(),
-        css_paths=page.STYLE_SHEETS,
-        head=script_tags(),
         app_kwargs={
-            "routes": [
-                *picture_routes(people, store, thumbnails),
-                *export_routes(people, store),
-                *role_routes(roles, people),
-                *feedback_routes(
-                    people,
-                    FeedbackDesk(store, replies, thumbnails, outside),
-                    lambda request: allowances.judge(people.of_anyone(request)),
-                ),
-                *annotation_routes(roles, AnnotationDesk(store, thumbnails), annotate),
-                *lead_routes(
-                    roles, LeadDesk(Leading.of(store), picture_limits(settings)), annotate
-                ),
-                *results_routes(results, store, thumbnails),
-                *example_routes(),
-                *script_routes(),
-                *openai_routes(engine, settings, people, allowances),
-                *health_routes(Readiness(engine, metrics, stopping), metrics, stopping),
-            ],
-            "middleware": _middleware(sessions, people, allowances, stopping, settings),
+            "routes": _routes(site, stopping, metrics, outside),
+            "middleware": _middleware(site, stopping),
             "lifespan": together(
-                sweeping(settings.uploads), retaining(store, thumbnails, settings.keep_days)
+                sweeping(settings.uploads), retaining(store, site.thumbnails, settings.keep_days)
             ),
         },
+        **_of_gradio(),
     )
     return blocks
+
+
+def _of_gradio() -> dict[str, Any]:
+    """What is the same for every server."""
+    return {
+        "prevent_thread_lock": True,
+        "quiet": True,
+        "share": False,
+        "inbrowser": False,
+        "ssr_mode": False,
+        "run_history": False,
+        "footer_links": [],
+        "state_session_capacity": REMEMBERED_VIEWS,
+        "favicon_path": page.FAVICON,
+        "theme": page.theme(),
+        "css_paths": page.STYLE_SHEETS,
+        "head": script_tags(),
+    }
 
 
 def _password_check(people: People) -> Any:
@@ -314,15 +177,41 @@ def _password_check(people: People) -> Any:
     return people.sign_in.check if isinstance(people.sign_in, ByPassword) else None
 
 
-def _middleware(
-    sessions: Sessions,
-    people: People,
-    allowances: Allowances,
-    stopping: Stopping,
-    settings: Settings,
-) -> list[Middleware]:
+def _routes(
+    site: _Site, stopping: Stopping, metrics: Metrics, outside: Outside | None
+) -> list[BaseRoute]:
+    """All that is answered beside Gradio's own."""
+    people, store, allowances = site.people, site.store, site.allowances
+
+    def judge(request: Request) -> None:
+        allowances.judge(people.of_anyone(request))
+
+    def annotate(request: Request) -> None:
+        allowances.annotate(people.of_anyone(request))
+
+    judging = FeedbackDesk(store, site.replies, site.thumbnails, outside)
+    annotating = AnnotationDesk(store, site.thumbnails)
+    leading = LeadDesk(Leading.of(store), picture_limits(site.settings))
+    return [
+        *picture_routes(people, store, site.thumbnails),
+        *export_routes(people, store),
+        *role_routes(site.roles, people),
+        *feedback_routes(people, judging, judge),
+        *annotation_routes(site.roles, annotating, annotate),
+        *lead_routes(site.roles, leading, annotate),
+        *results_routes(site.results, store, site.thumbnails),
+        *example_routes(),
+        *script_routes(),
+        *openai_routes(site.engine, site.settings, people, allowances),
+        *health_routes(Readiness(site.engine, metrics, stopping), metrics, stopping),
+    ]
+
+
+def _middleware(site: _Site, stopping: Stopping) -> list[Middleware]:
+    settings, people, sessions = site.settings, site.people, site.sessions
+
     def on_picture(scope: Scope) -> None:
-        allowances.upload(people.of_anyone(Request(scope)), 1)
+        site.allowances.upload(people.of_anyone(Request(scope)), 1)
 
     embedded = on_space()
     upload_bytes = settings.max_picture_bytes * max(1, settings.max_pictures)
@@ -355,7 +244,3 @@ def check_port(host: str, port: int) -> None:
                 f"Port {port} of {host} cannot be used ({error.strerror}); "
                 f"choose another one with {flag('port')}."
             ) from error
-
-
-def _shown_host(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host

@@ -25,7 +25,7 @@ import threading
 from llava_chat.settings import load_settings, prepare_libraries
 settings = load_settings()
 prepare_libraries(settings.uploads)
-from llava_chat.web.launch import serve
+from llava_chat.web.serving import serve
 serve(settings, lambda name, report: threading.Event().wait())
 """
 Start = Callable[..., subprocess.Popen[str]]

@@ -129,7 +129,7 @@ def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_
 
 STUCK = """
 import threading, time
-from llava_chat.web.launch import ending_within
+from llava_chat.web.serving import ending_within
 told = threading.Event()
 with ending_within({limit_s}, told):
     told.set()
