@@ -107,6 +107,25 @@ def test_a_stop_before_the_first_word_counts(new_tab: Callable[..., Tab]) -> Non
     assert len(path) == 1 or path[1].finish == "cancelled"
 
 
+def test_a_stop_of_what_has_ended_gives_the_button_back(new_tab: Callable[..., Tab]) -> None:
+    tab = new_tab()
+    composer = tab.handlers.parts.composer
+
+    async def stop() -> dict[Any, Any]:
+        return await tab.handlers.stop({tab.handlers.view: tab.view}, tab.request())
+
+    async def go() -> tuple[dict[Any, Any], dict[Any, Any]]:
+        sending = tab.send("A question", max_new_tokens=900)
+        await anext(sending)
+        during = await stop()
+        await rest(sending)
+        return during, await stop()
+
+    during, after = run(go())
+    assert composer not in during
+    assert after[composer].submit_btn and not after[composer].stop_btn
+
+
 def test_what_is_refused_comes_back_into_the_composer(new_tab: Callable[..., Tab]) -> None:
     tab = new_tab()
     emptied, back, told = run(rest(tab.send("x" * 5001)))

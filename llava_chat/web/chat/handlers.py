@@ -122,7 +122,10 @@ class ChatHandlers:
                 await asyncio.to_thread(self.turns.stop, owner, view.conversation_id)
         except LlavaChatError as error:
             return self.showing.sentence(str(error))
-        return self.showing.told("")
+        told = self.showing.told("")
+        if not view.asking and self.turns.replies.running(view.conversation_id) is None:
+            told |= self.showing.composer(running=False)  # nobody follows what has ended already
+        return told
 
     async def watch(self, values: Values, request: gr.Request) -> Updates:
         """Show how far the model is; once it is there, what it makes of the conversation."""

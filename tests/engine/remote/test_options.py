@@ -58,6 +58,7 @@ GIVEN = {
     "context_tokens": "1000",
     "cache_bytes": "1GiB",
     "adapters": "crimson=/adapters/crimson",
+    "compare_with": "scenes",
     "max_adapters": 2,
     "capture": "off",
 }
