@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llava_chat.feedback import Correction, Feedback, Ranking, Rating
+from llava_chat.feedback import Comparisons, Correction, Feedback, Ranking, Rating, Vote
 from llava_chat.store import ConversationStore
 from tests.feedback.conftest import Talk, begin_talk
 
@@ -144,9 +144,11 @@ def test_kill_9_loses_nothing_that_was_acknowledged(
                 feedback.rate("ann", talk.id, message, Rating(id, True, (), id))
             elif kind == "corrections":
                 feedback.correct("ann", talk.id, message, Correction(id, id))
-            else:
+            elif kind == "rankings":
                 order = tuple(reply.id for reply in talk.replies[:2])
                 feedback.rank("ann", talk.id, message, Ranking(id, order))
+            else:
+                Comparisons.of(store).vote("ann", message, Vote(id, 1, "left"))
         _check(feedback, acknowledged)
         store.delete("ann", talk.id)
     assert total > ROUNDS
