@@ -95,26 +95,19 @@ def train_adapter(
     rows.reference = learner.pair_logprobs(rows)
     put_on(model, lora, options.seed)
     steps = step_count(len(supervised), len(preferences), options)
-    run: Run = {
-        "model": checkpoint.revision,
-        "supervised": fingerprint(supervised),
-        "preferences": fingerprint(preferences),
-        "old": fingerprint(old),
-        "rank": lora.rank,
-        "alpha": lora.alpha,
-        "head": lora.head,
-        "beta": options.beta,
-        "batch_size": options.batch_size,
-        "max_tokens": options.max_tokens,
-        "seed": options.seed,
-    }
     loop = LoopOptions(
         steps=steps,
         lr=options.peak_lr(model),
         save_every=options.save_every,
         log_every=max(1, min(50, steps // 20)),
         bf16=model.dtype == torch.bfloat16,
-        run=run,
+        run={
+            "model": checkpoint.revision,
+            "supervised": fingerprint(supervised),
+            "preferences": fingerprint(preferences),
+            "old": fingerprint(old),
+            **_of_run(options, lora),
+        },
     )
     model.train()
     train(
@@ -128,6 +121,19 @@ def train_adapter(
     )
     model.eval().requires_grad_(False)
     return lora
+
+
+def _of_run(options: AdapterOptions, lora: Lora) -> Run:
+    """What a state has in common with the run that goes on from it, beside model and rows."""
+    return {
+        "rank": lora.rank,
+        "alpha": lora.alpha,
+        "head": lora.head,
+        "beta": options.beta,
+        "batch_size": options.batch_size,
+        "max_tokens": options.max_tokens,
+        "seed": options.seed,
+    }
 
 
 def step_count(supervised: int, preferences: int, options: AdapterOptions) -> int:

@@ -90,16 +90,16 @@ def build(
             with gr.Column(elem_id="dock", min_width=0):
                 gr.HTML(_latest(), apply_default_css=False, elem_id="latest")
                 notice = gr.HTML("", elem_id="notice", apply_default_css=False)
-                composer = _composer(max_message_chars)
+                written = composer(max_message_chars)
                 with gr.Row(elem_id="footer"):
                     unkept = gr.Checkbox(**unkept_switch(None))
                     meter = gr.HTML(status.meter(None), elem_id="meter", apply_default_css=False)
                     allowances = gr.HTML("", elem_id="allowances", apply_default_css=False)
                     gr.HTML(_unkept_hint(), elem_id="unkept-hint", apply_default_css=False)
-                    gr.HTML(_hint(), elem_id="hint", apply_default_css=False)
+                    gr.HTML(hint(), elem_id="hint", apply_default_css=False)
         settings = panel.build(defaults, templates)
     return ChatParts(
-        model, watch, side, conversations, shown, live, notice, composer, unkept, meter,
+        model, watch, side, conversations, shown, live, notice, written, unkept, meter,
         allowances, export, settings,
     )  # fmt: skip
 
@@ -152,22 +152,30 @@ def _sidebar_top() -> str:
     )
 
 
-def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
+def composer(
+    max_message_chars: int,
+    *,
+    elem_id: str = "composer",
+    placeholder: str = "Ask about a picture…",
+    label: str = "Message",
+    autofocus: bool = True,
+) -> gr.MultimodalTextbox:
+    """Where messages are written, in a chat and in a comparison."""
     return gr.MultimodalTextbox(
-        elem_id="composer",
+        elem_id=elem_id,
         elem_classes="composer",
-        placeholder="Ask about a picture…",
+        placeholder=placeholder,
         file_types=PICTURE_FILES,
         file_count="multiple",
         sources=["upload"],
         lines=1,
         max_lines=8,
         show_label=False,
-        label="Message",
+        label=label,
         container=False,
         # Gradio turns longer text into a file; here it is refused with a sentence instead.
         max_plain_text_length=max(1_000_000, max_message_chars),
-        autofocus=True,
+        autofocus=autofocus,
         submit_btn=True,
         stop_btn=False,
     )
@@ -181,7 +189,8 @@ def _unkept_hint() -> str:
     return '<p class="unkept-hint">It is removed when you leave this page, and cannot be rated.</p>'
 
 
-def _hint() -> str:
+def hint() -> str:
+    """The keys of a composer."""
     return (
         '<p class="hint"><kbd>Enter</kbd> sends · <kbd>Shift</kbd> <kbd>Enter</kbd> new line · '
         "<kbd>Esc</kbd> stops</p>"

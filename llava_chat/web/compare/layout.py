@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from llava_chat.web.chat.layout import HAND_ON, PICTURE_FILES
+from llava_chat.web.chat.layout import HAND_ON, composer, hint
 from llava_chat.web.compare import rounds
 from llava_chat.web.compare.contestants import ANY, Choice, Offer
 from llava_chat.web.elements import icon_button
@@ -88,13 +88,19 @@ def build(
                 right = gr.HTML("", elem_id="compare-right", apply_default_css=False)
         with gr.Column(elem_id="compare-dock", min_width=0):
             notice = gr.HTML("", elem_id="compare-notice", apply_default_css=False)
-            composer = _composer(max_message_chars)
+            written = composer(
+                max_message_chars,
+                elem_id="compare-composer",
+                placeholder="Ask both about a picture…",
+                label="Message to both",
+                autofocus=False,
+            )
             with gr.Row(elem_id="compare-footer"):
                 anew = gr.HTML(
                     "", js_on_load=HAND_ON, elem_id="compare-anew", apply_default_css=False
                 )
-                gr.HTML(_hint(), elem_id="compare-hint", apply_default_css=False)
-    return CompareParts(setup, (first, second), thread, left, right, notice, composer, anew)
+                gr.HTML(hint(), elem_id="compare-hint", apply_default_css=False)
+    return CompareParts(setup, (first, second), thread, left, right, notice, written, anew)
 
 
 def choices_of(offered: Sequence[Offer]) -> list[tuple[str, str]]:
@@ -149,29 +155,3 @@ def _contestant(name: str, offered: Sequence[Offer], choice: Choice) -> Contesta
     changes = [temperature.change, top_p.change, penalty.change, system.change]
     gr.on(changes, None, parts.fields[1:], how, js=_TELL_SETTINGS, api_visibility="private")
     return parts
-
-
-def _composer(max_message_chars: int) -> gr.MultimodalTextbox:
-    return gr.MultimodalTextbox(
-        elem_id="compare-composer",
-        elem_classes="composer",
-        placeholder="Ask both about a picture…",
-        file_types=PICTURE_FILES,
-        file_count="multiple",
-        sources=["upload"],
-        lines=1,
-        max_lines=8,
-        show_label=False,
-        label="Message to both",
-        container=False,
-        max_plain_text_length=max(1_000_000, max_message_chars),
-        submit_btn=True,
-        stop_btn=False,
-    )
-
-
-def _hint() -> str:
-    return (
-        '<p class="hint"><kbd>Enter</kbd> sends · <kbd>Shift</kbd> <kbd>Enter</kbd> new line · '
-        "<kbd>Esc</kbd> stops</p>"
-    )
