@@ -1,4 +1,4 @@
-"""`evaluate`: how well a model answers."""
+"""`evaluate scenes`: questions about drawings that the bundled model was not trained on."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from llava_chat.errors import UsageError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The benchmarks, each with its own options."""
-    benchmarks = parser.add_subparsers(metavar="BENCHMARK", required=True, dest="benchmark")
-    scenes = benchmarks.add_parser("scenes", help="drawings of simple shapes, by kind of question")
+def add_arguments(scenes: argparse.ArgumentParser) -> None:
+    """Model, and how many of which questions."""
     scenes.add_argument(
         "--model",
         default="scenes",

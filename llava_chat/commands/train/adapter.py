@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.adapter_rows import Found, check_rows, found_rows, read_lessons
+from llava_chat.commands.train.adapter_rows import Found, check_rows, found_rows, read_lessons
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
 
