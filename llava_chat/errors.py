@@ -26,6 +26,7 @@ This module imports nothing, so any other may raise from it.
     +-- SessionError               (llava_chat.web.session) no session of this server
     +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
+        +-- BrokenSampleError    its picture is missing or broken: a long run goes on without it
 """
 
 
@@ -131,3 +132,7 @@ class ConflictError(StoreError):
 
 class TrainingDataError(LlavaChatError):
     """A row of the training data is wrong; the sentence names file, row and field."""
+
+
+class BrokenSampleError(TrainingDataError):
+    """A sample's picture is missing or broken. A run leaves the sample out and counts it."""
