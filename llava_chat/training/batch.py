@@ -1,17 +1,21 @@
-"""Conversations -> padded tensors, the same for every stage."""
+"""Conversations -> padded tensors, the same for every stage.
+
+Imports torch, numpy, conversation, image, tokens, errors and `model`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from llava_chat.conversation import Conversation
-from llava_chat.errors import TrainingDataError
+from llava_chat.errors import BrokenSampleError, TrainingDataError
 from llava_chat.image import Picture
+from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.tokens import IGNORED, Tokenizer, tokenize
 
 
@@ -29,21 +33,42 @@ class TokenSample:
 
 
 @dataclass(frozen=True)
+class SkippedSample:
+    """Stands for a sample whose picture is missing or broken. reason: which, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class TokenBatch:
     """ids, labels: (B, T), padded on the right. pixels: (N, 3, S, S), or None without pictures.
 
-    names: of its samples.
+    names: of its samples. skipped: why samples were left out of it, one for each; of a batch of
+    which nothing is left B is 0. positions: (B, T), from 0 on in each text of a row that holds
+    several; None when no row does. A decoder that is given them as `position_ids`, and no mask,
+    keeps the texts apart.
     """
 
     ids: Tensor
     labels: Tensor
     pixels: Tensor | None
     names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    positions: Tensor | None = None
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on a device."""
-        pixels = None if self.pixels is None else self.pixels.to(device)
-        return TokenBatch(self.ids.to(device), self.labels.to(device), pixels, self.names)
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            ids=self.ids.to(device),
+            labels=self.labels.to(device),
+            pixels=moved(self.pixels),
+            positions=moved(self.positions),
+        )
 
 
 def token_sample(
@@ -82,23 +107,62 @@ def token_sample(
     return TokenSample(np.array(prompt.ids[:max_tokens], np.int64), labels, seen, name)
 
 
+def sample_maker(
+    checkpoint: Checkpoint,
+    template: str,
+    conversation_of: Callable[[int], Conversation],
+    max_tokens: int,
+    name_of: Callable[[int], str],
+) -> Callable[[int], TokenSample | SkippedSample]:
+    """Sample number -> that conversation as tokens and pixels, or why it is left out.
+
+    What is made raises TrainingDataError for a conversation that is wrong in anything but a
+    picture: see token_sample.
+    """
+    model = checkpoint.model
+
+    def make(number: int) -> TokenSample | SkippedSample:
+        try:
+            conversation = conversation_of(number)
+        except BrokenSampleError as error:
+            return SkippedSample(str(error))
+        return token_sample(
+            conversation,
+            checkpoint.tokenizer,
+            template=template,
+            tokens_per_picture=model.tokens_per_picture,
+            image_token_id=model.config.image_token_id,
+            pixels=lambda picture: checkpoint.pixels(picture).numpy(),
+            max_tokens=max_tokens,
+            name=name_of(number),
+        )
+
+    return make
+
+
 def collate(
-    samples: Sequence[TokenSample], pad_id: int = 0, length: int | None = None
+    made: Sequence[TokenSample | SkippedSample], pad_id: int = 0, length: int | None = None
 ) -> TokenBatch:
     """Pad on the right with ids that no label is learned of, to `length` or the longest sample.
 
-    One length for all batches lets a compiled model be compiled once.
+    One length for all batches lets a compiled model be compiled once. What was skipped takes no
+    row.
     """
-    longest = length or max(len(sample.ids) for sample in samples)
+    samples = [each for each in made if isinstance(each, TokenSample)]
+    longest = length or max((len(sample.ids) for sample in samples), default=0)
     ids = np.full((len(samples), longest), pad_id, np.int64)
     labels = np.full((len(samples), longest), IGNORED, np.int64)
     for row, sample in enumerate(samples):
         ids[row, : len(sample.ids)] = sample.ids
         labels[row, : len(sample.labels)] = sample.labels
     pixels = [picture for sample in samples for picture in sample.pixels]
-    stacked = torch.from_numpy(np.concatenate(pixels)) if pixels else None
-    names = tuple(sample.name for sample in samples)
-    return TokenBatch(torch.from_numpy(ids), torch.from_numpy(labels), stacked, names)
+    return TokenBatch(
+        torch.from_numpy(ids),
+        torch.from_numpy(labels),
+        torch.from_numpy(np.concatenate(pixels)) if pixels else None,
+        tuple(sample.name for sample in samples),
+        tuple(each.reason for each in made if isinstance(each, SkippedSample)),
+    )
 
 
 def next_token_loss(hidden: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 from pathlib import Path
 
@@ -52,24 +51,21 @@ def run(args: argparse.Namespace) -> int:
 
 def _stage(args: argparse.Namespace) -> int:
     make_folder("--output", args.output)
-    from llava_chat.image import Picture, read_picture
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
-    from llava_chat.training.instructions import read_instructions
+    from llava_chat.training.data import check_rows, in_epochs, open_rows
     from llava_chat.training.loop import LoopOptions
-    from llava_chat.training.stages import StageOptions, forget_projector, in_epochs, run_stage
+    from llava_chat.training.stages import StageOptions, forget_projector, run_stage
 
-    rows = read_instructions(args.data, args.images, pictures_only=args.stage == "align")
+    rows = open_rows(args.data, args.images)
+    check_rows(rows, pictures_only=args.stage == "align")
     fresh_projector = getattr(args, "fresh_projector", False)
     checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
     if fresh_projector:
         forget_projector(checkpoint)
     row_of = in_epochs(len(rows), args.seed)
 
-    def read(path: Path) -> Picture:
-        return read_picture(path)
-
     steps = max(1, round(len(rows) * args.epochs / args.batch_size))
-    run = {"data": _sha256(args.data), "seed": args.seed, "fresh_projector": fresh_projector}
+    run = {"data": rows.fingerprint, "seed": args.seed, "fresh_projector": fresh_projector}
     options = StageOptions(
         loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20)), run=run),
         batch_size=args.batch_size,
@@ -80,17 +76,12 @@ def _stage(args: argparse.Namespace) -> int:
     run_stage(
         args.stage,
         checkpoint,
-        lambda number: rows[row_of(number)].conversation(read),
+        lambda number: rows.conversation(row_of(number)),
         options,
         state,
-        name_of=lambda number: rows[row_of(number)].where,
+        name_of=lambda number: rows.where(row_of(number)),
     )
     save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
     state.unlink()
     print(args.output)
     return 0
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
