@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llava_chat.commands.train.checks import check_not_below_0, make_folder
 from llava_chat.errors import UsageError
+
+if TYPE_CHECKING:
+    from llava_chat.training.data import Rows
+    from llava_chat.training.stages import Stage
+    from llava_chat.training.survey import Survey
 
 # LLaVA-1.5's (arXiv 2310.03744, table 9).
 _PEAK_LR = {"align": 1e-3, "finetune": 2e-5}
@@ -52,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
 def _stage(args: argparse.Namespace) -> int:
     make_folder("--output", args.output)
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
-    from llava_chat.training.data import check_rows, in_epochs, open_rows
+    from llava_chat.training.data import in_epochs, open_rows
     from llava_chat.training.loop import LoopOptions
     from llava_chat.training.stages import StageOptions, forget_projector, run_stage
 
     rows = open_rows(args.data, args.images)
-    check_rows(rows, pictures_only=args.stage == "align")
+    _look_at(rows, args)
     fresh_projector = getattr(args, "fresh_projector", False)
     checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
     if fresh_projector:
@@ -85,3 +92,30 @@ def _stage(args: argparse.Namespace) -> int:
     state.unlink()
     print(args.output)
     return 0
+
+
+def _look_at(rows: Rows, args: argparse.Namespace) -> Survey:
+    """Every row before the model is there. Raises TrainingDataError for one that is wrong."""
+    from llava_chat.progress import ProgressLine
+    from llava_chat.training.measure import measure_of
+    from llava_chat.training.stages import TEMPLATES_OF_STAGES
+    from llava_chat.training.survey import survey
+
+    stage: Stage = args.stage
+    measure = measure_of(args.model, TEMPLATES_OF_STAGES[stage])
+    with ProgressLine(args.stage, sys.stderr) as report:
+        found = survey(
+            rows,
+            measure,
+            args.max_tokens,
+            pictures_only=args.stage == "align",
+            workers=args.workers,
+            report=report,
+        )
+    if found.missing_count:
+        print(
+            f"{args.stage}: {found.missing_count} rows are left out, their pictures are not there; "
+            f"the first: {found.missing}",
+            file=sys.stderr,
+        )
+    return found

@@ -1,7 +1,9 @@
 """Instruction data: LLaVA's rows, from whatever they are kept in to conversations by number.
 
     rows.py       open_rows: files -> Rows, each row by its number, none kept in memory
-    files.py      one file of rows: JSON, JSONL
+    files.py      one file of rows, by the ending of its name: JSON, JSONL
+    parquet.py    one of Parquet, the pictures in its rows
+    tars.py       one of WebDataset; pictures in tars
     row.py        one row checked by every rule, as an Instruction
     strict.py     JSON without what Python's parser lets through
     offsets.py    where the rows of a JSON array or of JSONL lie in their file
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from llava_chat.training.data.order import in_epochs, in_groups
 from llava_chat.training.data.row import PLACEHOLDER, Instruction
-from llava_chat.training.data.rows import Rows, check_rows, open_rows, read_instructions
+from llava_chat.training.data.rows import Rows, open_rows, read_instructions
 from llava_chat.training.data.strict import RowProblem
 
 __all__ = [
@@ -23,7 +25,6 @@ __all__ = [
     "Instruction",
     "RowProblem",
     "Rows",
-    "check_rows",
     "in_epochs",
     "in_groups",
     "open_rows",

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from llava_chat.errors import TrainingDataError
+from llava_chat.errors import PictureError, TrainingDataError
 from llava_chat.training.data.offsets import Offsets, array_offsets, line_offsets
-from llava_chat.training.data.strict import RowProblem, parsed
-
-MAX_ROW_BYTES = 2**26
-"""Of one row's JSON. A conversation has some thousands; a picture in base64 some millions."""
+from llava_chat.training.data.parquet import ParquetFile
+from llava_chat.training.data.sources import read_part
+from llava_chat.training.data.strict import MAX_ROW_BYTES, RowProblem, parsed
+from llava_chat.training.data.tars import TarFile
 
 
 class RowFile(Protocol):
@@ -45,19 +45,19 @@ class TextFile:
             sentence = f"{where}: it has {size:,} bytes; at most {MAX_ROW_BYTES:,} are read"
             raise RowProblem("too large", sentence)
         try:
-            # Opened for each row: workers that share one opened file would share its place in it.
-            with self.path.open("rb") as file:
-                file.seek(start)
-                text = file.read(size)
-        except OSError as error:
-            raise TrainingDataError(f"{self.path} cannot be read: {error.strerror}.") from error
+            text = read_part(self.path, start, size)
+        except PictureError as error:
+            raise TrainingDataError(f"{where}: {error}") from error
         return parsed(text, where)
 
 
 _OPENERS: dict[str, Callable[[Path], RowFile]] = {
     ".json": lambda path: TextFile(path, array_offsets(path)),
     ".jsonl": lambda path: TextFile(path, line_offsets(path)),
+    ".parquet": ParquetFile,
+    ".tar": TarFile,
 }
+_COMPRESSED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def row_files(data: Path) -> list[Path]:
@@ -78,6 +78,8 @@ def open_file(path: Path) -> RowFile:
 
     Raises TrainingDataError for one that cannot be read or is not whole.
     """
+    if path.suffix.lower() in _COMPRESSED:
+        raise TrainingDataError(f"{path}: a compressed file has no rows by number; unpack it first")
     opener = _OPENERS.get(path.suffix.lower(), _OPENERS[".json"])
     try:
         return opener(path)

@@ -17,7 +17,7 @@ from typing import Any
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.errors import BrokenSampleError, PictureError
 from llava_chat.image import Picture
-from llava_chat.training.data.sources import Absent, Pictures, Source, Stretch, read_source
+from llava_chat.training.data.sources import Absent, Member, Pictures, Source, read_source
 from llava_chat.training.data.strict import RowProblem, Tell, check_json, refuse
 
 PLACEHOLDER = "<image>"
@@ -165,7 +165,7 @@ def _sources(image: Any, pictures: Pictures, note: _Note) -> list[Source]:
 
 
 def _source(image: Any, pictures: Pictures, field: str, note: _Note) -> Source | None:
-    if isinstance(image, Stretch | bytes):
+    if isinstance(image, Member | bytes):
         return image
     name = image.get("path") if isinstance(image, dict) else image
     inside = image.get("bytes") if isinstance(image, dict) else None

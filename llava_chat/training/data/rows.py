@@ -19,6 +19,7 @@ from llava_chat.training.data.files import RowFile, open_file, row_files
 from llava_chat.training.data.row import Instruction, instruction_of
 from llava_chat.training.data.sources import FolderPictures, NoPictures, Pictures
 from llava_chat.training.data.strict import RowProblem, Tell, refuse
+from llava_chat.training.data.tars import TarPictures
 
 
 class Rows(Protocol):
@@ -102,17 +103,29 @@ class FileRows:
 
 
 def open_rows(data: Path, images: Path | None = None) -> FileRows:
-    """The rows of a `.json` or `.jsonl` file, or of a folder of such files.
+    """The rows of a `.json`, `.jsonl`, `.parquet` or `.tar` file, or of a folder of such files.
 
-    images: the folder of the pictures that rows name. Raises TrainingDataError for a file that
-    cannot be read or is not whole; what is wrong in a row is told when that row is asked for.
+    images: what holds the pictures that rows name: a folder, a tar or a folder of tars. Raises
+    TrainingDataError for a file that cannot be read or is not whole, UsageError where pyarrow is
+    missing; what is wrong in a row is told when that row is asked for.
     """
     return FileRows(str(data), [open_file(path) for path in row_files(data)], open_pictures(images))
 
 
 def open_pictures(images: Path | None) -> Pictures:
-    """What the names of rows are looked up in."""
-    return NoPictures() if images is None else FolderPictures(images)
+    """What the names of rows are looked up in. Raises TrainingDataError when it is not there."""
+    if images is None:
+        return NoPictures()
+    try:
+        if images.is_dir():
+            tars = sorted(images.glob("*.tar"))
+            folder = FolderPictures(images)
+            return TarPictures(tars, folder) if tars else folder
+        if images.is_file():
+            return TarPictures([images])
+    except OSError as error:
+        raise TrainingDataError(f"{images} cannot be read: {error.strerror}.") from error
+    raise TrainingDataError(f"--images: there is no folder and no tar {images}")
 
 
 def read_instructions(
@@ -129,17 +142,6 @@ def read_instructions(
     for row in found if pictures_only else ():
         check_picture(row)
     return found
-
-
-def check_rows(rows: Rows, *, pictures_only: bool = False) -> None:
-    """Raise TrainingDataError for the first row that is wrong; a missing picture is not looked for.
-
-    pictures_only: a row of text alone is wrong too.
-    """
-    for number in range(len(rows)):
-        row = rows.instruction(number)
-        if pictures_only:
-            check_picture(row)
 
 
 def check_picture(row: Instruction) -> None:

@@ -9,6 +9,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from tarfile import BLOCKSIZE, ENCODING, HeaderError, TarInfo
 from typing import Any, Protocol
 
 from llava_chat.errors import MissingPictureError, PictureError, TrainingDataError
@@ -17,13 +18,25 @@ from llava_chat.image.limits import DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """`size` bytes of a larger file, from `start` on: a tar's member. name: what it is called."""
+class Member:
+    """A file inside a tar: `size` bytes of it, from `start` on."""
 
     path: Path
     start: int
     size: int
-    name: str
+
+    @property
+    def name(self) -> str:
+        """What the tar calls it, from the header that stands before it; long ones are cut."""
+        try:
+            header = read_part(self.path, self.start - BLOCKSIZE, BLOCKSIZE)
+            return TarInfo.frombuf(header, ENCODING, "surrogateescape").name
+        except (PictureError, HeaderError):
+            return self.path.name
+
+    def read(self, max_bytes: int) -> bytes:
+        """What it holds, cut after max_bytes. Raises PictureError."""
+        return read_part(self.path, self.start, min(self.size, max_bytes))
 
 
 @dataclass(frozen=True)
@@ -33,8 +46,8 @@ class Absent:
     reason: str
 
 
-Source = Path | Stretch | bytes | Absent
-"""A whole file, a part of one, the bytes themselves, or the reason why there is nothing."""
+Source = Path | Member | bytes | Absent
+"""A whole file, one inside a tar, the bytes themselves, or the reason why there is nothing."""
 
 
 def read_source(source: Source) -> Picture:
@@ -42,23 +55,24 @@ def read_source(source: Source) -> Picture:
     match source:
         case Absent():
             raise MissingPictureError(source.reason)
-        case Stretch():
+        case Member():
             try:
-                return read_picture(stretch_bytes(source))
+                return read_picture(source.read(DEFAULT_LIMITS.max_bytes + 1))
             except PictureError as error:
-                raise PictureError(f"{source.name}: {error}") from error
+                raise PictureError(f"{source.path}, {source.name}: {error}") from error
         case _:
             return read_picture(source)
 
 
-def stretch_bytes(source: Stretch) -> bytes:
-    """What a stretch holds, of a picture no more than is ever read. Raises PictureError."""
+def read_part(path: Path, start: int, size: int) -> bytes:
+    """`size` bytes of a file from `start` on. Raises PictureError."""
     try:
-        with source.path.open("rb") as file:
-            file.seek(source.start)
-            return file.read(min(source.size, DEFAULT_LIMITS.max_bytes + 1))
+        # Opened each time: workers that share one opened file would share its place in it.
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(size)
     except OSError as error:
-        raise PictureError(f"{source.path} cannot be read: {error.strerror}") from error
+        raise PictureError(f"{path} cannot be read: {error.strerror}") from error
 
 
 class Pictures(Protocol):

@@ -26,6 +26,9 @@ class RowProblem(TrainingDataError):
         return type(self), (self.kind, str(self))
 
 
+MAX_ROW_BYTES = 2**26
+"""Of one row's JSON. A conversation has some thousands; a picture in base64 some millions."""
+
 Tell = Callable[[RowProblem], None]
 """Takes each problem of a row as it is found: raises the first, or collects them all."""
 
