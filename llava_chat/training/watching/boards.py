@@ -1,7 +1,7 @@
 """TensorBoard and Weights & Biases: Watchers that hand averages to where people compare runs.
 
 Both packages are optional on a machine that trains. Imports torch's writer and wandb only when
-they are opened, and averages, progress and errors.
+they are opened, and averages, metrics, progress and errors.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from llava_chat.errors import UsageError
+from llava_chat.errors import LlavaChatError, UsageError
 from llava_chat.training.watching.averages import Averaging
+from llava_chat.training.watching.metrics import FILE_NAME as METRICS_NAME
 from llava_chat.training.watching.progress import Progress, RunFacts
 
 TENSORBOARD_FOLDER = "tensorboard"
@@ -40,8 +41,9 @@ class TensorBoard:
             if progress.step == 1:
                 self._writer.add_text("settings", _table(self._facts))
         found = self._averaging.add(progress)
-        for name, value in found.named().items() if found else ():
-            self._writer.add_scalar(name, value, found.step if found else 0)
+        if found is not None:
+            for name, value in found.named().items():
+                self._writer.add_scalar(name, value, found.step)
 
     def saving(self, step: int, folder: Path) -> None:
         """See that what was written so far is in the file."""
@@ -57,7 +59,8 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run on W&B, by the account and the mode that its own variables name (WANDB_MODE=offline).
 
-    project: there. Raises UsageError without the package.
+    project: there. In a folder that holds a run, that one is gone on with. Raises UsageError
+    without the package, LlavaChatError when W&B does not take the run.
     """
 
     def __init__(self, facts: RunFacts, output: Path, project: str, *, log_every: int) -> None:
@@ -67,23 +70,23 @@ class WeightsAndBiases:
             raise UsageError(
                 "--wandb needs a package that is not installed: pip install wandb"
             ) from error
-        self._open = wandb.init
-        self._facts, self._output, self._project = facts, output, project
+        try:
+            self._run: Any = wandb.init(
+                project=project,
+                id=_run_id(output),
+                resume="allow",
+                dir=str(output),
+                config={"stage": facts.stage, **facts.settings},
+            )
+        except wandb.errors.Error as error:
+            reason = " ".join(str(error).split())
+            raise LlavaChatError(f"--wandb: Weights & Biases took no run: {reason}") from error
+        # W&B's own count only rises, and a run that goes on repeats some steps.
+        self._run.define_metric("*", step_metric="step")
         self._averaging = Averaging(log_every)
-        self._run: Any = None
 
     def step(self, progress: Progress) -> None:
         """Log what is due."""
-        if self._run is None:
-            self._run = self._open(
-                project=self._project,
-                id=self._run_id(new=progress.step == 1),
-                resume="allow",
-                dir=str(self._output),
-                config={"stage": self._facts.stage, **self._facts.settings},
-            )
-            # W&B's own count only rises, and a run that goes on repeats some steps.
-            self._run.define_metric("*", step_metric="step")
         found = self._averaging.add(progress)
         if found is not None:
             self._run.log({"step": found.step, **found.named()})
@@ -93,14 +96,15 @@ class WeightsAndBiases:
 
     def end(self) -> None:
         """Wait until all is sent, or kept for `wandb sync`."""
-        if self._run is not None:
-            self._run.finish()
+        self._run.finish()
 
-    def _run_id(self, *, new: bool) -> str:
-        file = self._output / WANDB_RUN
-        if new or not file.exists():
-            file.write_text(secrets.token_hex(8) + "\n", encoding="utf-8")
-        return file.read_text(encoding="utf-8").strip()
+
+def _run_id(output: Path) -> str:
+    """The id of the folder's run: a new one unless the run has steps already."""
+    file = output / WANDB_RUN
+    if not (file.exists() and (output / METRICS_NAME).exists()):
+        file.write_text(secrets.token_hex(8) + "\n", encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _table(facts: RunFacts) -> str:

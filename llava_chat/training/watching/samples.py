@@ -5,6 +5,7 @@ Imports torch, `model`, `tokens`, `conversation`, `image` and progress.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -148,6 +149,9 @@ def greedy_reply(
         picture_tokens=lambda picture: model.tokens_of(picture.width, picture.height),
         image_token_id=model.config.image_token_id,
     )
+    room = (model.config.text.max_position_embeddings or math.inf) - len(prompt.ids)
+    if room < 1:
+        return "(The question does not fit the model's context.)"
     device = next(model.projector.parameters()).device
     rows: list[Tensor] = [
         model.picture_rows(
@@ -163,7 +167,7 @@ def greedy_reply(
         inputs_embeds=embeds,
         attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long, device=device),
         do_sample=False,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=int(min(max_new_tokens, room)),
         eos_token_id=sorted(end_ids(tokenizer, template)),
         pad_token_id=0,
         suppress_tokens=list(checkpoint.suppressed_ids) or None,
