@@ -35,7 +35,7 @@ class RunFacts:
 
     settings: every option with its value, in the order they are shown. base, base_revision: the
     model it began with. data: how the data are called; rows: how many. devices: such as
-    "NVIDIA H200", one for each process.
+    "NVIDIA H200", one for each process. adapter: what comes out is a LoRA for the base.
     """
 
     stage: str
@@ -48,6 +48,7 @@ class RunFacts:
     steps: int
     devices: tuple[str, ...]
     settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    adapter: bool = False
 
 
 class Watcher(Protocol):
