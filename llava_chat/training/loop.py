@@ -71,8 +71,10 @@ def train(
     *,
     contents_of: Callable[[Any], Contents] = lambda _: Contents(),
     setting: Setting | None = None,
-) -> None:
+) -> dict[str, Tensor]:
     """Train the parameters of `modules` that want a gradient; return when all steps are done.
+
+    Returns nothing but where no process holds all weights: then the first one gets them.
 
     batches_from(step) -> the parts from that step on, setting.parts a step. folder: of the run's
     checkpoints; when there is one already, the run goes on from it. contents_of(batch) -> what a
@@ -84,6 +86,10 @@ def train(
         run.go(batches_from)
     finally:
         run.reporter.end()
+    if not run.processes.sharded:
+        return {}
+    state = run.processes.whole_state(run.learner)
+    return {name.removeprefix("learned."): weight for name, weight in state.items()}
 
 
 class Learner(nn.Module):
@@ -179,7 +185,8 @@ class _Run:
                 if parts is None:
                     if done > saved:
                         self._save(done)
-                    print(f"{self.name}: stopped after step {done}", file=sys.stderr, flush=True)
+                    if self.processes.first:
+                        print(f"{self.name}: stopped after step {done}", file=sys.stderr)
                     raise SystemExit(128 + signal.SIGTERM)
                 self._learn(done, parts)
                 done += 1

@@ -15,9 +15,9 @@ from llava_chat.errors import TrainingDataError
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.training.batch import collate, next_token_loss, token_sample
+from llava_chat.training.recipes import Stage
 from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.stages import (
-    Stage,
     StageOptions,
     forget_projector,
     run_stage,
