@@ -15,6 +15,7 @@ This module imports nothing, so any other may raise from it.
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
     |   +-- RemoteEngineError      the server that makes the replies cannot be used
+    |   |   +-- RefusedRequestError  it does not take this one request; another it may
     |   +-- EngineOpeningError     the model is still being opened
     |   +-- EngineClosedError      the engine is shutting down
     +-- LimitError                 one person has used what one person may: names when it is free
@@ -93,6 +94,10 @@ class EngineBusyError(EngineError):
 
 class RemoteEngineError(EngineError):
     """The server that makes the replies is away, too slow, or says what cannot be used."""
+
+
+class RefusedRequestError(RemoteEngineError):
+    """The server is there and does not take these messages; it may take others."""
 
 
 class LimitError(LlavaChatError):

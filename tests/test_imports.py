@@ -37,8 +37,9 @@ OWNERS = {
     "pydantic_settings": ("settings",),
 }
 # What trains and runs a model has to work where no other package is installed.
-# The engine whose model is elsewhere runs none: it has an HTTP client.
-NOT_LEAN = ("engine.remote",)
+# The engine whose model is elsewhere runs none: it has an HTTP client, and so has what asks a
+# server for instruction data or for a judgement.
+NOT_LEAN = ("engine.remote", "training.generation", "evaluation.judging")
 # Imported where `train adapter` takes something of the page, and only then.
 OF_THE_PAGE = ("commands.feedback_rows",)
 LEAN_AREAS = (
