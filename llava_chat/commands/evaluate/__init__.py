@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import scenes
+from llava_chat.commands.evaluate import pope, scenes, vqa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scenes.add_arguments(drawings)
     drawings.set_defaults(run_benchmark=scenes.run)
+    short_answers = benchmarks.add_parser("vqa", help="VQAv2: short answers about photographs")
+    vqa.add_arguments(short_answers)
+    short_answers.set_defaults(run_benchmark=vqa.run)
+    yes_or_no = benchmarks.add_parser("pope", help="POPE: does it see what is not there?")
+    pope.add_arguments(yes_or_no)
+    yes_or_no.set_defaults(run_benchmark=pope.run)
 
 
 def run(args: argparse.Namespace) -> int:
