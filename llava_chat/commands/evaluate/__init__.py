@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import pope, scenes, vqa
+from llava_chat.commands.evaluate import llava_bench, pope, scenes, vqa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     yes_or_no = benchmarks.add_parser("pope", help="POPE: does it see what is not there?")
     pope.add_arguments(yes_or_no)
     yes_or_no.set_defaults(run_benchmark=pope.run)
+    judged = benchmarks.add_parser("llava-bench", help="LLaVA-Bench: open questions and a judge")
+    llava_bench.add_arguments(judged)
+    judged.set_defaults(run_benchmark=llava_bench.run)
 
 
 def run(args: argparse.Namespace) -> int:

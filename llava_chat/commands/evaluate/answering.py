@@ -31,16 +31,21 @@ def check(args: argparse.Namespace, *files: str) -> None:
 
     Raises UsageError before anything is read or loaded.
     """
-    for name in files:
-        given = getattr(args, name)
-        for file in given if isinstance(given, list) else [given]:
-            if file is not None and not file.is_file():
-                raise UsageError(f"--{name.replace('_', '-')}: there is no file {file}")
+    check_files(args, *files)
     if args.images is not None and not args.images.is_dir():
         raise UsageError(f"--images: there is no folder {args.images}")
     if args.answers is None and args.images is None:
         raise UsageError("--images DIR is needed, the folder of the pictures that are asked about")
     options.check(args)
+
+
+def check_files(args: argparse.Namespace, *names: str) -> None:
+    """Raise UsageError where one of these options names a file that is not there."""
+    for name in names:
+        given = getattr(args, name)
+        for file in given if isinstance(given, list) else [given]:
+            if file is not None and not file.is_file():
+                raise UsageError(f"--{name}: there is no file {file}")
 
 
 def answers_to(

@@ -40,7 +40,7 @@ class VqaQuestion:
 
 
 def read_questions(file: Path, suffix: str = SHORT_ANSWER) -> tuple[VqaQuestion, ...]:
-    """The questions of an official file, with `suffix` on a line of its own, or LLaVA's as they are.
+    """The questions of an official file, `suffix` on a line under each, or LLaVA's as they are.
 
     Raises BenchmarkError naming file and row.
     """
