@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_chat.engine.remote.completions import Completions
-from llava_chat.errors import BenchmarkError, ContextFullError, RefusedRequestError
+from llava_chat.errors import BenchmarkError, ContextFullError, RefusedRequestError, SettingError
 from llava_chat.evaluation.answers import json_lines, read_text, say
 from llava_chat.evaluation.asking import appending, drop_half_line
 from llava_chat.evaluation.llava_bench.comparing import Comparison, two_scores
@@ -70,9 +70,11 @@ class Judge:
 def open_judge(url: str, model: str, *, tries: int, temperature: float) -> Judge:
     """The judge at an address; its key is the setting `engine_key`. Raises SettingError."""
     key = load_settings().engine_key
-    completions = Completions(
-        url, model=model, api_key=None if key is None else key.get_secret_value()
-    )
+    secret = None if key is None else key.get_secret_value()
+    try:
+        completions = Completions(url, model=model, api_key=secret)
+    except SettingError as error:
+        raise SettingError("--judge-url", error.problem) from None
     return Judge(completions, tries, temperature)
 
 

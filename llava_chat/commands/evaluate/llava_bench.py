@@ -107,6 +107,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.output is None:
         raise UsageError("--output DIR is needed, where the judge's reviews are kept")
     options.check_above_0(args, "judge_at_once", "judge_tries")
+    if not 0 <= args.judge_temperature <= 2:
+        raise UsageError("--judge-temperature must be between 0 and 2")
     answering.check(args, "questions", "context", "reference")
 
 
