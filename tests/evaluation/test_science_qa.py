@@ -201,6 +201,12 @@ def test_a_second_opinion_is_put_together_as_in_the_paper(
     }
 
 
+def test_choices_alone_have_no_second_opinion(problems: list[Problem], tmp_path: Path) -> None:
+    answered = read_answered(problems, written(tmp_path, "choices"), lambda _: None)
+    with pytest.raises(BenchmarkError, match="choices alone cannot be put together"):
+        report(problems, answered, judge=tmp_path / "judge.jsonl")
+
+
 def test_the_papers_figures_stand_beside_ours(problems: list[Problem], tmp_path: Path) -> None:
     answered = read_answered(problems, written(tmp_path, "outputs"), lambda _: None)
     shown = report(problems, answered, published=True).table

@@ -158,6 +158,11 @@ def report(
 
     published: show what others reached, which is on the whole test split. Raises BenchmarkError.
     """
+    if (complement or judge) and not answered.texts:
+        raise BenchmarkError(
+            f"{answered.name}: choices alone cannot be put together with others; name a file "
+            "of texts by --answers"
+        )
     rows = {answered.name: shares(problems, answered.chosen)}
     if answered.own is not None:
         rows["its file's own choices"] = shares(problems, answered.own)
