@@ -30,7 +30,7 @@ from llava_chat.evaluation.answers import (
     tell_missing,
 )
 from llava_chat.evaluation.question import Answer, Question
-from llava_chat.progress import Progress, ProgressLine
+from llava_chat.progress import Progress, ProgressLine, time_in_words
 
 __all__ = ["ask", "read_answers", "tell_missing"]
 
@@ -84,6 +84,9 @@ def ask(
             left_s = (time.monotonic() - begun_s) / number * (len(left) - number)
             done = len(questions) - len(left) + number
             show(Progress("asking", done, len(questions), "questions", left_s))
+        took_s = time.monotonic() - begun_s
+    if left:
+        say(f"{title}: {len(left)} questions in {time_in_words(took_s)}, answers in {file}")
     if failed:
         first = next(iter(failed.values()))
         raise EngineError(

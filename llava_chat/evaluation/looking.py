@@ -19,6 +19,7 @@ from llava_chat.errors import BenchmarkError, PictureError
 from llava_chat.image import Picture, thumbnail
 
 PICTURE_SIDE_PX = 480  # twice as many as it is shown with, for dense screens
+SHORT_CHARS = 120  # of a note that is not folded away
 MOST_CARDS = 500  # some 20 MB with pictures, which a browser still opens at once
 
 
@@ -121,15 +122,16 @@ def _how_many(wrong: int, shown: int) -> str:
 
 
 def _narrowing(kinds: Counter[str]) -> str:
-    chips = "".join(
-        f'<button type="button" data-kind="{escape(kind)}" aria-pressed="false">'
-        f"{escape(kind)} <span>{count}</span></button>"
-        for kind, count in sorted(kinds.items())
+    chips = [("", "all", kinds.total(), True)]
+    if len(kinds) > 1:
+        chips += [(kind, kind, count, False) for kind, count in sorted(kinds.items())]
+    buttons = "".join(
+        f'<button type="button" data-kind="{escape(kind)}" aria-pressed="{str(on).lower()}">'
+        f"{escape(name)} <span>{count}</span></button>"
+        for kind, name, count, on in chips
     )
     return (
-        '<nav aria-label="Narrow the answers"><div class="kinds">'
-        '<button type="button" data-kind="" aria-pressed="true">all '
-        f"<span>{kinds.total()}</span></button>{chips}</div>"
+        f'<nav aria-label="Narrow the answers"><div class="kinds">{buttons}</div>'
         '<input type="search" aria-label="Find words" placeholder="Find words"></nav>'
     )
 
@@ -139,10 +141,12 @@ def _pair(name: str, value: str) -> str:
 
 
 def _card(card: Wrong) -> str:
-    notes = "".join(
+    notes = {name: value for name, value in (card.notes or {}).items() if value}
+    short = {name: value for name, value in notes.items() if len(value) <= SHORT_CHARS}
+    folded = "".join(
         f"<details><summary>{escape(name)}</summary><p>{escape(value)}</p></details>"
-        for name, value in (card.notes or {}).items()
-        if value
+        for name, value in notes.items()
+        if name not in short
     )
     return (
         f'<article data-kind="{escape(card.kind)}">{_figure(card)}<div class="words">'
@@ -150,7 +154,7 @@ def _card(card: Wrong) -> str:
         f'<p class="question">{escape(card.question)}</p><dl>'
         f'<div class="expected"><dt>expected</dt><dd>{escape(card.expected)}</dd></div>'
         f'<div class="said"><dt>said</dt><dd>{escape(card.said) or "<i>nothing</i>"}</dd></div>'
-        f"</dl>{notes}</div></article>\n"
+        f"{''.join(_pair(*note) for note in short.items())}</dl>{folded}</div></article>\n"
     )
 
 

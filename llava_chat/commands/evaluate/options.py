@@ -109,15 +109,20 @@ def opened(args: argparse.Namespace, title: str) -> Iterator[LocalEngine]:
         engine.close(grace_s=0)
 
 
-def show(args: argparse.Namespace, table: str, results: Mapping[str, Any]) -> None:
-    """Print the table, or with --json the results, and keep these in --output.
+def show(
+    args: argparse.Namespace,
+    table: str,
+    results: Mapping[str, Any],
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Print the table, or with --json the results, and keep these in --output, with the details.
 
     Raises BenchmarkError where they cannot be kept; they are printed by then.
     """
-    document = json.dumps(results, indent=2, ensure_ascii=False)
-    print(document if args.json else table, flush=True)
+    print(json.dumps(results, indent=2) if args.json else table, flush=True)
     if args.output is not None:
         file = args.output / RESULTS
+        document = json.dumps({**results, **(details or {})}, indent=2)
         try:
             file.write_text(document + "\n", encoding="utf-8")
         except OSError as error:
