@@ -35,7 +35,7 @@ def files(tmp_path: Path, server: ScriptedServer) -> list[str]:
         {"question_id": int(q.id), "image": q.image, "category": q.category, "text": q.text}
         for q in QUESTIONS
     ]
-    contexts = [{"image": image, "caption": text} for image, text in CONTEXTS.items()]
+    contexts = [{"image": image, "caption": text} for image, text in CONTEXTS.by_image.items()]
     given = {
         "--questions": lines(tmp_path / "questions.jsonl", questions),
         "--context": lines(tmp_path / "context.jsonl", contexts),
@@ -61,6 +61,7 @@ def test_answers_are_judged_and_scored(
     assert "| conv | 1 | 9.00 | 3.00 | 33.33 | 33.3 to 33.3 |" in table
     assert "| all | 2 | 8.50 | 4.50 | 52.94 |" in table
     assert "reference first: 52.94\ncandidate first: 52.94" in table
+    assert "| LLaVA-1.5 7B (arXiv 2310.03744) |  |  |  | 65.4 |" in table  # In-the-Wild
     assert {heard.headers["authorization"] for heard in server.heard} == {"Bearer sk-judge"}
     output = tmp_path / "output"
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))

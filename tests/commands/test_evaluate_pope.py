@@ -47,6 +47,8 @@ def test_the_bundled_model_is_asked_once_and_scored(
     assert "| random | 2 | 100.0 | 100.0 | 100.0 | 100.0 | 50.0 | F1 87.3 | F1 87.1 |" in table
     assert "| popular | 2 | 50.0 | 100.0 | 50.0 | 66.7 | 50.0 | F1 86.1 | F1 86.2 |" in table
     assert "| mean | 4 | 75.0 | 100.0 | 75.0 | 83.3 | 50.0 | F1 85.9 | F1 85.9 |" in table
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert results["wrong"] == ["popular-2"]
     page = (output / "wrong.html").read_text(encoding="utf-8")
     assert page.count("<article") == 1 and "Is there a brown cross?" in page
 

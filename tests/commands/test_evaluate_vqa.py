@@ -57,9 +57,10 @@ def test_output_holds_the_results_and_a_page_of_what_nobody_said(
     noise().save(images / "COCO_val2014_000000000104.jpg")
     arguments = ("--answers", answers, "--images", images, "--output", output)
     assert evaluate(tmp_path, *arguments, "--limit", 4, "--json") == 0
-    assert json.loads((output / "results.json").read_text(encoding="utf-8")) == json.loads(
-        capsys.readouterr().out
-    )
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    by_question = results.pop("by_question")
+    assert results == json.loads(capsys.readouterr().out)
+    assert by_question["2"] == {"said": "2", "accuracy": 1.0}
     page = (output / "wrong.html").read_text(encoding="utf-8")
     assert page.count("<article") == 1
     assert "What color is the sky?" in page and "gray (10)" in page

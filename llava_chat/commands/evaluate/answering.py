@@ -53,14 +53,16 @@ def answers_to(
     title: str,
     questions: Sequence[tuple[str, str, str]],
     max_new_tokens: int,
+    missing: str = "they count as wrong",
 ) -> dict[str, Answer]:
     """The answers of --answers, or greedy ones of --model, to (id, prompt, picture's name).
 
-    title: as `evaluate x`. Answers that are missing or too many are told on stderr.
+    title: as `evaluate x`. Answers that are missing, or too many, are told on stderr; missing: what
+    becomes of their questions.
     """
     if args.answers is not None:
         answers = read_answers(args.answers)
-        tell_missing(answers, [id_ for id_, _, _ in questions], args.answers)
+        tell_missing(answers, [id_ for id_, _, _ in questions], args.answers, counted=missing)
         return answers
     settings = GenerationSettings(
         temperature=0, max_new_tokens=max_new_tokens, deadline_s=DEADLINE_S

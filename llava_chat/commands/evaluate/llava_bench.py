@@ -11,14 +11,20 @@ from llava_chat.commands.train.checks import make_folder
 from llava_chat.errors import UsageError
 from llava_chat.evaluation.answers import read_answers, tell_missing
 from llava_chat.evaluation.llava_bench import report
-from llava_chat.evaluation.llava_bench.comparing import RULES, Comparison, comparisons, read_rules
-from llava_chat.evaluation.llava_bench.files import BenchQuestion, read_contexts, read_questions
-from llava_chat.evaluation.llava_bench.reviews import read_reviews
+from llava_chat.evaluation.llava_bench.comparing import RULES, Rules, comparisons, read_rules
+from llava_chat.evaluation.llava_bench.files import (
+    BenchQuestion,
+    Contexts,
+    read_contexts,
+    read_questions,
+)
+from llava_chat.evaluation.llava_bench.reviews import Reviews, read_reviews
 from llava_chat.evaluation.llava_bench.scores import ALL, relative_scores
 from llava_chat.evaluation.looking import write_page
 
 TITLE = "evaluate llava-bench"
 REVIEWS = "reviews.jsonl"
+NOT_JUDGED = "they are not judged"
 MAX_NEW_TOKENS = 1024
 """As LLaVA's own evaluation has it (haotian-liu/LLaVA, llava/eval/model_vqa.py)."""
 
@@ -51,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=3,
         metavar="N",
-        help="replies without scores (default: 3)",
+        help="how often a reply is asked for until it holds scores (default: 3)",
     )
     judge.add_argument(
         "--judge-temperature", type=float, default=0.2, metavar="X", help="(default: 0.2)"
@@ -78,21 +84,15 @@ def run(args: argparse.Namespace) -> int:
     questions = options.limited(args, read_questions(args.questions))
     rules = read_rules(args.rules)
     contexts = read_contexts(args.context)
-    reference = _texts(args.reference, questions)
-    asked = [(question.id, question.text, question.image) for question in questions]
-    answers = answering.answers_to(args, TITLE, asked, MAX_NEW_TOKENS)
-    candidate = {id_: answer.text for id_, answer in answers.items()}
-    pairs = list(comparisons(questions, contexts, reference, candidate, rules))
-    _judge(args, pairs)
-    found = read_reviews(args.output / REVIEWS)
+    reference = _reference(args, questions)
+    candidate, found = _judged(args, questions, contexts, reference, rules)
     scores = relative_scores(found.reviews, seed=args.seed)
     options.show(args, report.table(scores, found), report.results(scores, found))
-    overall = scores[ALL]
     write_page(
         args.output / options.WRONG,
         "LLaVA-Bench",
         list(report.cards(questions, found.reviews, reference, candidate, args.images)),
-        facts=[("relative score", f"{overall.score:.1f}"), ("judge", args.judge_model)],
+        facts=[("relative score", f"{scores[ALL].score:.1f}"), ("judge", args.judge_model)],
     )
     return 0
 
@@ -112,23 +112,38 @@ def _check(args: argparse.Namespace) -> None:
     answering.check(args, "questions", "context", "reference")
 
 
-def _texts(file: Path, questions: Sequence[BenchQuestion]) -> Mapping[str, str]:
-    answers = read_answers(file)
-    tell_missing(answers, [q.id for q in questions], file, counted="they are not judged")
+def _reference(args: argparse.Namespace, questions: Sequence[BenchQuestion]) -> dict[str, str]:
+    answers = read_answers(args.reference)
+    tell_missing(answers, [q.id for q in questions], args.reference, counted=NOT_JUDGED)
     return {id_: answer.text for id_, answer in answers.items()}
 
 
-def _judge(args: argparse.Namespace, pairs: Sequence[Comparison]) -> None:
+def _judged(
+    args: argparse.Namespace,
+    questions: Sequence[BenchQuestion],
+    contexts: Contexts,
+    reference: Mapping[str, str],
+    rules: Rules,
+) -> tuple[dict[str, str], Reviews]:
+    """What the candidate said, and what the judge says of it."""
     # Only here: the client of the judge's server may be missing where a model runs.
     from llava_chat.evaluation.judging import judge_all, open_judge
 
+    # Before the model is asked, which takes long: a wrong address is told at once.
     judge = open_judge(
         args.judge_url,
         args.judge_model,
         tries=args.judge_tries,
         temperature=args.judge_temperature,
     )
-    judge_all(judge, pairs, args.output / REVIEWS, at_once=args.judge_at_once, title=TITLE)
+    with judge.completions:
+        asked = [(question.id, question.text, question.image) for question in questions]
+        answers = answering.answers_to(args, TITLE, asked, MAX_NEW_TOKENS, NOT_JUDGED)
+        candidate = {id_: answer.text for id_, answer in answers.items()}
+        pairs = list(comparisons(questions, contexts, reference, candidate, rules))
+        file = args.output / REVIEWS
+        judge_all(judge, pairs, file, at_once=args.judge_at_once, title=TITLE)
+    return candidate, read_reviews(file)
 
 
 def _score_files(args: argparse.Namespace) -> int:

@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     answers = answering.answers_to(args, TITLE, asked, MAX_NEW_TOKENS)
     replies = {id_: answer.text for id_, answer in answers.items()}
     splits = by_split(questions, replies)
-    options.show(args, report.table(splits), report.results(splits))
+    options.show(
+        args, report.table(splits), report.results(splits), report.details(questions, replies)
+    )
     if args.output is not None:
         overall = mean(splits)
         write_page(

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace, scored: Sequence[report.Scored]) -> None:
     found = report.summary(scored)
-    options.show(args, report.table(found), report.results(found))
+    options.show(args, report.table(found), report.results(found), report.details(scored))
     if args.output is not None:
         overall = f"{100 * found.overall.accuracy:.2f} % of {found.overall.questions} questions"
         write_page(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from llava_chat import ASSETS
 from llava_chat.errors import BenchmarkError
-from llava_chat.evaluation.llava_bench.files import BenchQuestion
+from llava_chat.evaluation.llava_bench.files import WILD_PREFIX, BenchQuestion, Contexts
 
 RULES = ASSETS / "evaluation" / "judge"
 LEAST, MOST = 1.0, 10.0
@@ -34,7 +34,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One thing to ask the judge. candidate_first: the candidate's answer is the first one."""
+    """One thing to ask the judge. candidate_first: the candidate's answer is the first one.
+
+    category: as the authors' reviews name it, after WILD_PREFIX for questions of In-the-Wild.
+    """
 
     question_id: str
     category: str
@@ -69,7 +72,7 @@ def read_rules(folder: Path = RULES) -> Rules:
 
 def comparisons(
     questions: Sequence[BenchQuestion],
-    contexts: Mapping[str, str],
+    contexts: Contexts,
     reference: Mapping[str, str],
     candidate: Mapping[str, str],
     rules: Rules,
@@ -78,7 +81,7 @@ def comparisons(
     for question in questions:
         if question.id not in reference or question.id not in candidate:
             continue
-        if question.image not in contexts:
+        if question.image not in contexts.by_image:
             raise BenchmarkError(
                 f"question {question.id!r}: nothing is said of its picture {question.image!r}; "
                 "--context must be of the same questions"
@@ -92,7 +95,7 @@ def comparisons(
         for candidate_first in (False, True):
             first, second = reversed(answers) if candidate_first else answers
             places = {
-                "context": contexts[question.image],
+                "context": contexts.by_image[question.image],
                 "question": question.text,
                 "first": first,
                 "second": second,
@@ -100,7 +103,7 @@ def comparisons(
             }
             yield Comparison(
                 question.id,
-                question.category,
+                f"{WILD_PREFIX}{question.category}" if contexts.wild else question.category,
                 candidate_first,
                 (
                     {"role": "system", "content": rules.system},

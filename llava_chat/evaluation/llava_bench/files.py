@@ -8,11 +8,15 @@ Imports errors and the reader of rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from llava_chat.errors import BenchmarkError
 from llava_chat.evaluation.rows import Row, check_ids, read_rows
+
+WILD_PREFIX = "llava_bench_"
+"""Before the category, in the authors' reviews of the In-the-Wild questions."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,21 @@ def read_questions(file: Path) -> tuple[BenchQuestion, ...]:
     )
 
 
-def read_contexts(file: Path) -> dict[str, str]:
-    """What a judge is told of each picture, by the picture's name. Raises BenchmarkError."""
-    return {row.text("image"): _context(row) for row in read_rows(file)}
+@dataclass(frozen=True)
+class Contexts:
+    """What a judge is told of each picture, by the picture's name. wild: those of In-the-Wild."""
+
+    by_image: Mapping[str, str]
+    wild: bool
+
+
+def read_contexts(file: Path) -> Contexts:
+    """The contexts of either set. Raises BenchmarkError naming file and row."""
+    rows = read_rows(file)
+    return Contexts(
+        {row.text("image"): _context(row) for row in rows},
+        not any("captions" in row.fields for row in rows),
+    )
 
 
 def _context(row: Row) -> str:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from llava_chat.errors import BenchmarkError
 from llava_chat.evaluation.llava_bench.comparing import two_scores
+from llava_chat.evaluation.llava_bench.files import WILD_PREFIX
 from llava_chat.evaluation.rows import Row, read_rows
-
-WILD_PREFIX = "llava_bench_"
-"""Before the category, in the authors' reviews of the In-the-Wild questions."""
 
 UNREAD = (-1.0, -1.0)
 """What the authors' files have where no scores could be read; their summary counts it as it is."""

@@ -37,6 +37,8 @@ class Relative:
 
 def relative_scores(reviews: Sequence[Review], *, seed: int = 0) -> dict[str, Relative]:
     """By category, in the papers' order, and of all. Raises BenchmarkError without a score."""
+    if not reviews:
+        raise BenchmarkError("not one reply of the judge holds scores; there is nothing to count")
     named = {review.category for review in reviews} - {""}
     order = [*(c for c in CATEGORIES if c in named), *sorted(named - set(CATEGORIES))]
     found = {

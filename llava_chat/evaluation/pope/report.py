@@ -47,6 +47,12 @@ def results(splits: Mapping[str, PopeFigures]) -> dict[str, Any]:
     }
 
 
+def details(questions: Sequence[PopeQuestion], replies: Mapping[str, str]) -> dict[str, Any]:
+    """Which questions were answered wrong."""
+    wrong = [q.id for q in questions if said_yes(q, replies) != q.there]
+    return {"wrong": wrong}
+
+
 def cards(
     questions: Sequence[PopeQuestion], replies: Mapping[str, str], images: Path | None
 ) -> Iterator[Wrong]:

@@ -71,6 +71,15 @@ def results(found: Figures) -> dict[str, Any]:
     return {"benchmark": "vqa", **asdict(found), "paper_test_dev_percent": PAPER}
 
 
+def details(scored: Sequence[Scored]) -> dict[str, Any]:
+    """What was handed in to each question and its accuracy."""
+    return {
+        "by_question": {
+            one.question.id: {"said": one.said, "accuracy": one.accuracy} for one in scored
+        }
+    }
+
+
 def cards(scored: Sequence[Scored], images: Path | None) -> Iterator[Wrong]:
     """The answers that nobody gave. images: the folder of pictures, None for none."""
     for one in scored:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Mapping
 
 from llava_chat.evaluation.llava_bench.comparing import Comparison, comparisons, read_rules
-from llava_chat.evaluation.llava_bench.files import BenchQuestion
+from llava_chat.evaluation.llava_bench.files import BenchQuestion, Contexts
 from tests.engine.remote.server import Answer, Heard, Wire
 
 QUESTIONS = (
     BenchQuestion("0", "conv", "a.jpg", "What is it?"),
     BenchQuestion("1", "complex", "b.jpg", "Why is it there?"),
 )
-CONTEXTS = {"a.jpg": "A cat on a mat.", "b.jpg": "A mat.\nmat: [0.1, 0.2, 0.3, 0.4]"}
+CONTEXTS = Contexts(
+    {"a.jpg": "A cat on a mat.", "b.jpg": "A mat.\nmat: [0.1, 0.2, 0.3, 0.4]"}, wild=False
+)
 REFERENCE = {"0": "A cat, worth 9.", "1": "To be sat on, worth 8."}
 CANDIDATE = {"0": "A dog, worth 3.", "1": "For the cat, worth 6."}
 

@@ -9,7 +9,7 @@ import pytest
 
 from llava_chat.errors import BenchmarkError
 from llava_chat.evaluation.llava_bench.comparing import RULES, comparisons, read_rules
-from llava_chat.evaluation.llava_bench.files import read_contexts, read_questions
+from llava_chat.evaluation.llava_bench.files import Contexts, read_contexts, read_questions
 from tests.evaluation.benchmarks import lines
 from tests.evaluation.llava_bench.judge import CANDIDATE, CONTEXTS, QUESTIONS, REFERENCE, pairs
 
@@ -21,7 +21,7 @@ def test_each_question_is_asked_in_both_orders() -> None:
     ]  # fmt: skip
     for comparison in found:
         system, asked = (message["content"] for message in comparison.messages)
-        assert system and CONTEXTS[QUESTIONS[int(comparison.question_id)].image] in asked
+        assert system and CONTEXTS.by_image[QUESTIONS[int(comparison.question_id)].image] in asked
         reference, candidate = (
             asked.index(answers[comparison.question_id]) for answers in (REFERENCE, CANDIDATE)
         )
@@ -70,7 +70,11 @@ def test_what_the_judge_would_miss_is_named(
 
 def test_a_picture_that_nothing_is_said_of_is_named() -> None:
     with pytest.raises(BenchmarkError, match=r"nothing is said of its picture 'b\.jpg'"):
-        list(comparisons(QUESTIONS, {"a.jpg": "A cat."}, REFERENCE, CANDIDATE, read_rules()))
+        list(
+            comparisons(
+                QUESTIONS, Contexts({"a.jpg": "A cat."}, False), REFERENCE, CANDIDATE, read_rules()
+            )
+        )
 
 
 def test_files_of_both_sets_are_read(tmp_path: Path) -> None:
@@ -81,11 +85,12 @@ def test_files_of_both_sets_are_read(tmp_path: Path) -> None:
         "instances": [{"category": "cat", "bbox": [0.1, 0.25, 0.5, 1.0]}],
     }
     wild = {"id": "001", "image": "001.jpg", "caption": "A mat."}
-    contexts = read_contexts(lines(tmp_path / "context.jsonl", [coco, wild]))
-    assert contexts == {
-        "7.jpg": "A cat.\nA cat on a mat.\n\ncat: [0.1, 0.25, 0.5, 1.0]",
-        "001.jpg": "A mat.",
-    }
+    assert read_contexts(lines(tmp_path / "coco.jsonl", [coco])) == Contexts(
+        {"7.jpg": "A cat.\nA cat on a mat.\n\ncat: [0.1, 0.25, 0.5, 1.0]"}, wild=False
+    )
+    assert read_contexts(lines(tmp_path / "wild.jsonl", [wild])) == Contexts(
+        {"001.jpg": "A mat."}, wild=True
+    )
     row = {"question_id": 0, "image": "001.jpg", "category": "conv", "text": "What?"}
     (question,) = read_questions(lines(tmp_path / "questions.jsonl", [row]))
     assert (question.id, question.category, question.text) == ("0", "conv", "What?")

@@ -108,9 +108,11 @@ def test_the_interval_is_over_questions_and_the_same_again() -> None:
 
 def test_several_files_have_a_mean_and_a_deviation() -> None:
     files = [relative_scores([Review("1", "", 10, score)]) for score in (6, 8)]
-    assert spread_figures(files) == {"all": (70.0, pytest.approx(14.142, abs=0.001))}
+    assert spread_figures(files)["all"] == pytest.approx((70.0, 14.142), abs=0.001)
 
 
 def test_nothing_to_compare_with_is_said() -> None:
     with pytest.raises(BenchmarkError, match="add up to nothing"):
         relative([Review("1", "conv", 0, 5)])
+    with pytest.raises(BenchmarkError, match="not one reply of the judge holds scores"):
+        relative_scores([])
