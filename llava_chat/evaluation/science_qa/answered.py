@@ -158,21 +158,7 @@ def report(
 
     published: show what others reached, which is on the whole test split. Raises BenchmarkError.
     """
-    if (complement or judge) and not answered.texts:
-        raise BenchmarkError(
-            f"{answered.name}: choices alone cannot be put together with others; name a file "
-            "of texts by --answers"
-        )
-    rows = {answered.name: shares(problems, answered.chosen)}
-    if answered.own is not None:
-        rows["its file's own choices"] = shares(problems, answered.own)
-    for name, file in (("complement", complement), ("judge", judge)):
-        if file is not None:
-            texts = _texts(problems, file, tell)
-            if name == "complement":
-                rows[f"{file.stem} alone"] = shares(problems, complemented(problems, texts, {}))
-            both = complemented(problems, texts, answered.texts)
-            rows[f"{answered.name}, {name} {file.stem}"] = shares(problems, both)
+    rows = _rows(problems, answered, {"complement": complement, "judge": judge}, tell)
     average = rows[answered.name]["Average"]
     unclear = [problem.id for problem in problems if answered.chosen.get(problem.id) is None]
     results = {
@@ -199,6 +185,32 @@ def report(
     if published:
         lines.append(f"\n{SOURCE}")
     return Report(f"{average.percent:.2f} %", "\n".join(lines), results, details)
+
+
+def _rows(
+    problems: Sequence[Problem],
+    answered: Answered,
+    others: Mapping[str, Path | None],
+    tell: Callable[[str], None],
+) -> dict[str, dict[str, Share]]:
+    """What the table tells of ours, by the row's name. others: files, by how they are used."""
+    rows = {answered.name: shares(problems, answered.chosen)}
+    if answered.own is not None:
+        rows["its file's own choices"] = shares(problems, answered.own)
+    for name, file in others.items():
+        if file is None:
+            continue
+        if not answered.texts:
+            raise BenchmarkError(
+                f"{answered.name}: choices alone cannot be put together with others; name a file "
+                "of texts by --answers"
+            )
+        texts = _texts(problems, file, tell)
+        if name == "complement":
+            rows[f"{file.stem} alone"] = shares(problems, complemented(problems, texts, {}))
+        both = complemented(problems, texts, answered.texts)
+        rows[f"{answered.name}, {name} {file.stem}"] = shares(problems, both)
+    return rows
 
 
 def _texts(
