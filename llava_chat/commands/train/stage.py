@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -302,7 +303,7 @@ def _look_at(rows: Rows, args: argparse.Namespace, settings: StageSettings) -> S
             measure,
             settings.max_tokens,
             pictures_only=args.stage == "align",
-            workers=args.workers,
+            workers=args.workers and (os.cpu_count() or 1),  # nothing else runs yet
             report=report,
         )
     if found.missing_count:
