@@ -26,7 +26,7 @@ How a loop is watched, in its first process (the others have no watcher):
         reporter.end()
     card = model_card(facts, run_figures(output))               # for README.md of the output
 
-No call in it waits for a GPU but every `log_every` steps, and where replies are made. Where a model's
-weights are shared out over processes, all of these have to call `replies.ask()` just before the first
-one's `saving`.
+No call in it waits for a GPU but every `log_every` steps, and where replies are made. Where the
+weights are shared out over processes, all of these have to call `replies.ask()` just before the
+first one's `saving`.
 """
