@@ -8,7 +8,9 @@
 
 How a loop is watched, in its first process (the others have no watcher):
 
-    replies = SampleReplies(checkpoint, samples, output, template=template, bf16=bf16)
+    held, learned = hold_out(len(rows), args.samples)           # rows to ask about, rows to learn
+    asked = [Sample.of(rows.where(number), rows.conversation(number)) for number in held]
+    replies = SampleReplies(checkpoint, asked, output, template=template, bf16=bf16)
     seen = watchers(facts, output, log_every=50, wandb=args.wandb, samples=replies)
     reporter = Reporter(seen, steps, log_every=50, device=device)
     try:
@@ -24,6 +26,7 @@ How a loop is watched, in its first process (the others have no watcher):
         reporter.end()
     card = model_card(facts, run_figures(output))               # for README.md of the output
 
-No call in it waits for a GPU but every `log_every` steps. `hold_out` says which rows `samples` are
-made of (`Sample.of(name, conversation)`), and which are learned from.
+No call in it waits for a GPU but every `log_every` steps, and where replies are made. Where the
+weights are shared out over processes, all of these have to call `replies.ask()` just before the
+first one's `saving`.
 """

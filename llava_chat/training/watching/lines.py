@@ -6,6 +6,7 @@ Imports averages and progress.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TextIO
 
@@ -18,13 +19,13 @@ _CLEAR = "\r\x1b[K"
 class Lines:
     """A Watcher that writes to a terminal, or to a log, where no line is written over.
 
-    title: begins each line, as `finetune`.
+    title: begins each line, as `finetune`. stream: stderr if it is None.
     """
 
-    def __init__(self, title: str, stream: TextIO, *, log_every: int) -> None:
-        self._title, self._stream = title, stream
+    def __init__(self, title: str, log_every: int, stream: TextIO | None = None) -> None:
+        self._title, self._stream = title, stream or sys.stderr
         self._averaging = Averaging(log_every)
-        self._moves = stream.isatty()
+        self._moves = self._stream.isatty()
 
     def step(self, progress: Progress) -> None:
         """Write the line that is due, or what is known so far where it can be written over."""

@@ -24,13 +24,13 @@ def watchers(
     samples: SampleReplies | None = None,
     stream: TextIO | None = None,
 ) -> list[Watcher]:
-    """Those of a run that writes to the folder `output`, which exists, for a Reporter.
+    """Those of a run that writes to the folder `output`, which exists.
 
     wandb: the project there; None asks nobody. stream: for lines, stderr if it is None. Raises
     UsageError when W&B is asked for and not installed; without TensorBoard a line says so.
     """
     stream = stream or sys.stderr
-    found: list[Watcher] = [Metrics(output), Lines(facts.stage, stream, log_every=log_every)]
+    found: list[Watcher] = [Metrics(output), Lines(facts.stage, log_every, stream)]
     if tensorboard:
         try:
             found.append(TensorBoard(facts, output, log_every=log_every))

@@ -22,13 +22,13 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 16, 30, 22
 COLOURS = ("#4f6df5", "#d97706", "#0f9d6b", "#c2419a")
 """All have a contrast above 3:1 with white and with near-black (WCAG 2.2, 1.4.11)."""
 _COLUMNS = 340  # of a curve: more points than that nobody sees
-_SMOOTH_SHARE = 0.03  # of the run's steps: how far back the smoothed loss remembers
+_SMOOTH_SHARE = 0.05  # of the run's steps: how far back the smoothed loss remembers
 _OUTLIERS = 0.01  # of the gradient norms: the highest may lie beyond the axis
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#57606a}.title{font-weight:600}"
     ".grid{stroke:#8c959f;stroke-opacity:.3}path{fill:none;stroke-width:1.8;stroke-linejoin:round}"
     ".raw{stroke-width:1;stroke-opacity:.4}"
-    "@media(prefers-color-scheme:dark){text{fill:#a6b0bb}}"
+    "@media(prefers-color-scheme:dark){text{fill:#a6b0bb}.raw{stroke-opacity:.55}}"
 )
 
 Points = list[tuple[float, float]]

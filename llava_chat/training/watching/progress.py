@@ -13,8 +13,9 @@ class Progress:
     """One optimiser step, of all processes together.
 
     losses: by name; `loss` is the one that is followed down. learning_rates: by what learns with
-    it, such as `projector`. tokens: read, padding left out. skipped: samples left out since the
-    run began. memory_bytes: the most that was held so far, by the process that watches.
+    it, such as `projector`. gradient_norm: before it is clipped. tokens: read, padding left out.
+    skipped: samples left out since the run began. step_s: since the step before, without what a
+    checkpoint took. memory_bytes: the most that was held so far, by the process that watches.
     """
 
     step: int

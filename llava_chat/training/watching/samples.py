@@ -110,11 +110,15 @@ class SampleReplies:
             device = next(self._checkpoint.model.projector.parameters()).device
             computed = torch.autocast(device.type, torch.bfloat16, enabled=self._bf16)
             with undisturbed(self._checkpoint.model, device), torch.no_grad(), computed:
-                self._asked = [
-                    greedy_reply(self._checkpoint, each.question, self._template, self._most)
-                    for each in self._samples
-                ]
+                self._asked = [self._reply(each.question) for each in self._samples]
         return self._asked
+
+    def _reply(self, question: Conversation) -> str:
+        try:
+            return greedy_reply(self._checkpoint, question, self._template, self._most)
+        except torch.OutOfMemoryError:  # the training itself fits
+            torch.cuda.empty_cache()
+            return "(There was no memory left for a reply.)"
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def progress(step: int, steps: int = 10) -> Progress:
 
 
 def written(stream: io.StringIO, steps: range) -> str:
-    lines = Lines("align", stream, log_every=4)
+    lines = Lines("align", 4, stream)
     for step in steps:
         lines.step(progress(step))
     lines.end()

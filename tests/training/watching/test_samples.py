@@ -108,6 +108,18 @@ def test_replies_are_of_the_model_as_it_is_now(
     assert len(asked) == 2 and "autocast: True" in (tmp_path / "samples.md").read_text()
 
 
+def test_a_reply_without_memory_ends_no_run(
+    new_checkpoint: Callable[[], Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    checkpoint = new_checkpoint()
+    monkeypatch.setattr(checkpoint.model.language_model, "generate", full)
+    asking = SampleReplies(checkpoint, SAMPLES, tmp_path, template="vicuna_v1", bf16=False)
+    assert asking.ask() == ["(There was no memory left for a reply.)"] * 2
+
+
 def test_words_alone_need_no_picture_and_no_markdown_gets_in() -> None:
     sample = Sample("a_b.json, row 3 <i>", WORDS, "```\n# It is *red*")
     text = told(5, [sample], ["<b>red</b>"], [None])

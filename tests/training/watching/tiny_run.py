@@ -15,8 +15,7 @@ from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.batch import collate, next_token_loss, token_sample
 from llava_chat.training.watching.opening import watchers
-from llava_chat.training.watching.progress import RunFacts
-from llava_chat.training.watching.reporting import Reporter
+from llava_chat.training.watching.progress import Progress, RunFacts, Watcher
 from llava_chat.training.watching.samples import Sample, SampleReplies
 
 STEPS, LOG_EVERY, SAVE_EVERY = 12, 4, 6
@@ -69,7 +68,6 @@ class Runner:
         resumed: bool = False,
         sampled: bool = True,
         watched: bool = True,
-        wandb: str | None = None,
         stream: io.StringIO | None = None,
     ) -> Watched:
         output.mkdir(exist_ok=True)
@@ -97,26 +95,25 @@ class Runner:
             FACTS,
             output,
             log_every=LOG_EVERY,
-            wandb=wandb,
             samples=replies if sampled else None,
             stream=stream,
         )
-        cpu = torch.device("cpu")
-        reporter = Reporter(seen if watched else (), STEPS, log_every=LOG_EVERY, device=cpu)
+        seen = seen if watched else []
         losses: dict[int, float] = {}
         try:
             for step in range(first, stop + 1):
-                losses[step] = self._learn(checkpoint, optimiser, step, reporter)
+                losses[step] = self._learn(checkpoint, optimiser, step, seen)
                 if step % SAVE_EVERY == 0:
-                    reporter.tell()
                     folder = output / f"step-{step}"
                     folder.mkdir(exist_ok=True)
-                    reporter.saving(step, folder)
+                    for watcher in seen:
+                        watcher.saving(step, folder)
                     random = torch.get_rng_state()
                     state = {"step": step, "model": model.state_dict(), "random": random}
                     torch.save({**state, "optimiser": optimiser.state_dict()}, state_file)
         finally:
-            reporter.end()
+            for watcher in seen:
+                watcher.end()
         return Watched(output, checkpoint, stream.getvalue(), losses)
 
     def _learn(
@@ -124,7 +121,7 @@ class Runner:
         checkpoint: Checkpoint,
         optimiser: torch.optim.Optimizer,
         step: int,
-        reporter: Reporter,
+        seen: list[Watcher],
     ) -> float:
         model = checkpoint.model
         sample = token_sample(
@@ -146,9 +143,18 @@ class Runner:
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        rates = {"language model": 0.01, "projector": 0.02}
-        tokens = len(sample.ids)
-        reporter.step(
-            step, {"loss": loss}, norm, rates, tokens=tokens, samples=1, skipped=step // 8
+        progress = Progress(
+            step=step,
+            steps=STEPS,
+            losses={"loss": loss.item()},
+            learning_rates={"language model": 0.01, "projector": 0.02},
+            gradient_norm=norm.item(),
+            tokens=len(sample.ids),
+            samples=1,
+            skipped=step // 8,
+            step_s=0.25,
+            memory_bytes=10**9,
         )
+        for watcher in seen:
+            watcher.step(progress)
         return loss.item()
