@@ -62,6 +62,7 @@ class Launched(Processes):
             settings["gradient_accumulation_steps"] = 1
             settings["gradient_clipping"] = clip_norm
             settings["zero_allow_untested_optimizer"] = True
+        self._accelerator.free_memory()  # it remembers a run before, and would save that too
         prepared = self._accelerator.prepare(learner, *optimisers)
         return prepared[0], [*prepared[1:]]
 

@@ -113,15 +113,18 @@ class _Step:
     rows: list[Tensor | None] = field(default_factory=list)
 
     def broken(self) -> list[str]:
-        """The samples without a finite loss, or all when there is none, or nobody knows."""
-        bad = [
+        """The samples whose own loss is no number, as far as that is known."""
+        return [
             name
             for held, rows in zip(self.contents, self.rows, strict=True)
             if rows is not None and len(rows) == len(held.names)  # else rows are of several
             for name, loss in zip(held.names, rows.tolist(), strict=True)
             if not math.isfinite(loss)
         ]
-        return list(dict.fromkeys(bad or [name for held in self.contents for name in held.names]))
+
+    def names(self) -> list[str]:
+        """All of its samples."""
+        return [name for held in self.contents for name in held.names]
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class _Run:
         self.skipped = 0
         watchers = setting.watchers
         if watchers is None:
-            watchers = [Lines(name, sys.stderr, log_every=options.log_every)]
+            watchers = [Lines(name, options.log_every)]
         self.reporter = Reporter(
             watchers if self.processes.first else (),
             options.steps,
@@ -265,8 +268,9 @@ class _Run:
         """Raise LlavaChatError with the first step whose loss is no number, and its samples."""
         wrong = self._wrong if self._wrong is not None else self.reporter.tell()
         assert wrong is not None  # figures are of all processes together, the same in each
-        names = self.processes.texts(self._steps[wrong].broken())
-        raise LlavaChatError(not_a_number(self.name, wrong, names))
+        step, texts = self._steps[wrong], self.processes.texts
+        names = texts(step.broken()) or texts(step.names())
+        raise LlavaChatError(not_a_number(self.name, wrong, [*dict.fromkeys(names)]))
 
     def _save(self, done: int) -> None:
         """Write the checkpoint, unless what was learned is no number any more."""
