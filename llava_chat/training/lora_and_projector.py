@@ -4,8 +4,9 @@
     non_lora_trainables.bin                          the projector, under the authors' names
     config.json                                      where the base is of the authors' layout
 
-`--adapter` reads them, and on a base of their layout the authors' own code does (haotian-liu/LLaVA,
-llava/model/builder.py). Imports torch, `model` and `adapter.lora`.
+`--adapter` reads them. So does, on a base of their layout, the authors' own code
+(haotian-liu/LLaVA, llava/model/builder.py), and on one of llava-hf's peft, for which its own files
+hold the projector. Imports torch, `model` and `adapter.lora`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def save_lora_and_projector(
         revision=revision,
         beside=beside,
         layout="original" if authors else "hf",
+        projector=not authors and model.config.projector != "linear",
     )
 
 

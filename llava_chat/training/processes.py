@@ -114,3 +114,12 @@ def parts(batch_size: int, micro_batch_size: int | None, processes: Processes) -
         range(min(first, end), min(first + size, end))
         for first in range(begin, begin + largest, size)
     ]
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls it.
+
+    >>> device_name(torch.device("cpu"))
+    'CPU'
+    """
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()

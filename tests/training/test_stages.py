@@ -14,6 +14,7 @@ from llava_chat.conversation import Conversation, Turn
 from llava_chat.errors import TrainingDataError
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from llava_chat.model.encoder import VisionTower
 from llava_chat.training.batch import collate, next_token_loss, token_sample
 from llava_chat.training.recipes import Stage
 from llava_chat.training.schedule import LoopOptions
@@ -282,3 +283,43 @@ def test_what_is_wrong_is_said_in_a_sentence(
     said = err.splitlines()[-1]
     assert out == "" and said.startswith("llava_chat: error: ") and sentence in said
     assert "Traceback" not in err
+
+
+def test_stage_one_reads_each_picture_once_by_the_tower(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    original = VisionTower.forward
+
+    def counted(self: VisionTower, pixels: Tensor) -> Tensor:
+        seen.append(len(pixels))
+        found: Tensor = original(self, pixels)
+        return found
+
+    monkeypatch.setattr(VisionTower, "forward", counted)
+    plain = ["--workers", "0", "--precision", "float32", "--samples", "0", "--no-tensorboard"]
+    assert main([*arguments(data, "align", "cached"), *plain]) == 0
+    assert sum(seen) == 2  # of three epochs over two pictures
+    assert not (data / "cached" / "features").exists()
+    kept = ["--feature-cache", str(data / "features")]
+    assert main([*arguments(data, "align", "one"), *plain, *kept]) == 0
+    assert main([*arguments(data, "align", "two"), *plain, *kept]) == 0
+    assert sum(seen) == 4 and len([*(data / "features").rglob("*.safetensors")]) == 2
+    assert main([*arguments(data, "finetune", "three"), *plain]) == 0
+    assert sum(seen) == 10
+    found = [weights(load_checkpoint(str(data / name), device="cpu")) for name in ("cached", "two")]
+    assert all(torch.allclose(found[0][name], found[1][name], atol=1e-6) for name in found[0])
+
+
+def test_every_setting_is_told_before_a_run_and_kept_with_it(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = ["--recipe", "llava-1", "--workers", "0", "--samples", "0", "--no-tensorboard"]
+    assert main([*arguments(data, "finetune", "out"), *recipe]) == 0
+    told = capsys.readouterr().err
+    for line in ("recipe: llava-1", "lr: 0.01", "epochs: 3.0", "beta2: 0.999", "clip norm: 1.0"):
+        assert f"  {line}\n" in told
+    facts = json.loads((data / "out" / "run.json").read_text(encoding="utf-8"))
+    assert facts["recipe"] == "llava-1" and facts["settings"]["recompute layers"] == 1
+    card = (data / "out" / "README.md").read_text(encoding="utf-8")
+    assert "- recompute layers: 1" in card and "A model trained from" in card

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -19,7 +20,6 @@ from llava_chat.training.recipes import StageSettings
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
 
     from llava_chat.model.checkpoint import Checkpoint
     from llava_chat.training.adapter.lora import Lora
@@ -39,27 +39,26 @@ def run(args: argparse.Namespace) -> int:
     """Train; print where the model went."""
     settings = settings_of(args)
     make_folder("--output", args.output)
-    from llava_chat.model.device import choose_device
+    from llava_chat.model.device import choose_device, has_native_bfloat16
     from llava_chat.training.launched import processes
 
     device = choose_device(args.device)
-    bf16 = _bf16(args, device)
+    _check_quantize(args, device.type)
+    native = args.precision == "auto" and has_native_bfloat16(device)
+    bf16 = args.precision == "bf16" or native
     group = processes(args.device, bf16=bf16)
     try:
-        _Stage(args, settings, group, device, bf16).run()
+        _Stage(args, settings, group, device.type, bf16).run()
     finally:
         group.end()
     return 0
 
 
-def _bf16(args: argparse.Namespace, device: torch.device) -> bool:
-    """Whether to compute in bfloat16. Raises UsageError for QLoRA where it cannot be."""
-    from llava_chat.model.device import has_native_bfloat16
-
+def _check_quantize(args: argparse.Namespace, device_type: str) -> None:
+    """Raise UsageError for QLoRA where it cannot be."""
     quantize = getattr(args, "quantize", "none")
-    if quantize != "none" and device.type != "cuda":
-        raise UsageError(f"--quantize {quantize} needs a CUDA GPU, not {device.type}; leave it out")
-    return args.precision == "bf16" or (args.precision == "auto" and has_native_bfloat16(device))
+    if quantize != "none" and device_type != "cuda":
+        raise UsageError(f"--quantize {quantize} needs a CUDA GPU, not {device_type}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class _Stage:
     args: argparse.Namespace
     settings: StageSettings
     group: Processes
-    device: torch.device
+    device_type: str
     bf16: bool
 
     def run(self) -> None:
@@ -105,6 +104,8 @@ class _Stage:
         self.group.together(lambda: self._write(trained, facts))
         if self.group.first:
             Checkpoints(args.output / _CHECKPOINTS).forget()
+            if args.feature_cache is None:
+                shutil.rmtree(args.output / _FEATURES, ignore_errors=True)
             print(args.output)
 
     def _loaded(self) -> Checkpoint:
@@ -128,7 +129,7 @@ class _Stage:
     def _dtype(self) -> str:
         """What is not learned is only read: half of the memory will do on a GPU."""
         frozen = self.args.stage == "align" or self.settings.lora
-        return "bfloat16" if frozen and self.bf16 and self.device.type == "cuda" else "float32"
+        return "bfloat16" if frozen and self.bf16 and self.device_type == "cuda" else "float32"
 
     def _options(self, rows: Rows, steps: int, held: int) -> StageOptions:
         from llava_chat.training.schedule import LoopOptions
@@ -196,7 +197,7 @@ class _Stage:
 
         args, folder = self.args, self.args.feature_cache
         if folder is None and args.stage == "align" and self.settings.epochs > 1:
-            folder = args.output / _FEATURES if self.device.type == "cpu" else None
+            folder = args.output / _FEATURES if self.device_type == "cpu" else None
         if folder is None:
             return None
         make_folder("--feature-cache", folder)
@@ -206,6 +207,7 @@ class _Stage:
 
     def _facts(self, checkpoint: Checkpoint, rows: Rows, steps: int) -> RunFacts:
         """What the run is; the first process tells all of it before it begins."""
+        from llava_chat.training.processes import device_name
         from llava_chat.training.stages import template_of
         from llava_chat.training.watching.progress import RunFacts
 
@@ -219,7 +221,16 @@ class _Stage:
             data=rows.name,
             rows=len(rows),
             steps=steps,
-            devices=tuple(self.group.texts([device_name(self.group.device or self.device)])),
+            devices=tuple(
+                self.group.texts(
+                    [
+                        device_name(
+                            self.group.device
+                            or next(checkpoint.model.projector.parameters()).device
+                        )
+                    ]
+                )
+            ),
             settings=shown(args, self.settings),
             adapter=self.settings.lora,
         )
@@ -274,13 +285,6 @@ class _Stage:
             revision = trained.revision if is_hub_id(args.model) else None
             save_lora_and_projector(trained, lora, args.output, base=facts.base, revision=revision)
         _write(args.output / "README.md", model_card(facts, run_figures(args.output)))
-
-
-def device_name(device: torch.device) -> str:
-    """What a person calls it."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
 
 
 def _write(file: Path, text: str) -> None:

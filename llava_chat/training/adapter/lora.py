@@ -107,17 +107,24 @@ def save_adapter(
     revision: str | None = None,
     beside: Mapping[str, Callable[[Path], object]] | None = None,
     layout: Layout = "hf",
+    projector: bool = False,
 ) -> None:
     """Write adapter_config.json and adapter_model.safetensors; other files there stay.
 
     base: the name of the model that it goes on; revision: of the Hub, None for another. beside:
-    files of other names, each written by its function. layout: whose names its layers have. The
-    folder has no adapter_config.json while it is written, so that a crash leaves none or a whole
-    one. Raises LlavaChatError when a weight is no finite number.
+    files of other names, each written by its function. layout: whose names its layers have.
+    projector: the whole projector goes with it, as peft keeps modules_to_save. The folder has no
+    adapter_config.json while it is written, so that a crash leaves none or a whole one. Raises
+    LlavaChatError when a weight is no finite number.
     """
     found = {
         _stored_name(name, layout): each.detach().cpu() for name, each in _weights(model).items()
     }
+    if projector:
+        found |= {
+            f"base_model.model.model.{file_name(f'projector.{name}')}": each.detach().cpu()
+            for name, each in model.projector.state_dict().items()
+        }
     for name, weight in found.items():
         if not bool(torch.isfinite(weight).all()):
             raise LlavaChatError(f"{name} holds what is no finite number; nothing was written")
@@ -126,6 +133,8 @@ def save_adapter(
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
         written = Path(name)
         config = _config(model, lora, base, revision, layout)
+        if projector:
+            config["modules_to_save"] = ["multi_modal_projector"]
         (written / ADAPTER_CONFIG_NAME).write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )

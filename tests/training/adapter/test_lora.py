@@ -44,7 +44,7 @@ def base(tmp_path: Path, random_checkpoint: Callable[..., Checkpoint]) -> Path:
 def trained(base: Path, lora: Lora, folder: Path) -> Checkpoint:
     checkpoint = load_checkpoint(str(base), device="cpu", dtype="float32")
     options = AdapterOptions(lora=lora, lr=0.01, steps=8, batch_size=1)
-    train_adapter(checkpoint, [LESSON], [], options, folder / "state.pt")
+    train_adapter(checkpoint, [LESSON], [], options, folder.parent / "checkpoints")
     save_adapter(checkpoint.model, lora, folder, base=str(base))
     return checkpoint
 
