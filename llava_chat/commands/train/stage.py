@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.train.checks import make_folder, named_base
+from llava_chat.commands.train.checks import look_at, make_folder, named_base
 from llava_chat.commands.train.stage_options import add_arguments, settings_of, shown
 from llava_chat.commands.train.watching_options import log_every
 from llava_chat.errors import UsageError
@@ -81,7 +80,7 @@ class _Stage:
 
         args = self.args
         rows = open_rows(args.data, args.images)
-        looked = self.group.from_first(lambda: _look_at(rows, args, self.settings))
+        looked = self.group.from_first(lambda: look_at(rows, args, self.settings.max_tokens))
         held, learned = hold_out(len(rows), args.samples)
         checkpoint = self._loaded()
         steps = max(1, round(len(learned) * self.settings.epochs / self.settings.batch_size))
@@ -291,29 +290,3 @@ def _write(file: Path, text: str) -> None:
     aside = file.with_name(f".{file.name}.partial")
     aside.write_text(text, encoding="utf-8")
     aside.replace(file)
-
-
-def _look_at(rows: Rows, args: argparse.Namespace, settings: StageSettings) -> Survey:
-    """Every row before the model is there. Raises TrainingDataError for one that is wrong."""
-    from llava_chat.progress import ProgressLine
-    from llava_chat.training.measure import measure_of
-    from llava_chat.training.stages import template_of
-    from llava_chat.training.survey import survey
-
-    measure = measure_of(args.model, template_of(args.stage, args.template))
-    with ProgressLine(args.stage, sys.stderr) as report:
-        found = survey(
-            rows,
-            measure,
-            settings.max_tokens,
-            pictures_only=args.stage == "align",
-            workers=args.workers and (os.cpu_count() or 1),  # nothing else runs yet
-            report=report,
-        )
-    if found.missing_count:
-        print(
-            f"{args.stage}: {found.missing_count} rows are left out, their pictures are not there; "
-            f"the first: {found.missing}",
-            file=sys.stderr,
-        )
-    return found
