@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,15 @@ from llava_chat.__main__ import main
 from llava_chat.image import read_picture
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.model.conversion import convert
+from llava_chat.model.quantization import Bits, Quantization
+from llava_chat.model.sources import Search, find_sources
+from llava_chat.model.weights import load_model
 from llava_chat.training import lora_and_projector
 from llava_chat.training.adapter.lora import Lora
+from llava_chat.training.loop import Setting
+from llava_chat.training.schedule import LoopOptions
+from llava_chat.training.stages import StageOptions, run_stage
+from tests.training.two_processes import Told, talk
 
 New = Callable[[], Checkpoint]
 
@@ -50,6 +58,43 @@ def logits(checkpoint: Checkpoint, folder: Path) -> torch.Tensor:
     model = checkpoint.model
     found: torch.Tensor = model(model.embed(ids, model.image_features(pixels)))
     return found
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_lora_learns_on_a_model_in_fewer_bits(bits: Bits, folder: Path, tmp_path: Path) -> None:
+    name = str(folder / "hf")
+    model = load_model(
+        find_sources(name, Search()),
+        device=torch.device("cpu"),
+        dtype=torch.bfloat16,
+        quantization=Quantization(bits),
+    )
+    checkpoint = replace(load_checkpoint(name, device="cpu"), model=model)
+    before = {key: value.clone() for key, value in model.language_model.state_dict().items()}
+    lora = Lora(4, 8, dropout=0.05)
+    loop = LoopOptions(steps=12, lr=0.05, log_every=1)
+    options = StageOptions(loop, 2, workers=0, lora=lora, seed=0, recompute_layers=1)
+    seen = Told()
+    run_stage(
+        "finetune",
+        checkpoint,
+        lambda _: talk(1),
+        options,
+        tmp_path / "run",
+        setting=Setting(watchers=[seen]),
+    )
+    losses = [each[1] for each in seen.figures]
+    assert losses[-1] < 0.8 * losses[0]
+    after = model.language_model.state_dict()
+    assert all(
+        torch.equal(after.get(key.replace("proj.", "proj.base_layer."), value), value)
+        for key, value in before.items()
+    )
+    lora_and_projector.save_lora_and_projector(checkpoint, lora, tmp_path / "out", base=name)
+    learned = load_checkpoint(name, adapter=str(tmp_path / "out"), device="cpu", dtype="float32")
+    assert not torch.allclose(
+        logits(learned, folder), logits(load_checkpoint(name, device="cpu"), folder), atol=1e-2
+    )
 
 
 @pytest.fixture(params=["hf", "original"])
