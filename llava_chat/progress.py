@@ -17,7 +17,7 @@ LOG_EVERY_S = 10.0  # where lines pile up, in a file or a service's log
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of opening a model.
+    """One step of a long piece of work, such as opening a model.
 
     step: what is being done, in a few words ("downloading the weights"). done, total: how much of
     it, counted in `unit`; a total of 0 is not known yet.
@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes"]
+    unit: Literal["bytes", "files", "shapes", "replies", "captions"]
 
     @property
     def share(self) -> float | None:
