@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes", "replies", "captions"]
+    unit: Literal["bytes", "files", "shapes", "replies"]
 
     @property
     def share(self) -> float | None:

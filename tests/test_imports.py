@@ -67,7 +67,7 @@ LEAN_PACKAGES = {
     "transformers",
 }
 # Imported only where a setting or an option asks for it, which says so where it is missing.
-OPTIONAL = {"bitsandbytes", "pyarrow"}
+OPTIONAL = {"bitsandbytes", "pyarrow", "spacy"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 

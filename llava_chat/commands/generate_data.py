@@ -23,7 +23,7 @@ from llava_chat.progress import ProgressLine
 from llava_chat.settings import load_settings
 from llava_chat.training.generation.asking import Asking, AskingSettings, Stopped
 from llava_chat.training.generation.cost import Prices
-from llava_chat.training.generation.journal import NAME as JOURNAL, Journal, write_whole
+from llava_chat.training.generation.journal import NAME as JOURNAL, Journal
 from llava_chat.training.generation.kinds import ASKED_KINDS, PAPER_SHARES
 from llava_chat.training.generation.ledger import Ledger
 from llava_chat.training.generation.pictures import DescribedPicture
@@ -32,6 +32,7 @@ from llava_chat.training.generation.prompts import FOLDER, Prompts, load_prompts
 from llava_chat.training.generation.reading import read_pictures
 from llava_chat.training.generation.report import expected_tokens, figures, table, token_figures
 from llava_chat.training.generation.rows import as_json, instruction_rows
+from llava_chat.training.writing import write_whole
 
 ROWS = "instructions.json"
 REPORT = "report.json"

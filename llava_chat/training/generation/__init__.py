@@ -10,6 +10,7 @@
     journal.py    every reply on the disk as it comes
     ledger.py     what all replies come to: what is done, refused, spent
     asking.py     many requests at once; asks again, stops at the budget
+    interruptions.py  Ctrl-C and SIGTERM between two replies
     rows.py       kept replies -> LLaVA's instruction JSON, each thing said once
     report.py     what came of it
 

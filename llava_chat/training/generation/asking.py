@@ -26,6 +26,7 @@ from llava_chat.training.generation.cost import (
     estimated_prompt_tokens,
     estimated_tokens,
 )
+from llava_chat.training.generation.interruptions import interruptions
 from llava_chat.training.generation.journal import Entry, Journal
 from llava_chat.training.generation.kinds import Kind
 from llava_chat.training.generation.ledger import Ledger
@@ -85,22 +86,24 @@ class Asking:
         self._reserved = dict[tuple[str, str], float]()
         self._failures = 0
         self._settled = 0
+        self._interrupted = False
         self._inbox = SimpleQueue[tuple[Task, Messages, int]]()
-        self._outbox = SimpleQueue[tuple[Task, Completion | Exception]]()
+        self._outbox = SimpleQueue[tuple[Task, Completion | Exception] | None]()
         self._stopped = Stopped()
 
     def run(self, tasks: Iterable[Task], report: Report) -> Stopped:
         """Ask until every task is done or given up, the budget is used or the server fails.
 
-        Replies that are on their way when it has to stop, by Ctrl-C too, are waited for and kept.
-        Raises TrainingDataError when the journal cannot be written.
+        Replies that are on their way when it has to stop are waited for and kept. Raises
+        KeyboardInterrupt after Ctrl-C or SIGTERM, of which a second one does not wait,
+        TrainingDataError when the journal cannot be written.
         """
         self._waiting.extend(task for task in tasks if self._ledger.is_open(task))
         total = len(self._waiting)
         for _ in range(min(self._settings.at_once, total)):
             # A thread that waits for a server must not keep the program from ending.
             threading.Thread(target=self._work, name="generate-data", daemon=True).start()
-        try:
+        with interruptions(lambda: self._outbox.put(None)):
             while self._waiting or self._reserved:
                 self._hand_out()
                 if not self._reserved:
@@ -108,11 +111,8 @@ class Asking:
                     break
                 self._take_in()
                 report(self._progress(total))
-        except BaseException:
-            self._client.stop()
-            while self._reserved:
-                self._take_in()
-            raise
+        if self._interrupted:
+            raise KeyboardInterrupt
         self._stopped.unanswered += len(self._waiting)
         return self._stopped
 
@@ -128,14 +128,20 @@ class Asking:
             self._inbox.put((task, messages, self._settings.seed + self._ledger.tries(task)))
 
     def _take_in(self) -> None:
-        task, outcome = self._outbox.get()
+        came = self._outbox.get()
+        if came is None:
+            self._interrupted = True
+            self._client.stop()
+            self._waiting.clear()
+            return
+        task, outcome = came
         del self._reserved[task.key]
         if isinstance(outcome, Completion):
             self._failures = 0
             entry = self._entry(task, outcome)
             self._journal.append(entry)
             self._ledger.take(entry)
-            if self._ledger.is_open(task):
+            if self._ledger.is_open(task) and not self._interrupted:
                 self._waiting.append(task)
                 return
         elif isinstance(outcome, EngineError | ContextFullError):
@@ -197,6 +203,10 @@ class Asking:
         return prices.of(self._ledger.tokens) if prices else 0.0
 
     def _progress(self, total: int) -> Progress:
+        if self._interrupted:
+            return Progress(
+                f"waiting for {len(self._reserved)} replies on their way", 0, 0, "replies"
+            )
         tokens = self._ledger.tokens
         words = f"{tokens.prompt + tokens.completion:,} tokens"
         if self._settings.prices and self._ledger.turns:

@@ -1,7 +1,9 @@
 """Every reply of a server, on the disk as it comes, so that a run may be killed at any time.
 
 A line of JSON each, flushed to the disk before the next thing is asked; the first line says what
-is asked, since replies to something else must not be mixed in. Imports errors.
+is asked, since replies to something else must not be mixed in.
+
+Imports errors and the writing of files beside this package.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from llava_chat.errors import TrainingDataError, UsageError
+from llava_chat.training.writing import unwritable
 
 NAME = "journal.jsonl"
 _FORMAT = 1
@@ -46,29 +49,20 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b")
-            _lock(self._file, self.path)
-            self._file.seek(0)
-            lines = self._file.read().splitlines(keepends=True)
-            if lines and not lines[-1].endswith(b"\n"):
-                # A kill in the middle of a line: nobody was told that it is kept.
-                half = lines.pop()
-                self._file.truncate(self._file.tell() - len(half))
-            if not lines:
-                self._write({"journal": _FORMAT, "asked": dict(asked)})
         except OSError as error:
-            raise _unusable(self.path, error) from error
-        if lines:
-            _check_asked(lines[0], asked, self.path)
-        self.entries = [
-            _entry(line, f"{self.path}, line {n}") for n, line in enumerate(lines[1:], 2)
-        ]
+            raise unwritable(self.path, error) from error
+        try:
+            self.entries = self._begin(asked)
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, entry: Entry) -> None:
         """On the disk when it returns. Raises TrainingDataError."""
         try:
             self._write(asdict(entry))
         except OSError as error:
-            raise _unusable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
     def close(self) -> None:
         """Let another run have it."""
@@ -85,6 +79,23 @@ class Journal:
     ) -> None:
         self.close()
 
+    def _begin(self, asked: Mapping[str, object]) -> list[Entry]:
+        _lock(self._file, self.path)
+        try:
+            self._file.seek(0)
+            lines = self._file.read().splitlines(keepends=True)
+            if lines and not lines[-1].endswith(b"\n"):
+                # A kill in the middle of a line: nobody was told that it is kept.
+                half = lines.pop()
+                self._file.truncate(self._file.tell() - len(half))
+            if not lines:
+                self._write({"journal": _FORMAT, "asked": dict(asked)})
+                return []
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        _check_asked(lines[0], asked, self.path)
+        return [_entry(line, f"{self.path}, line {n}") for n, line in enumerate(lines[1:], 2)]
+
     def _write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
@@ -99,14 +110,9 @@ def _lock(file: BinaryIO, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
         raise TrainingDataError(
             f"Another run is writing {path}; wait for it, or name another --output."
         ) from None
-
-
-def _unusable(path: Path, error: OSError) -> TrainingDataError:
-    return TrainingDataError(f"{path} cannot be written: {error.strerror}.")
 
 
 def _check_asked(line: bytes, asked: Mapping[str, object], path: Path) -> None:
@@ -143,17 +149,3 @@ def _object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {"": None}
     return row if isinstance(row, dict) else {"": None}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file of which nobody ever sees a part. Raises TrainingDataError."""
-    aside = path.with_name(path.name + ".part")
-    try:
-        with aside.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise _unusable(path, error) from error

@@ -25,7 +25,8 @@ _SPEAKER = re.compile(r"^\W*(question|answer)\b[\s*_]*:[\s*_]*", re.IGNORECASE)
 _APOSTROPHE = "['\u2019]"
 # What tells that the writer had words in place of the picture.
 _GIVEN_AWAY = re.compile(
-    r"\bcaptions?\b|\bbounding[ -]box|\bcoordinates\b|\bannotat(?:ed|ions?)\b"
+    r"\bcaptions?\b|\bbounding[ -]box|\bannotat(?:ed|ions?)\b"
+    r"|\b(?:the|its|their|box|these|with|whose) coordinates\b"
     r"|\b(?:given|provided) (?:text|sentences?|descriptions?|information|context|notes?)\b"
     r"|\b(?:the|these) (?:sentences|notes) (?:say|tell|mention|describe)"
     r"|\[\s*[01]?\.\d+\s*,|\b0\.\d{3}\b",

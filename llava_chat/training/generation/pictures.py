@@ -53,7 +53,8 @@ def one_line(caption: str) -> str:
     >>> one_line(" A cat\non a mat. ")
     'A cat on a mat.'
     """
-    return " ".join(well_formed(caption).split())
+    lines = (line.strip() for line in well_formed(caption).splitlines())
+    return " ".join(line for line in lines if line)
 
 
 def is_number(value: object) -> bool:

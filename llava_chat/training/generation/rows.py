@@ -53,10 +53,12 @@ def instruction_rows(
     return rows, repeated
 
 
-def as_json(rows: Iterable[Row]) -> str:
-    """A JSON list, a row a line, so that two of them can be compared."""
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    return f"[\n{lines}\n]\n"
+def as_json(rows: Iterable[Row]) -> Iterator[str]:
+    """The pieces of a JSON list, a row a line, so that two of them can be compared."""
+    yield "["
+    for number, row in enumerate(rows):
+        yield f"{',' if number else ''}\n{json.dumps(row, ensure_ascii=False)}"
+    yield "\n]\n"
 
 
 def _brief(task: Task, prompts: Prompts, drawn: random.Random) -> Turns:
