@@ -59,7 +59,12 @@ def make_client() -> Iterator[MakeClient]:
     clients: list[Completions] = []
 
     def make(model: Model, **options: Any) -> Completions:
-        given = {"model": MODEL, "first_pause_s": 0.001, "retries": 3, "timeout_s": 20} | options
+        given: dict[str, Any] = {
+            "model": MODEL,
+            "first_pause_s": 0.001,
+            "retries": 3,
+            "timeout_s": 20,
+        } | options
         clients.append(Completions(model.url, **given))
         return clients[-1]
 

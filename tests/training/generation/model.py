@@ -31,7 +31,7 @@ def good(kind: str, context: str) -> str:
     return "\n===\n".join(f"Question:\n{q}\n===\nAnswer:\n{a}" for q, a in pairs)
 
 
-UNFIT = {
+UNFIT: dict[str, Callable[[str, str], tuple[str, str]]] = {
     "cut off": lambda kind, context: (good(kind, context)[:20], "length"),
     "filtered": lambda kind, context: ("", "content_filter"),
     "empty": lambda kind, context: (" \n", "stop"),
