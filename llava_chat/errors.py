@@ -26,6 +26,7 @@ This module imports nothing, so any other may raise from it.
     |   +-- ConflictError          what is kept by now leaves no place for it
     +-- SessionError               (llava_chat.web.session) no session of this server
     +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
+    +-- BenchmarkError             a benchmark's file, or one of answers to it, cannot be used
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
         +-- BrokenSampleError    its picture is missing or broken: a long run goes on without it
 """
@@ -133,6 +134,10 @@ class NotFoundError(StoreError):
 
 class ConflictError(StoreError):
     """What is kept by now leaves no place for this: repeating it changes nothing."""
+
+
+class BenchmarkError(LlavaChatError):
+    """A file of questions, or of answers to them, cannot be used; names the file and the place."""
 
 
 class TrainingDataError(LlavaChatError):

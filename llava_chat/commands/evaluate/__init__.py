@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import scenes
+from llava_chat.commands.evaluate import scenes, science_qa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scenes.add_arguments(drawings)
     drawings.set_defaults(run_benchmark=scenes.run)
+    science = benchmarks.add_parser("science-qa", help="ScienceQA's questions, by its own groups")
+    science_qa.add_arguments(science)
+    science.set_defaults(run_benchmark=science_qa.run)
 
 
 def run(args: argparse.Namespace) -> int:
