@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes", "questions", "replies"]
+    unit: Literal["bytes", "files", "shapes", "questions", "replies", "rows"]
     left_s: float | None = None
 
     @property
@@ -47,13 +47,13 @@ class Progress:
         >>> Progress("downloading", 3, 12, "files").words, Progress("building", 0, 0, "files").words
         ('downloading: 3 of 12 files', 'building')
         >>> Progress("asking", 3, 4241, "questions", left_s=4320).words
-        'asking: 3 of 4241 questions, 72 min left'
+        'asking: 3 of 4,241 questions, 72 min left'
         """
         if not self.total:
             return self.step
         left = "" if self.left_s is None else f", {time_in_words(self.left_s)} left"
         if self.unit != "bytes":
-            return f"{self.step}: {self.done} of {self.total} {self.unit}{left}"
+            return f"{self.step}: {self.done:,} of {self.total:,} {self.unit}{left}"
         scale, unit = (1e9, "GB") if self.total >= 1e9 else (1e6, "MB")
         return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}{left}"
 

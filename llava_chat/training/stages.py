@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from llava_chat.conversation import Conversation
@@ -20,11 +19,12 @@ from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaModel
 from llava_chat.training.batch import (
+    SkippedSample,
     TokenBatch,
     TokenSample,
     collate,
     next_token_loss,
-    token_sample,
+    sample_maker,
 )
 from llava_chat.training.loop import LoopOptions, Losses, Run, compiled, train
 from llava_chat.training.stream import reused
@@ -73,14 +73,14 @@ def run_stage(
             "that pads them, such as llava-hf/llava-1.5-7b-hf."
         )
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
-    make = _sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
+    make = sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
     model.language_model.requires_grad_(stage == "finetune")
     model.projector.requires_grad_(True)
     model.float()
     inner = model.language_model.model
     decoder = compiled(inner) if options.one_length else inner
 
-    def collated(samples: list[TokenSample]) -> TokenBatch:
+    def collated(samples: list[TokenSample | SkippedSample]) -> TokenBatch:
         return collate(samples, length=options.max_tokens if options.one_length else None)
 
     def batches_from(step: int) -> Iterator[TokenBatch]:
@@ -117,27 +117,6 @@ def _loss(model: LlavaModel, decoder: Callable[..., Any], batch: TokenBatch) -> 
     return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
 
 
-def _sample_maker(
-    checkpoint: Checkpoint,
-    template: str,
-    conversation_of: Callable[[int], Conversation],
-    max_tokens: int,
-    name_of: Callable[[int], str],
-) -> Callable[[int], TokenSample]:
-    """Sample number -> that conversation as tokens and pixels."""
-    model = checkpoint.model
-    return lambda number: token_sample(
-        conversation_of(number),
-        checkpoint.tokenizer,
-        template=template,
-        tokens_per_picture=model.tokens_per_picture,
-        image_token_id=model.config.image_token_id,
-        pixels=lambda picture: checkpoint.pixels(picture).numpy(),
-        max_tokens=max_tokens,
-        name=name_of(number),
-    )
-
-
 def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
     """The loop's options, with what the shape of the batches and the model say of the run."""
     run: Run = {
@@ -154,21 +133,3 @@ def forget_projector(checkpoint: Checkpoint) -> None:
     for part in checkpoint.model.projector.modules():
         if isinstance(part, torch.nn.Linear):
             part.reset_parameters()
-
-
-def in_epochs(count: int, seed: int) -> Callable[[int], int]:
-    """Sample number -> row: every row once an epoch, each epoch in another order.
-
-    >>> row_of = in_epochs(3, seed=0)
-    >>> sorted(row_of(n) for n in range(3)), sorted(row_of(n) for n in range(3, 6))
-    ([0, 1, 2], [0, 1, 2])
-    """
-    orders: dict[int, np.ndarray] = {}
-
-    def row_of(number: int) -> int:
-        epoch, place = divmod(number, count)
-        if epoch not in orders:
-            orders[epoch] = np.random.default_rng((seed, epoch)).permutation(count)
-        return int(orders[epoch][place])
-
-    return row_of

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from llava_chat.__main__ import main
+from llava_chat.training.data import read_instructions
 from llava_chat.training.generation.journal import NAME as JOURNAL
-from llava_chat.training.instructions import read_instructions
 from tests.training.generation.conftest import MADE_UP, MakeModel, make_model
 from tests.training.generation.model import MODEL, Model
 

@@ -15,7 +15,7 @@ from llava_chat.evaluation.science_qa.problems import Problem, check_pictures, r
 from llava_chat.evaluation.science_qa.prompts import answer_text, question_text, training_rows
 from llava_chat.evaluation.science_qa.published import PUBLISHED
 from llava_chat.evaluation.science_qa.scoring import choice_of, letter_of, shares
-from llava_chat.training.instructions import read_instructions
+from llava_chat.training.data import read_instructions
 from tests.evaluation.science_set import PROBLEMS, write_set
 
 
@@ -70,7 +70,7 @@ def test_the_rows_for_training_are_read_by_the_trainer(
         file.write_text(json.dumps(rows), encoding="utf-8")
         read = read_instructions(file, folder / below)
         assert [row.id for row in read] == [problem.id for problem in problems]
-        assert read[0].image == folder / "images/test/3/image.png"
+        assert read[0].sources == (folder / "images/test/3/image.png",)
         assert read[0].turns == ((question_text(problems[0]), "The answer is A."),)
     assert training_rows(problems, "QCM-LEA", None)[0]["image"] == "3/image.png"
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from llava_chat.errors import TrainingDataError, UsageError
-from llava_chat.training.instructions import as_object, check_json
+from llava_chat.training.data.strict import check_json, parsed
 
 KINDS = (".jsonl", ".json", ".tsv")
 
@@ -32,19 +32,23 @@ class CaptionFile:
     column: int = 1
 
     def __post_init__(self) -> None:
-        if self.path.suffix.lower() not in KINDS:
+        if self._kind not in KINDS:
             raise UsageError(f"{self.path} must end in one of {', '.join(KINDS)}")
+
+    @property
+    def _kind(self) -> str:
+        return self.path.suffix.lower()
 
     def captions(self) -> Iterator[str]:
         """One a row. Raises TrainingDataError naming file, row and field."""
         for number, (row, _) in enumerate(self._rows()):
             where = f"{self.path}, row {number}"
-            yield self._cell(row, where) if isinstance(row, str) else self._caption(row, where)
+            yield self._cell(row, where) if self._kind == ".tsv" else self._caption(row, where)
 
     def kept(self, chosen: np.ndarray) -> Iterator[str]:
         """The text of the output: the rows as they were. chosen: a boolean for each row."""
         lines = (text for keep, (_, text) in zip(chosen, self._rows(), strict=True) if keep)
-        if self.path.suffix.lower() != ".json":
+        if self._kind != ".json":
             yield from (f"{line}\n" for line in lines)
             return
         yield "["
@@ -55,32 +59,24 @@ class CaptionFile:
     def _rows(self) -> Iterator[tuple[Any, str]]:
         """Each row, a TSV line as it is, and its text."""
         try:
-            if self.path.suffix.lower() == ".json":
+            if self._kind == ".json":
                 yield from self._listed()
                 return
-            parsed = self.path.suffix.lower() == ".jsonl"
-            with self.path.open(encoding="utf-8", newline="\n") as lines:
-                filled = (line.rstrip("\r\n") for line in lines if line.strip())
+            with self.path.open("rb") as lines:
+                filled = (line.rstrip(b"\r\n") for line in lines if line.strip())
                 for number, line in enumerate(filled):
-                    yield (self._parsed(line, number) if parsed else line), line
+                    where = f"{self.path}, row {number}"
+                    text = _text(line, where)
+                    yield (parsed(line, where) if self._kind == ".jsonl" else text), text
         except OSError as error:
             raise TrainingDataError(f"{self.path} cannot be read: {error.strerror}.") from error
-        except UnicodeDecodeError as error:
-            raise TrainingDataError(f"{self.path}: it is not UTF-8") from error
 
     def _listed(self) -> Iterator[tuple[Any, str]]:
-        rows = self._parsed(self.path.read_text(encoding="utf-8"), None)
+        rows = parsed(self.path.read_bytes(), str(self.path))
         if not isinstance(rows, list):
             raise TrainingDataError(f"{self.path}: it must hold a list of rows")
         for row in rows:
             yield row, json.dumps(row, ensure_ascii=False)
-
-    def _parsed(self, text: str, number: int | None) -> Any:
-        where = self.path if number is None else f"{self.path}, row {number}"
-        try:
-            return json.loads(text, object_pairs_hook=as_object)
-        except (ValueError, RecursionError) as error:
-            raise TrainingDataError(f"{where}: {error}") from None
 
     def _cell(self, line: str, where: str) -> str:
         cells = line.split("\t")
@@ -106,3 +102,10 @@ def _first_answer(messages: Any) -> Any:
     if not isinstance(messages, list) or len(messages) < 2 or not isinstance(messages[1], dict):
         return None
     return messages[1].get("value")
+
+
+def _text(line: bytes, where: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise TrainingDataError(f"{where}: it is not UTF-8") from error

@@ -7,6 +7,7 @@ nothing of them. Imports the client of the engine's, progress, errors and the mo
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class Asking:
         self._failures = 0
         self._settled = 0
         self._interrupted = False
+        self._begun_s = time.monotonic()
         self._inbox = SimpleQueue[tuple[Task, Messages, int]]()
         self._outbox = SimpleQueue[tuple[Task, Completion | Exception] | None]()
         self._stopped = Stopped()
@@ -212,7 +214,12 @@ class Asking:
         if self._settings.prices and self._ledger.turns:
             whole = self._spent() * (1 + (total - self._settled) / len(self._ledger.turns))
             words += f", {self._spent():.2f} spent of about {whole:.2f}"
-        return Progress(f"asking {self._client.model} ({words})", self._settled, total, "replies")
+        left_s = None
+        if self._settled:
+            took_s = time.monotonic() - self._begun_s
+            left_s = took_s / self._settled * (total - self._settled)
+        step = f"asking {self._client.model} ({words})"
+        return Progress(step, self._settled, total, "replies", left_s)
 
 
 def messages_of(task: Task, prompts: Prompts) -> Messages:

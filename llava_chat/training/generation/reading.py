@@ -5,15 +5,14 @@ Imports errors, strict JSON and the modules beside it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from llava_chat.errors import TrainingDataError, UsageError
+from llava_chat.training.data.strict import check_json, parsed
 from llava_chat.training.generation.coco import read_coco
 from llava_chat.training.generation.pictures import Box, DescribedPicture, is_number, one_line
-from llava_chat.training.instructions import as_object, check_json
 
 
 def read_pictures(files: Sequence[Path]) -> list[DescribedPicture]:
@@ -40,21 +39,16 @@ def read_pictures(files: Sequence[Path]) -> list[DescribedPicture]:
 
 def _rows(file: Path) -> Iterator[DescribedPicture]:
     try:
-        with file.open(encoding="utf-8") as lines:
+        with file.open("rb") as lines:
             for number, line in enumerate(lines):
                 if line.strip():
                     yield _picture(line, f"{file}, row {number}")
     except OSError as error:
         raise TrainingDataError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise TrainingDataError(f"{file}: it is not UTF-8") from error
 
 
-def _picture(line: str, where: str) -> DescribedPicture:
-    try:
-        row = json.loads(line, object_pairs_hook=as_object)
-    except (ValueError, RecursionError) as error:
-        raise TrainingDataError(f"{where}: {error}") from None
+def _picture(line: bytes, where: str) -> DescribedPicture:
+    row = parsed(line, where)
     check_json(row, where)
     if not isinstance(row, dict):
         raise TrainingDataError(f"{where}: a row must be an object")

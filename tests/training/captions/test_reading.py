@@ -65,6 +65,7 @@ WRONG: dict[str, tuple[str, str, type[LlavaChatError], str]] = {
     "no JSON": ("rows.jsonl", '{"caption": "A cat."}\n{', TrainingDataError, "row 1: "),
     "no list": ("rows.json", "{}", TrainingDataError, "a list of rows"),
     "no object": ("rows.json", "[1]", TrainingDataError, "row 0: a row must be an object"),
+    "a text": ("rows.jsonl", '"A cat."', TrainingDataError, "row 0: a row must be an object"),
     "no caption": ("rows.jsonl", "{}", TrainingDataError, "row 0, caption: .*--field"),
     "no text": ("rows.jsonl", '{"caption": 1}', TrainingDataError, "row 0, caption: .*--field"),
     "a key twice": ("rows.jsonl", '{"a": 1, "a": 2}', TrainingDataError, "'a' stands twice"),

@@ -197,9 +197,10 @@ def test_progress_says_how_far_it_is_and_what_it_costs(
     client = make_client(make_model())
     ask(tmp_path, client, report=told.append, prices=PRICES)
     assert [each.done for each in told] == list(range(1, len(TASKS) + 1))
-    assert told[-1].words == (
+    assert told[-1].words.startswith(
         "asking writer (33,000 tokens, 6.00 spent of about 6.00): 30 of 30 replies"
     )
+    assert told[-1].left_s == 0 < (told[0].left_s or 0)
     assert "0.20 spent of about 6.00" in told[0].words
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from llava_chat.training.data import read_instructions
 from llava_chat.training.generation.kinds import Turns
 from llava_chat.training.generation.pictures import DescribedPicture
 from llava_chat.training.generation.plan import Task
 from llava_chat.training.generation.prompts import load_prompts
 from llava_chat.training.generation.rows import as_json, instruction_rows
-from llava_chat.training.instructions import read_instructions
 
 PROMPTS = load_prompts()
 PICTURES = [DescribedPicture(str(n), f"{n}.jpg", (f"Cat {n}.", f"A cat {n}.")) for n in range(40)]
