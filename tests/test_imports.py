@@ -40,8 +40,9 @@ OWNERS = {
 # The engine whose model is elsewhere runs none: it has an HTTP client, and so has what asks a
 # server for instruction data or for a judgement.
 NOT_LEAN = ("engine.remote", "training.generation", "evaluation.judging")
-# Imported where `train adapter` takes something of the page, and only then.
-OF_THE_PAGE = ("commands.feedback_rows",)
+# Imported where `train adapter` takes something of the page, or where a judge is asked, and only
+# then.
+WHEN_ASKED = ("commands.feedback_rows", "evaluation.judging")
 LEAN_AREAS = (
     "errors",
     "progress",
@@ -156,7 +157,7 @@ def _lean(sources: Sources, arrows: Mapping[str, set[str]]) -> Iterator[str]:
         while pending:
             module = pending.pop()
             reached.add(module)
-            pending |= {arrow for arrow in arrows[module] - reached if arrow not in OF_THE_PAGE}
+            pending |= {arrow for arrow in arrows[module] - reached if arrow not in WHEN_ASKED}
         for module in sorted(reached):
             for package in sorted(outer_imports(module, sources) - LEAN_PACKAGES):
                 yield f"{start} needs {package} (through {module}), which a GPU machine may lack"

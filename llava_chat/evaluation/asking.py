@@ -69,7 +69,7 @@ def ask(
         say(f"{title}: {len(kept)} of {len(questions)} questions are answered in {file}")
     failed: dict[str, InputError] = {}
     with ExitStack() as run:
-        write = run.enter_context(_appending(file))
+        write = run.enter_context(appending(file))
         show = run.enter_context(ProgressLine(title, sys.stderr))
         begun_s = time.monotonic()
         replies = run.enter_context(closing(_replies(engine, left, settings, at_once)))
@@ -176,7 +176,7 @@ def _kept(
     """What a run before this one left. Raises BenchmarkError where it cannot go on from there."""
     if not file.exists():
         return {}
-    _drop_half_line(file)
+    drop_half_line(file)
     found: dict[str, Answer] = {}
     for where, row in json_lines(read_text(file), file):
         metadata = row.get("metadata") if isinstance(row, dict) else None
@@ -210,7 +210,7 @@ def _different(theirs: Any, ours: Mapping[str, Any]) -> str:
     return f"{name} {theirs.get(name)!r}, here {ours.get(name)!r}"
 
 
-def _drop_half_line(file: Path) -> None:
+def drop_half_line(file: Path) -> None:
     """Cut what a killed run had not finished writing."""
     try:
         with file.open("rb+") as opened:
@@ -222,7 +222,7 @@ def _drop_half_line(file: Path) -> None:
 
 
 @contextmanager
-def _appending(file: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def appending(file: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Writes rows to the end of a file, each at once and whole."""
     try:
         opened = file.open("ab", buffering=0)

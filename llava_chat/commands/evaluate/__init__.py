@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import scenes, science_qa
+from llava_chat.commands.evaluate import llava_bench, pope, scenes, science_qa, vqa
+
+BENCHMARKS = (
+    ("scenes", scenes, "drawings of simple shapes, by kind of question"),
+    ("science-qa", science_qa, "ScienceQA's questions, by its own groups"),
+    ("vqa", vqa, "VQAv2: short answers about photographs"),
+    ("pope", pope, "POPE: does it see what is not there?"),
+    ("llava-bench", llava_bench, "LLaVA-Bench: open questions and a judge"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks, each with its own options."""
     benchmarks = parser.add_subparsers(metavar="BENCHMARK", required=True, dest="benchmark")
-    drawings = benchmarks.add_parser(
-        "scenes", help="drawings of simple shapes, by kind of question"
-    )
-    scenes.add_arguments(drawings)
-    drawings.set_defaults(run_benchmark=scenes.run)
-    science = benchmarks.add_parser("science-qa", help="ScienceQA's questions, by its own groups")
-    science_qa.add_arguments(science)
-    science.set_defaults(run_benchmark=science_qa.run)
+    for name, module, summary in BENCHMARKS:
+        benchmark = benchmarks.add_parser(name, help=summary)
+        module.add_arguments(benchmark)
+        benchmark.set_defaults(run_benchmark=module.run)
 
 
 def run(args: argparse.Namespace) -> int:
