@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +110,7 @@ def _look_at(rows: Rows, args: argparse.Namespace) -> Survey:
             measure,
             args.max_tokens,
             pictures_only=args.stage == "align",
-            workers=args.workers,
+            workers=args.workers and (os.cpu_count() or 1),  # nothing else runs yet
             report=report,
         )
     if found.missing_count:

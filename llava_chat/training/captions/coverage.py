@@ -15,7 +15,7 @@ import numpy as np
 from llava_chat.training.captions.phrases import Phrases
 
 WIDTH, HEIGHT = 640, 380  # pixels
-LEFT, RIGHT, TOP, BOTTOM = 62, 18, 40, 46
+LEFT, RIGHT, TOP, BOTTOM = 52, 26, 40, 46
 COLOURS = ("#4f6df5", "#d97706")
 """Both have a contrast above 3:1 with white and with near-black (WCAG 2.2, 1.4.11)."""
 
@@ -113,10 +113,10 @@ def plot(found: Coverage) -> str:
     for decade in range(decades_y + 1):
         y = TOP + high * (1 - decade / decades_y)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT - 6, y + 4, f"{10**decade:,}", "end"))
+        parts.append(_text(LEFT - 6, y + 4, _short(decade), "end"))
     for decade in range(decades_x + 1):
         x = LEFT + wide * decade / decades_x
-        parts.append(_text(x, HEIGHT - BOTTOM + 16, f"{10**decade:,}", "middle"))
+        parts.append(_text(x, HEIGHT - BOTTOM + 16, _short(decade), "middle"))
     parts.append(
         _text(LEFT + wide / 2, HEIGHT - 8, "phrases, from the most frequent down", "middle")
     )
@@ -130,9 +130,11 @@ def plot(found: Coverage) -> str:
         ]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts.append(f'<polyline points="{line}" stroke="{colour}"/>')
-        x, y = WIDTH - RIGHT - 190, TOP + 14 + 18 * place
-        parts.append(f'<polyline points="{x},{y - 4} {x + 20},{y - 4}" stroke="{colour}"/>')
-        parts.append(_text(x + 26, y, f"{name}: {len(values):,} phrases", "start"))
+        y = TOP + 14 + 18 * place
+        words = f"{name}: {len(values):,} phrases"
+        parts.append(_text(WIDTH - RIGHT - 28, y, words, "end"))
+        key = f"{WIDTH - RIGHT - 22},{y - 4} {WIDTH - RIGHT},{y - 4}"
+        parts.append(f'<polyline points="{key}" stroke="{colour}"/>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
         f"<title>How many captions hold a noun phrase, before and after</title>"
@@ -160,6 +162,16 @@ def _decades(most: int) -> int:
     (1, 2, 3)
     """
     return max(1, len(str(most - 1)) if most > 1 else 1)
+
+
+def _short(decade: int) -> str:
+    """
+    >>> [_short(decade) for decade in (0, 2, 3, 5, 6, 9)]
+    ['1', '100', '1k', '100k', '1M', '1,000M']
+    """
+    if decade < 3:
+        return f"{10**decade}"
+    return f"{10 ** (decade - 3)}k" if decade < 6 else f"{10 ** (decade - 6):,}M"
 
 
 def _ranks(count: int) -> list[int]:
