@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from llava_chat.__main__ import main
+from llava_chat.__main__ import build_parser, main
 from llava_chat.training.data import read_instructions
 from llava_chat.training.generation.journal import NAME as JOURNAL
 from tests.training.generation.conftest import MADE_UP, MakeModel, make_model
@@ -216,6 +218,14 @@ def test_replies_on_their_way_are_kept_when_it_is_told_to_stop(
     assert len(replies_in(tmp_path)) == model.requests
     rows = json.loads((tmp_path / "instructions.json").read_text())
     assert len(rows) == model.requests + 3
+
+
+def test_the_page_about_it_has_commands_that_are_understood() -> None:
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^llava-chat (.+)$", text, re.MULTILINE)
+    assert len(found) == 5
+    for line in found:
+        build_parser().parse_args(shlex.split(line))
 
 
 WRONG = {

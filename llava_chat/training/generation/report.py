@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llava_chat.training.generation.asking import Stopped, messages_of
+from llava_chat.training.generation.asking import Stopped
 from llava_chat.training.generation.cost import (
     Prices,
     Tokens,
@@ -31,10 +31,13 @@ def expected_tokens(tasks: Iterable[Task], prompts: Prompts) -> Tokens:
         kind: sum(estimated_tokens(reply) for _, reply in prompt.examples) / len(prompt.examples)
         for kind, prompt in prompts.asked.items()
     }
+    before = {
+        kind: estimated_prompt_tokens(prompt.messages("")) for kind, prompt in prompts.asked.items()
+    }
     read, written = 0, 0.0
     for task in tasks:
         if task.kind in ASKED_KINDS:
-            read += estimated_prompt_tokens(messages_of(task, prompts))
+            read += before[task.kind] + estimated_tokens(task.picture.context)
             written += replies[task.kind]
     return Tokens(read, round(written), read + round(written))
 
