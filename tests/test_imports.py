@@ -68,7 +68,7 @@ LEAN_PACKAGES = {
     "transformers",
 }
 # Imported only where a setting or an option asks for it, which says so where it is missing.
-OPTIONAL = {"bitsandbytes", "pyarrow"}
+OPTIONAL = {"bitsandbytes", "pyarrow", "wandb"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 
@@ -279,8 +279,8 @@ COME_ALONG = {
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
 # By transformers, for a checkpoint that holds only a tokenizer.model; by sqlalchemy, which the
-# database's address tells.
-NOT_IMPORTED = {"sentencepiece", "protobuf", "psycopg"}
+# database's address tells; by torch, to write what TensorBoard shows.
+NOT_IMPORTED = {"sentencepiece", "protobuf", "psycopg", "tensorboard"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:
