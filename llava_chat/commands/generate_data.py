@@ -34,7 +34,8 @@ from llava_chat.training.generation.report import expected_tokens, figures, tabl
 from llava_chat.training.generation.rows import as_json, instruction_rows
 from llava_chat.training.writing import write_whole
 
-ROWS = "instructions.json"
+CAPTIONS, INSTRUCTIONS = "captions.json", "instructions.json"
+"""What comes for stage 1, the type brief, and for stage 2, all others."""
 REPORT = "report.json"
 _BY_DEFAULT = ",".join(f"{kind}={share}" for kind, share in PAPER_SHARES.items())
 
@@ -42,7 +43,12 @@ _BY_DEFAULT = ",".join(f"{kind}={share}" for kind, share in PAPER_SHARES.items()
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is described, what is wanted, whom to ask, and what it may take."""
     parser.add_argument("data", type=Path, nargs="*", metavar="DATA", help="captions and boxes")
-    parser.add_argument("--output", type=Path, metavar="DIR", help=f"for {ROWS} and all the rest")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"for {INSTRUCTIONS}, {CAPTIONS} and all the rest",
+    )
     parser.add_argument("--json", action="store_true", help="the report for a program")
     _add_wanted(parser.add_argument_group("what is wanted"))
     _add_server(parser.add_argument_group("whom to ask"))
@@ -268,7 +274,11 @@ def _write(
     ledger: Ledger,
     stopped: Stopped,
 ) -> dict[str, Any]:
-    rows, repeated = instruction_rows(tasks, ledger.turns, prompts, args.seed)
+    brief = [task for task in tasks if task.kind == "brief"]
+    told = [task for task in tasks if task.kind != "brief"]
+    captions, _ = instruction_rows(brief, ledger.turns, prompts, args.seed)
+    instructions, repeated = instruction_rows(told, ledger.turns, prompts, args.seed)
+    rows = [*captions, *instructions]
     report = {
         "model": args.model,
         "prompts": prompts.fingerprint,
@@ -279,7 +289,9 @@ def _write(
         "tokens": token_figures(ledger.tokens, _prices(args)),
         "stopped_by_budget": stopped.budget,
     }
-    write_whole(args.output / ROWS, as_json(rows))
+    for name, of_stage, made in ((CAPTIONS, brief, captions), (INSTRUCTIONS, told, instructions)):
+        if of_stage:
+            write_whole(args.output / name, as_json(made))
     write_whole(args.output / REPORT, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
     return report
 
@@ -294,7 +306,7 @@ def _told(report: dict[str, Any], output: Path) -> str:
     lines = [
         *table(report["types"]),
         "",
-        f"{output / ROWS}: {report['rows']} rows with {report['questions']} questions; {spent}",
+        f"{output}: {report['rows']} rows with {report['questions']} questions; {spent}",
     ]
     for kind, row in report["types"].items():
         lines += [f"{kind}, unfit: {number} ({why})" for why, number in row["unfit"].items()]

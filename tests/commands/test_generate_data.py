@@ -71,6 +71,7 @@ def test_captions_and_boxes_become_instructions_that_training_reads(
     assert "detail, unfit: 4 (cut off)" in out
     assert "24,000 tokens read and 2,400 written, 0.31 spent" in out
     read = read_instructions(output / "instructions.json", images)
+    read += read_instructions(output / "captions.json", images)
     assert Counter(row.id.rpartition("-")[2] for row in read) == COUNTS
     report = report_of((output / "report.json").read_text())
     assert report["types"]["detail"] == {
@@ -101,7 +102,8 @@ def test_more_rows_go_on_from_those_that_are_there(
     assert main(command(model, tmp_path, "--types", "detail=3")) == 0
     assert main(command(model, tmp_path, "--types", "detail=5,brief=1")) == 0
     assert model.requests == 5
-    assert len(json.loads((tmp_path / "instructions.json").read_text())) == 6
+    assert len(json.loads((tmp_path / "instructions.json").read_text())) == 5
+    assert len(json.loads((tmp_path / "captions.json").read_text())) == 1
 
 
 def test_an_estimate_asks_nobody(
@@ -128,7 +130,8 @@ def test_an_estimate_asks_nobody(
 
 def test_brief_rows_need_no_server(tmp_path: Path) -> None:
     assert main(command(None, tmp_path, "--types", "brief=10")) == 0
-    assert len(json.loads((tmp_path / "instructions.json").read_text())) == 10
+    assert len(json.loads((tmp_path / "captions.json").read_text())) == 10
+    assert not (tmp_path / "instructions.json").exists()
 
 
 def test_prompts_of_ones_own(make_model: MakeModel, tmp_path: Path) -> None:
@@ -137,7 +140,7 @@ def test_prompts_of_ones_own(make_model: MakeModel, tmp_path: Path) -> None:
     (own / "brief.txt").write_text("Well?\n")
     made = command(None, tmp_path / "out", "--types", "brief=1", "--prompts", str(own))
     assert main(made) == 0
-    ((row),) = json.loads((tmp_path / "out" / "instructions.json").read_text())
+    ((row),) = json.loads((tmp_path / "out" / "captions.json").read_text())
     assert row["conversations"][0]["value"].replace("<image>", "").strip() == "Well?"
 
 
@@ -217,7 +220,8 @@ def test_replies_on_their_way_are_kept_when_it_is_told_to_stop(
     assert 3 <= model.requests < 20
     assert len(replies_in(tmp_path)) == model.requests
     rows = json.loads((tmp_path / "instructions.json").read_text())
-    assert len(rows) == model.requests + 3
+    assert len(rows) == model.requests
+    assert len(json.loads((tmp_path / "captions.json").read_text())) == 3
 
 
 def test_the_page_about_it_has_commands_that_are_understood() -> None:
