@@ -27,6 +27,12 @@ COMMANDS = (
     ("inspect", "llava_chat.commands.inspect", "what a checkpoint holds, without loading it"),
     ("convert", "llava_chat.commands.convert", "a checkpoint in another layout, or made whole"),
     ("train", "llava_chat.commands.train", "align, finetune, an adapter, or the bundled model"),
+    (
+        "generate-data",
+        "llava_chat.commands.generate_data",
+        "instruction data of captions, by a model",
+    ),
+    ("filter-captions", "llava_chat.commands.filter_captions", "captions that cover the concepts"),
     ("evaluate", "llava_chat.commands.evaluate", "how well a model answers"),
     ("feedback", "llava_chat.commands.feedback", "what people said of replies, as files"),
     ("people", "llava_chat.commands.people", "who may sign in to the page, and as what"),

@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes", "rows", "questions"]
+    unit: Literal["bytes", "files", "shapes", "questions", "replies", "rows"]
     left_s: float | None = None
 
     @property
@@ -47,7 +47,7 @@ class Progress:
         >>> Progress("downloading", 3, 12, "files").words, Progress("building", 0, 0, "files").words
         ('downloading: 3 of 12 files', 'building')
         >>> Progress("asking", 3, 4241, "questions", left_s=4320).words
-        'asking: 3 of 4241 questions, 72 min left'
+        'asking: 3 of 4,241 questions, 72 min left'
         """
         if not self.total:
             return self.step

@@ -68,7 +68,7 @@ LEAN_PACKAGES = {
     "transformers",
 }
 # Imported only where a setting or an option asks for it, which says so where it is missing.
-OPTIONAL = {"bitsandbytes", "pyarrow", "wandb"}
+OPTIONAL = {"bitsandbytes", "pyarrow", "spacy", "wandb"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 

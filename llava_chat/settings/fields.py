@@ -104,7 +104,9 @@ class Settings(BaseSettings):
     engine_url: Names = Field(
         (), description="addresses of the remote engine, like http://127.0.0.1:8000/v1"
     )
-    engine_key: SecretStr | None = Field(None, description="API key of the remote engine")
+    engine_key: SecretStr | None = Field(
+        None, description="API key of the server that replies, judgements or data are asked of"
+    )
 
     slots: int | None = Field(
         None,

@@ -50,6 +50,7 @@ MOST_RETRY_AFTER_S = 600.0
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 # OpenAI's newer models refuse the first and want the second, which older servers do not know.
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
+_SEED = "seed"  # not all servers know it
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,8 @@ class Completions:
         self._retries = retries
         self._first_pause_s = first_pause_s
         self._length_field = _LENGTH_FIELDS[0]
-        self._closed = threading.Event()
+        self._left_out = frozenset[str]()
+        self._stopped = threading.Event()
         self._client = httpx2.Client(
             headers=headers(api_key),
             timeout=timeout_s,
@@ -115,13 +117,13 @@ class Completions:
 
         Raises RefusedRequestError when the server does not take these messages, ContextFullError
         when they are too long for it, EngineBusyError when it stays busy, EngineClosedError after
-        `close`, RemoteEngineError when the server cannot be used at all.
+        `stop`, RemoteEngineError when the server cannot be used at all.
         """
         fields: dict[str, Any] = {"model": self.model, "messages": list(messages)}
         if temperature is not None:
             fields["temperature"] = temperature
         if seed is not None:
-            fields["seed"] = seed
+            fields[_SEED] = seed
         for attempt in range(self._retries + 1):
             try:
                 return self._attempt(fields, max_tokens)
@@ -132,9 +134,16 @@ class Completions:
                 self._pause(attempt, error)
         raise AssertionError("unreachable")
 
+    def stop(self) -> None:
+        """Ask nothing more: who waits to try again, and whoever asks later, gets EngineClosedError.
+
+        What is on its way comes to its end.
+        """
+        self._stopped.set()
+
     def close(self) -> None:
-        """Wake those who wait to try again; they and all later calls raise EngineClosedError."""
-        self._closed.set()
+        """Stop, and let go of the connections."""
+        self.stop()
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -154,31 +163,42 @@ class Completions:
         pause_s = min(self._first_pause_s * 2**attempt, MOST_PAUSE_S)
         # Those that were refused together must not all come back together.
         pause_s = max(pause_s * random.uniform(0.5, 1.0), error.wait_s or 0.0)
-        if self._closed.wait(pause_s):
+        if self._stopped.wait(pause_s):
             raise self._no_more()
 
     def _attempt(self, fields: Mapping[str, Any], max_tokens: int) -> Completion:
-        if self._closed.is_set():
+        if self._stopped.is_set():
             raise self._no_more()
-        length_field = self._length_field
+        sent = {name: fields[name] for name in fields if name not in self._left_out}
+        sent[self._length_field] = max_tokens
         try:
-            status, retry_after, answer = self._send({**fields, length_field: max_tokens})
+            status, retry_after, answer = self._send(sent)
         except (httpx2.TransportError, RuntimeError) as error:
-            if self._closed.is_set():
+            if self._stopped.is_set():
                 raise self._no_more() from None
             if not isinstance(error, httpx2.TransportError):
                 raise
             raise _PassingError(self._unreachable(error)) from None
         if status == 200:
             return self._completion(answer)
-        older, newer = _LENGTH_FIELDS
-        if status == 400 and length_field == older and names_field(answer, newer):
-            self._length_field = newer
+        if status in (400, 422) and self._wants_other_fields(answer, sent):
             return self._attempt(fields, max_tokens)
         told = self._refusal(status, answer)
         if status in _PASSING:
             raise _PassingError(told, seconds(retry_after))
         raise told
+
+    def _wants_other_fields(self, answer: bytes, sent: Mapping[str, Any]) -> bool:
+        """Whether the server has told which field it does not know; it is not sent again."""
+        older, newer = _LENGTH_FIELDS
+        if older in sent and names_field(answer, newer):
+            self._length_field = newer
+            return True
+        if _SEED in sent and names_field(answer, _SEED):
+            _log.warning("%s knows no seed: what it says cannot be had again", self.url)
+            self._left_out |= {_SEED}
+            return True
+        return False
 
     def _send(self, fields: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
         """Status, Retry-After and body, all within the time: a server may dribble."""

@@ -67,7 +67,9 @@ def row_files(data: Path) -> list[Path]:
     """
     if not data.is_dir():
         return [data]
-    found = sorted(path for path in data.iterdir() if path.suffix.lower() in _OPENERS)
+    found = sorted(
+        path for path in data.iterdir() if path.suffix.lower() in _OPENERS and path.is_file()
+    )
     if not found:
         raise TrainingDataError(f"{data}: the folder holds no file that ends in {_endings()}")
     return found

@@ -15,7 +15,7 @@ import numpy as np
 
 from llava_chat.errors import TrainingDataError
 
-PIECE_BYTES = 2**22
+PIECE_BYTES = 2**20
 _QUOTE, _BACKSLASH, _COMMA, _NEWLINE = b'"\\,\n'
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
@@ -65,7 +65,7 @@ def line_offsets(path: Path, piece_bytes: int = PIECE_BYTES) -> Offsets:
     starts, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for piece, offset in _pieces(path, digest, piece_bytes):
         breaks = np.flatnonzero(piece == _NEWLINE)
-        ink = np.concatenate([[0], np.cumsum(_IS_INK[piece], dtype=np.int64)])
+        ink = np.concatenate([[0], np.cumsum(_IS_INK[piece], dtype=np.int32)])
         inks = np.diff(ink[breaks], prepend=0)
         if len(breaks):
             inks[0] += inked

@@ -231,7 +231,21 @@ def test_a_server_that_wants_the_length_in_the_newer_field(make_server: MakeServ
     assert server.heard[-1].fields["max_completion_tokens"] == 64
 
 
-def test_closing_wakes_those_who_wait_to_try_again(make_client: MakeClient) -> None:
+def test_a_server_that_knows_no_seed(make_server: MakeServer) -> None:
+    async def strict(heard: Heard, wire: Wire) -> None:
+        if "seed" in heard.fields:
+            problem = {"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}
+            await wire.json(422, {"detail": [problem]})
+        else:
+            await wire.json(200, reply())
+
+    server = make_server(strict)
+    with Completions(server.url, model=MODEL) as client:
+        assert [ask(client, seed=1).text, ask(client, seed=2).text] == ["A cat.", "A cat."]
+    assert ["seed" in heard.fields for heard in server.heard] == [True, False, False]
+
+
+def test_stopping_wakes_those_who_wait_to_try_again(make_client: MakeClient) -> None:
     asked = threading.Event()
 
     async def later(heard: Heard, wire: Wire) -> None:
@@ -242,9 +256,22 @@ def test_closing_wakes_those_who_wait_to_try_again(make_client: MakeClient) -> N
     with ThreadPoolExecutor() as pool:
         asking = pool.submit(ask, client)
         assert asked.wait(20)
-        client.close()
+        client.stop()
         with pytest.raises(EngineClosedError):
             asking.result(20)
+    with pytest.raises(EngineClosedError):
+        ask(client)
+
+
+def test_what_is_on_its_way_when_it_stops_still_comes(make_client: MakeClient) -> None:
+    client: Completions
+
+    async def slowly(heard: Heard, wire: Wire) -> None:
+        client.stop()
+        await wire.json(200, reply())
+
+    client = make_client(slowly)
+    assert ask(client).text == "A cat."
     with pytest.raises(EngineClosedError):
         ask(client)
 

@@ -1,0 +1,34 @@
+"""Files of which nobody ever sees a part: written aside, then renamed. Imports errors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from llava_chat.errors import TrainingDataError
+
+
+def write_whole(path: Path, parts: Iterable[str]) -> None:
+    """On the disk when it returns, and the file before it there until then.
+
+    Raises TrainingDataError where it cannot be written; what raises in `parts` goes on.
+    """
+    aside = path.with_name(path.name + ".part")
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def unwritable(path: Path, error: OSError) -> TrainingDataError:
+    """The sentence for it."""
+    return TrainingDataError(f"{path} cannot be written: {error.strerror}.")
