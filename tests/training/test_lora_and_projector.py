@@ -84,7 +84,7 @@ def test_a_lora_learns_on_a_model_in_fewer_bits(bits: Bits, folder: Path, tmp_pa
         setting=Setting(watchers=[seen]),
     )
     losses = [each[1] for each in seen.figures]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0] - 0.2
     after = model.language_model.state_dict()
     assert all(
         torch.equal(after.get(key.replace("proj.", "proj.base_layer."), value), value)

@@ -1,13 +1,11 @@
-"""Started twice by torchrun, next to itself: what several processes make of runs of a tiny model.
+"""What several processes make of runs of a tiny model; test_processes.py starts two of them.
 
 FSDP too, on the CPU by gloo, where accelerate's own settings would only share out a GPU's weights.
-It writes what test_processes.py reads, for `python -m tests.training.two_processes MODEL FOLDER`.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -152,10 +150,8 @@ def in_shards(group: Processes) -> None:
     group.sharded = True
 
 
-def main() -> None:
-    """All of it, one after the other."""
-    torch.set_num_threads(1)
-    model, folder = sys.argv[1], Path(sys.argv[2])
+def all_runs(model: str, folder: Path) -> None:
+    """One after the other; the first process writes what came of them to found.json."""
     group = processes("cpu")
     found: dict[str, Any] = {"count": group.count}
     small = replace(OPTIONS, micro_batch_size=1)
@@ -187,7 +183,3 @@ def not_a_number(group: Processes, model: str, folder: Path) -> str:
 
     with patch.object(nn.functional, "cross_entropy", poisoned):
         return refused(lambda: trained("none", group, model, folder))
-
-
-if __name__ == "__main__":
-    main()
