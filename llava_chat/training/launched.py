@@ -45,6 +45,7 @@ class Launched(Processes):
         )
         kind = self._accelerator.distributed_type
         self._deepspeed = kind == DistributedType.DEEPSPEED
+        self._parts = 1
         self.sharded = kind in (DistributedType.FSDP, DistributedType.DEEPSPEED)
         self.index = self._accelerator.process_index
         self.count = self._accelerator.num_processes
@@ -53,13 +54,20 @@ class Launched(Processes):
         self._talk = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     def wrap(
-        self, learner: nn.Module, optimisers: Optimisers, *, clip_norm: float, micro_batch_size: int
+        self,
+        learner: nn.Module,
+        optimisers: Optimisers,
+        *,
+        clip_norm: float,
+        micro_batch_size: int,
+        parts: int,
     ) -> tuple[nn.Module, Optimisers]:
         """Both as accelerate prepares them."""
         if self._deepspeed:
             settings = self._accelerator.state.deepspeed_plugin.deepspeed_config
             settings["train_micro_batch_size_per_gpu"] = micro_batch_size
-            settings["gradient_accumulation_steps"] = 1
+            settings["gradient_accumulation_steps"] = self._parts = parts
+            self._accelerator.gradient_accumulation_steps = parts
             settings["gradient_clipping"] = clip_norm
             settings["zero_allow_untested_optimizer"] = True
         self._accelerator.free_memory()  # it remembers a run before, and would save that too
@@ -83,8 +91,11 @@ class Launched(Processes):
         return waiting
 
     def backward(self, learner: nn.Module, loss: Tensor, *, last: bool) -> None:
-        """DDP, FSDP and DeepSpeed give the mean over processes; the loop wants the sum."""
-        self._accelerator.backward(loss * self.count)
+        """DDP, FSDP and DeepSpeed give the mean over processes; the loop wants the sum.
+
+        DeepSpeed's is the mean over the parts of a step, too.
+        """
+        self._accelerator.backward(loss * self.count * self._parts)
 
     def clip(self, learner: nn.Module, learned: Sequence[nn.Parameter], max_norm: float) -> Tensor:
         """Of the gradient of all processes; DeepSpeed has clipped it already."""

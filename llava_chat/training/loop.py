@@ -160,6 +160,7 @@ class _Run:
             optimisers_for(modules, options),
             clip_norm=options.clip_norm,
             micro_batch_size=setting.micro_batch_size,
+            parts=setting.parts,
         )
         self.learned = [p for p in self.learner.parameters() if p.requires_grad]
         self.device = self.processes.device or self.learned[0].device

@@ -39,7 +39,13 @@ class Processes:
         return self.index == 0
 
     def wrap(
-        self, learner: nn.Module, optimisers: Optimisers, *, clip_norm: float, micro_batch_size: int
+        self,
+        learner: nn.Module,
+        optimisers: Optimisers,
+        *,
+        clip_norm: float,
+        micro_batch_size: int,
+        parts: int,
     ) -> tuple[nn.Module, Optimisers]:
         """The same as they are trained, each called as before."""
         return learner, optimisers

@@ -103,7 +103,8 @@ def run_stage(
     if options.seed is not None:  # of dropout, which differs between processes
         torch.manual_seed(options.seed + setting.processes.index)
     inner = model.language_model.model
-    loss = SupervisedLoss(model, compiled(inner) if options.one_length else inner, features)
+    decoder = compiled(inner) if options.one_length else inner
+    loss = SupervisedLoss(model, decoder, features, alike=setting.processes.sharded)
     state = train(
         stage,
         model,

@@ -84,7 +84,9 @@ def supervised_batch(batch: TokenBatch, image_token_id: int) -> SupervisedBatch:
 class SupervisedLoss:
     """The losses of batches under a model.
 
-    decoder: the language model's, perhaps compiled. features: where the tower's are kept.
+    decoder: the language model's, perhaps compiled. features: where the tower's are kept. alike:
+    every part of the model runs for every batch, in the same order, as it has to where processes
+    gather each part's weights together.
     """
 
     def __init__(
@@ -92,15 +94,21 @@ class SupervisedLoss:
         model: LlavaModel,
         decoder: Callable[..., Any],
         features: FeatureCache | None = None,
+        *,
+        alike: bool = False,
     ) -> None:
-        self._model, self._decoder, self._kept = model, decoder, features
+        self._model, self._decoder = model, decoder
+        self._kept, self._alike = features, alike
 
     def __call__(self, batch: SupervisedBatch) -> Losses:
         """The mean over what is learned, and each row's sum."""
         model = self._model
         batch = batch.to(next(model.projector.parameters()).device)
-        seen = None if batch.pixels is None else self._features(batch.pixels, batch.keys)
-        embeds = model.embed(batch.ids, seen, places=batch.pictures)
+        shows = batch.pixels is not None
+        # Text alone gives the projector a gradient too, of zero: other processes wait for it. And
+        # in the same place among the others, as they are exchanged in the order they come in.
+        features = self._features(batch) if shows else model.projector(self._nothing())
+        embeds = model.embed(batch.ids, features if shows else None, places=batch.pictures)
         packed = {} if batch.positions is None else {"position_ids": batch.positions}
         hidden = self._decoder(inputs_embeds=embeds, use_cache=False, **packed).last_hidden_state
         known = hidden.flatten(0, 1).index_select(0, batch.learned)
@@ -108,24 +116,25 @@ class SupervisedLoss:
         losses = functional.cross_entropy(logits.float(), batch.targets, reduction="none")
         rows = losses.new_zeros(len(batch.ids)).index_add_(0, batch.rows, losses.detach())
         loss = losses.sum() / max(1, len(batch.targets))
-        if seen is None:
-            loss = loss + self._untouched()
+        if not shows:
+            loss = loss + 0 * features.sum()
         return {"loss": loss, "rows": rows}
 
-    def _features(self, pixels: Tensor, keys: tuple[str, ...]) -> Tensor:
-        """Pixels (N, 3, S, S), or what the tower made of them, (N, P, Dv) -> (N, P, D)."""
-        seen = pixels if pixels.ndim == 3 else self._model.tower(pixels)
-        if self._kept is not None and keys:
-            self._kept.write(keys, seen)
+    def _features(self, batch: SupervisedBatch) -> Tensor:
+        """Of its pixels (N, 3, S, S), or of what the tower made of them, (N, P, Dv): (N, P, D)."""
+        assert batch.pixels is not None
+        seen = batch.pixels if batch.pixels.ndim == 3 else self._model.tower(batch.pixels)
+        if self._kept is not None and batch.keys:
+            self._kept.write(batch.keys, seen)
         features: Tensor = self._model.projector(seen)
         return features
 
-    def _untouched(self) -> Tensor:
-        """A zero that the projector has part in.
-
-        Where several processes train, each gives every weight a gradient, or others wait for it.
-        """
-        weight = next(self._model.projector.parameters())
-        nothing = weight.new_zeros(1, self._model.config.vision.hidden_size)
-        projected: Tensor = self._model.projector(nothing)
-        return 0 * projected.sum()
+    def _nothing(self) -> Tensor:
+        """What the projector is given where there is no picture: (1, Dv), or (1, P, Dv)."""
+        model = self._model
+        weight = next(model.projector.parameters())
+        if not self._alike:
+            return weight.new_zeros(1, model.config.vision.hidden_size)
+        size_px = model.tower.image_size_px
+        seen: Tensor = model.tower(weight.new_zeros(1, 3, size_px, size_px))
+        return seen

@@ -74,7 +74,7 @@ def check_same_weights(one: Path, other: Path) -> None:
         assert torch.allclose(value, weights[1][name], atol=2e-4), name
 
 
-@pytest.mark.parametrize("way", ["whole", "micro", "stopped", "shards"])
+@pytest.mark.parametrize("way", ["whole", "micro", "stopped", "shards", "micro shards"])
 def test_two_processes_learn_what_one_does(
     way: str, found: dict[str, Any], two: Path, model: Path, tmp_path: Path
 ) -> None:

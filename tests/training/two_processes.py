@@ -169,6 +169,8 @@ def all_runs(model: str, folder: Path) -> None:
     in_shards(group)
     stopped_after(4, group, lambda: trained("shards", group, model, folder))
     found["shards"] = trained("shards", group, model, folder)
+    # One at a time: while one process sees a picture, the other one reads text alone.
+    found["micro shards"] = trained("micro shards", group, model, folder, options=small)
     if group.first:
         (folder / "found.json").write_text(json.dumps(found), encoding="utf-8")
     group.end()

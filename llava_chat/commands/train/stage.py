@@ -195,6 +195,13 @@ class _Stage:
         from llava_chat.training.feature_cache import FeatureCache
 
         args, folder = self.args, self.args.feature_cache
+        if self.group.sharded:  # one process cannot leave the tower out while another runs it
+            if folder is not None:
+                raise UsageError(
+                    "--feature-cache cannot be used where processes share the weights (FSDP, "
+                    "DeepSpeed); leave it out"
+                )
+            return None
         if folder is None and args.stage == "align" and self.settings.epochs > 1:
             folder = args.output / _FEATURES if self.device_type == "cpu" else None
         if folder is None:
