@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import scenes
+from llava_chat.commands.evaluate import ablations, scenes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scenes.add_arguments(drawings)
     drawings.set_defaults(run_benchmark=scenes.run)
+    choices = benchmarks.add_parser("ablations", help="what each choice of the recipe is worth")
+    ablations.add_arguments(choices)
+    choices.set_defaults(run_benchmark=ablations.run)
 
 
 def run(args: argparse.Namespace) -> int:
