@@ -123,15 +123,20 @@ class LlavaModel(nn.Module):
         embedded: Tensor = self.language_model.get_input_embeddings()(ids)
         return embedded
 
-    def embed(self, ids: Tensor, features: Tensor | None = None) -> Tensor:
+    def embed(
+        self, ids: Tensor, features: Tensor | None = None, *, places: Tensor | None = None
+    ) -> Tensor:
         """Ids (B, T) long -> (B, T, D), the picture rows filled from `features` in reading order.
 
         features: (K, P, D) or (rows, D); their rows together are as many as the ids equal to
-        image_token_id, else ValueError.
+        image_token_id, else ValueError. places: (rows,) of those ids in B * T, for who knows them
+        without asking the device.
         """
         is_picture = ids == self.config.image_token_id
+        if places is None:
+            places = is_picture.flatten().nonzero().flatten()
         rows = None if features is None else features.reshape(-1, features.shape[-1])
-        wanted, given = int(is_picture.sum()), 0 if rows is None else rows.shape[0]
+        wanted, given = places.shape[0], 0 if rows is None else rows.shape[0]
         if wanted != given:
             raise ValueError(
                 f"the prompt has {wanted} picture tokens but {given} rows of picture features "
@@ -141,8 +146,7 @@ class LlavaModel(nn.Module):
         words = self.words(ids.masked_fill(is_picture, 0))
         if rows is None:
             return words
-        spliced: Tensor = words.masked_scatter(is_picture.unsqueeze(-1), rows.to(words))
-        return spliced
+        return words.flatten(0, 1).index_copy(0, places, rows.to(words)).view_as(words)
 
     def forward(
         self,

@@ -39,6 +39,14 @@ class TokenBatch:
     labels: Tensor
     pixels: Tensor | None
     names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    positions: Tensor | None = None
+    tokens: int = 0
+
+    @property
+    def learned(self) -> int:
+        """How many of its tokens are learned. Asks the device that the labels are on."""
+        return int((self.labels[:, 1:] != IGNORED).sum())
 
     def to(self, device: torch.device) -> TokenBatch:
         """The same batch on a device."""
@@ -98,7 +106,10 @@ def collate(
     pixels = [picture for sample in samples for picture in sample.pixels]
     stacked = torch.from_numpy(np.concatenate(pixels)) if pixels else None
     names = tuple(sample.name for sample in samples)
-    return TokenBatch(torch.from_numpy(ids), torch.from_numpy(labels), stacked, names)
+    tokens = sum(len(sample.ids) for sample in samples)
+    return TokenBatch(
+        torch.from_numpy(ids), torch.from_numpy(labels), stacked, names, tokens=tokens
+    )
 
 
 def next_token_loss(hidden: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:

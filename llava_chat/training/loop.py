@@ -1,108 +1,65 @@
-"""One training loop for every stage: warm-up and cosine, checkpoints, resume, progress."""
+"""One training loop for every stage, in one process or several: accumulate, agree, step, save.
+
+The loss of a step is the mean over everything that is learned in it, however it is cut into parts
+and shared out: a part counts by its weight, such as its labelled tokens. Imports torch, the
+modules of training that begin a run, save it and watch it, and errors.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import pickle
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from llava_chat.errors import LlavaChatError
+from llava_chat.training.checkpoints import Checkpoints
+from llava_chat.training.figures import Figures, Reader
+from llava_chat.training.optimisers import optimisers_for, set_rates
+from llava_chat.training.processes import Processes
+from llava_chat.training.saving import resume, save
+from llava_chat.training.schedule import LoopOptions, learning_rate_share
 from llava_chat.training.termination import termination
+from llava_chat.training.watching.lines import Lines
+from llava_chat.training.watching.progress import Progress, Watcher
 
 Losses = Mapping[str, Tensor]
-Run = Mapping[str, str | int | float | None]
+"""Scalars, means over a part; `loss` is followed down. `rows`, if it is there, is no figure: (B,),
+for each sample whether its own loss is a number."""
+
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class LoopOptions:
-    """How long and how fast to learn.
+class Contents:
+    """What a part of a step holds.
 
-    steps: optimiser steps in all. lr: AdamW's peak learning rate. matrix_lr: Muon's, for the
-    weights of the hidden linear layers; None leaves them to AdamW too. warmup_share: of the steps,
-    rising linearly (3 % in LLaVA, arXiv 2304.08485). weight_decay: AdamW's and Muon's. clip_norm:
-    of the gradient. save_every, log_every: steps. bf16: autocast, worth it where the processor
-    multiplies bf16. run: what else tells this run from others, such as its data and its seed.
+    weight: how much it counts among the others. tokens: read, padding left out. names: of its
+    samples. skipped: of those that were left out.
     """
 
-    steps: int
-    lr: float
-    matrix_lr: float | None = None
-    warmup_share: float = 0.03
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    save_every: int = 500
-    log_every: int = 50
-    bf16: bool = True
-    run: Run = field(default_factory=dict)
+    weight: float = 1.0
+    tokens: int = 0
+    names: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
-def learning_rate_share(step: int, steps: int, warmup_share: float) -> float:
-    """The share of the peak learning rate at `step`: a linear rise, then a cosine to zero.
+@dataclass(frozen=True)
+class Setting:
+    """Where a run is: in which processes, who watches, how many parts of a step come in a row."""
 
-    >>> [round(learning_rate_share(s, 100, 0.1), 2) for s in (0, 9, 10, 55, 99)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    warmup = max(1, round(steps * warmup_share))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def autocast(device: torch.device, enabled: bool) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 where it is asked for, float32 elsewhere."""
-    if enabled:
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def on_device(module: Module, device: torch.device) -> Module:
-    """`module.to(device)`, whose type transformers hides."""
-    nn.Module.to(module, device)
-    return module
-
-
-def compiled(module: nn.Module) -> Callable[..., Any]:
-    """The module through torch.compile, or the module itself where that does not work.
-
-    Worth it for a decoder of one length: it fuses the many small operations between its matrix
-    products. On a CPU these include plain attention's, which is the faster there at some hundred
-    tokens. It needs a C++ compiler on a CPU and Triton on a GPU, which may be missing.
-    """
-    on_cpu = next(module.parameters()).device.type == "cpu"
-    if on_cpu and isinstance(module, PreTrainedModel):
-        module.set_attn_implementation("eager")
-    ways: list[Callable[..., Any]] = [module]
-
-    def call(*inputs: Any, **named: Any) -> Any:
-        try:
-            return ways[-1](*inputs, **named)
-        except RuntimeError as error:
-            if len(ways) == 1:
-                raise
-            outputs = module(*inputs, **named)  # raises as well if the compiler is not to blame
-            ways.pop()
-            reason = str(error).strip().partition("\n")[0]
-            print(f"going on without torch.compile: {reason}", file=sys.stderr, flush=True)
-            return outputs
-
-    with contextlib.suppress(RuntimeError):  # this Python or this machine has no compiler at all
-        ways.append(torch.compile(module, dynamic=False))
-    return call
+    processes: Processes = field(default_factory=Processes)
+    watchers: Sequence[Watcher] | None = None
+    parts: int = 1
+    micro_batch_size: int = 1
 
 
 def train(
@@ -111,214 +68,228 @@ def train(
     loss_of: Callable[[Any], Losses],
     batches_from: Callable[[int], Iterator[Any]],
     options: LoopOptions,
-    state_file: Path,
+    folder: Path,
     *,
-    names_of: Callable[[Any], Sequence[str]] = lambda _: (),
+    contents_of: Callable[[Any], Contents] = lambda _: Contents(),
+    setting: Setting | None = None,
 ) -> None:
     """Train the parameters of `modules` that want a gradient; return when all steps are done.
 
-    loss_of(batch) -> named losses; the one named 'loss' is followed down. batches_from(step) ->
-    the batches from that step on. state_file: written whole or not at all every save_every steps;
-    when it is there already, the run goes on from it. names_of(batch) -> what the samples are
-    called that make a loss which is not a number. Raises LlavaChatError on such a loss, and when
-    the state is another run's; SystemExit after SIGTERM, once the state is written.
+    batches_from(step) -> the parts from that step on, setting.parts a step. folder: of the run's
+    checkpoints; when there is one already, the run goes on from it. contents_of(batch) -> what a
+    part holds. Raises LlavaChatError on a loss that is no number, on a checkpoint that cannot be
+    written, and when the one there is another run's; SystemExit after SIGTERM, once it is written.
     """
-    learned = [p for p in modules.parameters() if p.requires_grad]
-    optimisers = _optimisers(modules, options)
-    run = _described(name, options)
-    first = _resume(run, modules, optimisers, state_file)
-    device = learned[0].device
-    progress = _Progress(name, first, options)
-    batches = batches_from(first) if first < options.steps else iter(())
-    with termination() as terminated:
-        for step in range(first, options.steps):
-            share = learning_rate_share(step, options.steps, options.warmup_share)
-            batch = next(batches)
-            with autocast(device, options.bf16):
-                losses = loss_of(batch)
-            losses["loss"].backward()
-            norm = float(nn.utils.clip_grad_norm_(learned, options.clip_norm))
-            if not math.isfinite(norm):
-                raise LlavaChatError(_not_a_number(name, step + 1, names_of(batch)))
-            _follow(optimisers, share)
-            progress.step(step + 1, losses, norm)
-            done = step + 1
-            if done % options.save_every == 0 or done == options.steps or terminated():
-                _save(run, modules, optimisers, done, state_file)
-            if terminated() and done < options.steps:
-                print(f"{name}: stopped after step {done}", file=sys.stderr, flush=True)
-                raise SystemExit(128 + signal.SIGTERM)
+    run = _Run(name, modules, loss_of, contents_of, options, folder, setting or Setting())
+    try:
+        run.go(batches_from)
+    finally:
+        for watcher in run.watchers:
+            watcher.end()
 
 
-def _follow(optimisers: list[torch.optim.Optimizer], share: float) -> None:
-    """One step down the gradient, at `share` of the peak learning rates."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = group["peak_lr"] * share
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+class Learner(nn.Module):
+    """What is trained, called with a batch for its losses: what several processes can wrap."""
+
+    def __init__(self, modules: nn.Module, loss_of: Callable[[Any], Losses]) -> None:
+        super().__init__()
+        self.learned = modules
+        self._loss_of = loss_of
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """The losses of one part."""
+        return dict(self._loss_of(batch))
 
 
-def _not_a_number(name: str, step: int, samples: Sequence[str]) -> str:
+@dataclass
+class _Step:
+    """What is known of a step before its figures have come from the device."""
+
+    contents: list[Contents]
+    tokens: int
+    samples: int
+    rates: dict[str, float] = field(default_factory=dict)
+    rows: list[Tensor | None] = field(default_factory=list)
+
+    def broken(self) -> list[str]:
+        """The samples without a finite loss, or all when there is none, or nobody knows."""
+        bad = [
+            name
+            for held, rows in zip(self.contents, self.rows, strict=True)
+            if rows is not None and len(rows) == len(held.names)  # else rows are of several
+            for name, loss in zip(held.names, rows.tolist(), strict=True)
+            if not math.isfinite(loss)
+        ]
+        return list(dict.fromkeys(bad or [name for held in self.contents for name in held.names]))
+
+
+class _Run:
+    """One run in one process."""
+
+    def __init__(
+        self,
+        name: str,
+        modules: nn.Module,
+        loss_of: Callable[[Any], Losses],
+        contents_of: Callable[[Any], Contents],
+        options: LoopOptions,
+        folder: Path,
+        setting: Setting,
+    ) -> None:
+        self.name, self.options, self.setting = name, options, setting
+        self.processes = setting.processes
+        self.watchers = self._watchers(setting.watchers)
+        self._contents_of = contents_of
+        self.modules = modules
+        self.learner, self.optimisers = self.processes.wrap(
+            Learner(modules, loss_of),
+            optimisers_for(modules, options),
+            clip_norm=options.clip_norm,
+            micro_batch_size=setting.micro_batch_size,
+        )
+        self.learned = [p for p in self.learner.parameters() if p.requires_grad]
+        self.device = self.processes.device or self.learned[0].device
+        self.checkpoints = Checkpoints(folder, options.keep)
+        self.skipped = 0
+        self._reader = Reader(self.device)
+        self._steps: dict[int, _Step] = {}
+        self._told_at = time.monotonic()
+
+    def _watchers(self, given: Sequence[Watcher] | None) -> Sequence[Watcher]:
+        if not self.processes.first:
+            return ()
+        return (Lines(self.name, self.options.log_every),) if given is None else given
+
+    def go(self, batches_from: Callable[[int], Iterator[Any]]) -> None:
+        """From the newest checkpoint to the last step."""
+        options = self.options
+        done = saved = resume(self)
+        batches = batches_from(done) if done < options.steps else iter(())
+        with termination() as terminated:
+            while done < options.steps:
+                batch = self._fetched(batches, terminated)
+                if batch is None:
+                    if done > saved:
+                        self._save(done)
+                    print(f"{self.name}: stopped after step {done}", file=sys.stderr, flush=True)
+                    raise SystemExit(128 + signal.SIGTERM)
+                self._learn(done, *batch)
+                done += 1
+                if done % options.save_every == 0 or done == options.steps:
+                    self._save(done)
+                    saved = done
+                else:
+                    self._tell()
+
+    def _fetched(
+        self, batches: Iterator[Any], terminated: Callable[[], bool]
+    ) -> tuple[list[Any], _Step, float] | None:
+        """The parts of the next step, what they hold and weigh; None when it is time to stop.
+
+        All processes come to the same: what one of them is told or cannot do, all know.
+        """
+        parts: list[Any] = []
+        problem: LlavaChatError | None = None
+        try:
+            parts = [*islice(batches, self.setting.parts)]
+        except LlavaChatError as error:
+            problem = error
+        held = [self._contents_of(part) for part in parts]
+        weight, tokens, samples, skipped, stops, problems = self.processes.sums(
+            (
+                sum(each.weight for each in held),
+                sum(each.tokens for each in held),
+                sum(len(each.names) for each in held),
+                sum(len(each.skipped) for each in held),
+                terminated(),
+                problem is not None,
+            )
+        )
+        if problem is not None:
+            raise problem
+        if problems:
+            raise LlavaChatError(f"{self.name}: stopped, because another process had to")
+        self.skipped += int(skipped)
+        return None if stops else (parts, _Step(held, int(tokens), int(samples)), weight)
+
+    def _learn(self, number: int, parts: list[Any], step: _Step, weight: float) -> None:
+        """One step down the gradient of all parts of all processes."""
+        if not weight:  # every sample was left out
+            return
+        share = learning_rate_share(number, self.options.steps, self.options.warmup_share)
+        step.rates = set_rates(self.optimisers, share)
+        sums: dict[str, Tensor] = {}
+        for place, (part, held) in enumerate(zip(parts, step.contents, strict=True), 1):
+            counts, last = held.weight / weight, place == len(parts)
+            with self.processes.holding(self.learner, last=last):
+                with self.processes.autocast(self.device, self.options.bf16):
+                    losses = self.learner(part)
+                self.processes.backward(self.learner, losses["loss"] * counts, last=last)
+            step.rows.append(losses.pop("rows", None))
+            for key, value in losses.items():
+                sums[key] = sums.get(key, 0.0) + value.detach() * counts
+        norm = self.processes.clip(self.learner, self.learned, self.options.clip_norm)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        figures = torch.stack([*sums.values()]).float()
+        self.processes.add_up(figures)
+        self._steps[number + 1] = step
+        self._reader.put(number + 1, {**dict(zip(sums, figures, strict=True)), "": norm})
+
+    def _tell(self, *, all_of_them: bool = False) -> None:
+        """Say what steps came to, as far as their figures are there. Raises LlavaChatError."""
+        for figures in self._reader.arrived(all_of_them=all_of_them):
+            step = self._steps.pop(figures.step)
+            if not all(math.isfinite(value) for value in figures.values.values()):
+                names = self.processes.texts(step.broken())
+                raise LlavaChatError(not_a_number(self.name, figures.step, names))
+            progress = self._progress(figures, step)
+            for watcher in self.watchers:
+                watcher.step(progress)
+
+    def _progress(self, figures: Figures, step: _Step) -> Progress:
+        before, self._told_at = self._told_at, time.monotonic()
+        return Progress(
+            step=figures.step,
+            steps=self.options.steps,
+            losses={name: value for name, value in figures.values.items() if name},
+            learning_rates=step.rates,
+            gradient_norm=figures.values[""],
+            tokens=step.tokens,
+            samples=step.samples,
+            skipped=self.skipped,
+            step_s=self._told_at - before,
+            memory_bytes=memory_bytes(self.device),
+        )
+
+    def _save(self, done: int) -> None:
+        self._tell(all_of_them=True)  # no checkpoint of what is no number any more
+        save(self, done)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The most that was held so far: of a GPU's memory, or of the machine's by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def not_a_number(name: str, step: int, samples: Sequence[str]) -> str:
     """The sentence about a loss that is none.
 
-    >>> _not_a_number("align", 6, ())
+    >>> not_a_number("align", 6, ())
     'align: the loss is not a number at step 6'
-    >>> _not_a_number("align", 6, ("a.json, row 3", "a.json, row 8"))
+    >>> not_a_number("align", 6, ("a.json, row 3", "a.json, row 8"))
     'align: the loss is not a number at step 6, which learns from a.json, row 3; a.json, row 8'
     """
     sentence = f"{name}: the loss is not a number at step {step}"
-    return f"{sentence}, which learns from {'; '.join(samples)}" if samples else sentence
-
-
-def _optimisers(modules: nn.Module, options: LoopOptions) -> list[torch.optim.Optimizer]:
-    """AdamW for all that learns, or Muon for the hidden matrices and AdamW for the rest.
-
-    Muon (https://kellerjordan.github.io/posts/muon) learns in fewer steps; its updates are scaled
-    so that learning rates are of AdamW's size (arXiv 2502.16982). Embeddings and the read-out of
-    the vocabulary are not for it.
-    """
-    learned = {name: p for name, p in modules.named_parameters() if p.requires_grad}
-    matrices = set() if options.matrix_lr is None else hidden_matrices(modules) & set(learned)
-    rest = [p for name, p in learned.items() if name not in matrices]
-    found: list[torch.optim.Optimizer] = []
-    if rest:
-        group = {"params": rest, "peak_lr": options.lr}
-        found.append(
-            torch.optim.AdamW([group], weight_decay=options.weight_decay, betas=(0.9, 0.98))
-        )
-    if options.matrix_lr is not None and matrices:
-        group = {"params": [learned[n] for n in sorted(matrices)], "peak_lr": options.matrix_lr}
-        found.append(
-            torch.optim.Muon(
-                [group], weight_decay=options.weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
-        )
-    return found
-
-
-def hidden_matrices(modules: nn.Module) -> set[str]:
-    """The names of the weights of linear layers, the read-out of a vocabulary apart.
-
-    >>> layers = {"embed": nn.Embedding(4, 2), "up": nn.Linear(2, 3), "lm_head": nn.Linear(3, 4)}
-    >>> sorted(hidden_matrices(nn.ModuleDict(layers)))
-    ['up.weight']
-    """
-    return {
-        f"{name}.weight" if name else "weight"
-        for name, part in modules.named_modules()
-        if isinstance(part, nn.Linear) and name.rpartition(".")[2] != "lm_head"
-    }
-
-
-class _Progress:
-    """A line to stderr every so often: smoothed losses, speed, time left."""
-
-    def __init__(self, name: str, first: int, options: LoopOptions) -> None:
-        self.name, self.first, self.options = name, first, options
-        self.started = time.monotonic()
-        self.sums: dict[str, float] = {}
-        self.count = 0
-
-    def step(self, done: int, losses: Losses, norm: float) -> None:
-        for key, value in losses.items():
-            self.sums[key] = self.sums.get(key, 0.0) + float(value.detach())
-        self.count += 1
-        if done % self.options.log_every and done != self.options.steps:
-            return
-        speed = (done - self.first) / max(1e-9, time.monotonic() - self.started)
-        left_min = (self.options.steps - done) / speed / 60
-        shown = "  ".join(f"{key} {value / self.count:.4f}" for key, value in self.sums.items())
-        print(
-            f"{self.name} {done}/{self.options.steps}  {shown}  norm {norm:.2f}"
-            f"  {speed:.2f} steps/s  {left_min:.1f} min left",
-            file=sys.stderr,
-            flush=True,
-        )
-        self.sums, self.count = {}, 0
-
-
-def _described(name: str, options: LoopOptions) -> Run:
-    """What a run is: with any of it changed, going on would mix two runs."""
-    may_change = ("save_every", "log_every", "bf16", "run")
-    shared = {key: value for key, value in asdict(options).items() if key not in may_change}
-    return {"part": name, **shared, **options.run}
-
-
-def _learned_state(modules: nn.Module) -> dict[str, Tensor]:
-    wanted = {name for name, p in modules.named_parameters() if p.requires_grad}
-    return {name: value for name, value in modules.state_dict().items() if name in wanted}
-
-
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in state.items()}
-
-
-def _save(
-    run: Run,
-    modules: nn.Module,
-    optimisers: list[torch.optim.Optimizer],
-    step: int,
-    state_file: Path,
-) -> None:
-    state_file.parent.mkdir(parents=True, exist_ok=True)
-    aside = state_file.with_suffix(".partial")
-    state = {
-        "step": step,
-        "run": dict(run),
-        "modules": _learned_state(modules),
-        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
-    }
-    torch.save(state, aside)
-    os.replace(aside, state_file)
-
-
-def steps_done(state_file: Path) -> int:
-    """How far the run that writes `state_file` is; 0 before its first state."""
-    return int(_read_state(state_file)["step"]) if state_file.exists() else 0
-
-
-def _read_state(state_file: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(state_file, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise LlavaChatError(f"{state_file} is damaged; delete it to start again") from error
-    return state
-
-
-def _check_run(state: Mapping[str, Any], run: Run, state_file: Path) -> None:
-    """Raise LlavaChatError when the state is not one of `run`."""
-    begun = state.get("run")
-    if begun is None:  # as states were once written
-        steps = run["steps"]
-        differ = [f"{state['step']} steps done of {steps}"] if state["step"] > steps else []
-    else:
-        keys = [key for key in {**begun, **run} if begun.get(key) != run.get(key)]
-        differ = [f"{key} {begun.get(key)} there, {run.get(key)} here" for key in keys]
-    if differ:
-        raise LlavaChatError(
-            f"{state_file} was written by another run ({'; '.join(differ)}); delete it to start "
-            "again, or go on with what it was begun with"
-        )
-
-
-def _resume(
-    run: Run, modules: nn.Module, optimisers: list[torch.optim.Optimizer], state_file: Path
-) -> int:
-    if not state_file.exists():
-        return 0
-    state = _read_state(state_file)
-    _check_run(state, run, state_file)
-    alike = _shapes(state["modules"]) == _shapes(_learned_state(modules))
-    if not alike or len(state.get("optimisers", ())) != len(optimisers):
-        raise LlavaChatError(
-            f"{state_file} was written by another model or optimiser; delete it to start again"
-        )
-    modules.load_state_dict(state["modules"], strict=False)
-    for optimiser, kept in zip(optimisers, state["optimisers"], strict=True):
-        optimiser.load_state_dict(kept)
-    trusted = "" if "run" in state else ", trusting that the state is this run's: it does not say"
-    print(
-        f"{run['part']}: going on from step {state['step']}{trusted}", file=sys.stderr, flush=True
-    )
-    return int(state["step"])
+    if not samples:
+        return sentence
+    more = f" and {len(samples) - _MOST_NAMED} more" if len(samples) > _MOST_NAMED else ""
+    return f"{sentence}, which learns from {'; '.join(samples[:_MOST_NAMED])}{more}"

@@ -1,14 +1,14 @@
 """The two stages of LLaVA's recipe (arXiv 2304.08485, section 4.2; 2310.03744, table 9).
 
 Stage 1, `align`: encoder and language model frozen, the projector learns from short descriptions.
-Stage 2, `finetune`: projector and language model learn from conversations. The encoder never moves.
+Stage 2, `finetune`: projector and language model learn from conversations, the latter whole or by
+a LoRA. The encoder never moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,15 +19,16 @@ from llava_chat.conversation import Conversation
 from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaModel
-from llava_chat.training.batch import (
-    TokenBatch,
-    TokenSample,
-    collate,
-    next_token_loss,
-    token_sample,
-)
-from llava_chat.training.loop import LoopOptions, Losses, Run, compiled, train
+from llava_chat.model.quantization import bits_of
+from llava_chat.training.adapter.lora import Lora, put_on
+from llava_chat.training.batch import TokenSample, collate, token_sample
+from llava_chat.training.compiling import compiled
+from llava_chat.training.feature_cache import FeatureCache
+from llava_chat.training.loop import Setting, train
+from llava_chat.training.processes import parts
+from llava_chat.training.schedule import LoopOptions, Run
 from llava_chat.training.stream import reused
+from llava_chat.training.supervised import SupervisedBatch, SupervisedLoss, supervised_batch
 
 Stage = Literal["align", "finetune"]
 # LLaVA trains stage 1 on the bare picture and its caption.
@@ -38,17 +39,24 @@ TEMPLATES_OF_STAGES: dict[Stage, str | None] = {"align": "plain", "finetune": No
 class StageOptions:
     """The loop's options, and the shape of a batch.
 
-    batch_size: conversations a step. max_tokens: longer ones are cut. workers: processes that
-    prepare batches. reuse: how often each batch is used, where drawing costs more than learning.
-    one_length: pad every batch to max_tokens and compile the decoder for that one length.
+    batch_size: conversations a step, of all processes. micro_batch_size: of them at a time, in each
+    process; None is all. max_tokens: longer ones are cut. workers: processes that prepare batches.
+    reuse: how often each batch is used, where drawing costs more than learning. one_length: pad
+    every batch to max_tokens and compile the decoder for that one length. lora: in place of the
+    language model itself. seed: of the LoRA's first weights and its dropout. checkpointing: every
+    so many layers keep no activations and compute them again for the gradient; 0 is none.
     """
 
     loop: LoopOptions
     batch_size: int
+    micro_batch_size: int | None = None
     max_tokens: int = 2048
     workers: int = 1
     reuse: int = 1
     one_length: bool = False
+    lora: Lora | None = None
+    seed: int | None = None
+    checkpointing: int = 0
 
 
 def run_stage(
@@ -56,15 +64,17 @@ def run_stage(
     checkpoint: Checkpoint,
     conversation_of: Callable[[int], Conversation],
     options: StageOptions,
-    state_file: Path,
+    folder: Path,
     *,
     name_of: Callable[[int], str] = "sample {}".format,
+    setting: Setting | None = None,
+    features: FeatureCache | None = None,
 ) -> None:
-    """Train `checkpoint.model` in place, from `state_file` where one is.
+    """Train `checkpoint.model` in place, from the newest checkpoint in `folder` where one is.
 
     conversation_of: sample number -> a whole conversation with its pictures; name_of: what it is
-    called in an error. Raises TrainingDataError for a sample of which nothing can be learned,
-    LlavaChatError when the state is damaged or another run's, or the loss is no number.
+    called in an error. features: where the tower's are kept. Raises TrainingDataError for a sample
+    of which nothing can be learned, LlavaChatError as `train` does.
     """
     model = checkpoint.model
     if model.image_newline is not None:
@@ -72,49 +82,94 @@ def run_stage(
             f"{checkpoint.id} sees pictures in tiles, which cannot be trained yet; train a model "
             "that pads them, such as llava-hf/llava-1.5-7b-hf."
         )
+    setting = setting or Setting()
+    mine = parts(options.batch_size, options.micro_batch_size, setting.processes)
+    setting = replace(setting, parts=len(mine), micro_batch_size=len(mine[0]))
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
     make = _sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
-    model.language_model.requires_grad_(stage == "finetune")
-    model.projector.requires_grad_(True)
-    model.float()
+    batches = _Batches(make, options, mine, model.config.image_token_id, features)
+    set_learning(stage, model, options)
     inner = model.language_model.model
-    decoder = compiled(inner) if options.one_length else inner
-
-    def collated(samples: list[TokenSample]) -> TokenBatch:
-        return collate(samples, length=options.max_tokens if options.one_length else None)
-
-    def batches_from(step: int) -> Iterator[TokenBatch]:
-        return reused(
-            make,
-            collated,
-            batch_size=options.batch_size,
-            times=options.reuse,
-            step=step,
-            workers=options.workers,
-        )
-
-    model.train()
+    loss = SupervisedLoss(model, compiled(inner) if options.one_length else inner, features)
     train(
         stage,
         model,
-        partial(_loss, model, decoder),
-        batches_from,
+        loss,
+        batches.begin,
         _loop_of(options, checkpoint),
-        state_file,
-        names_of=lambda batch: batch.names,
+        folder,
+        contents_of=lambda batch: batch.contents,
+        setting=setting,
     )
     inner.set_attn_implementation("sdpa")
+    if options.checkpointing:
+        _set_checkpointing(model, 0)
     model.eval().requires_grad_(False)
     torch.cuda.empty_cache()  # does nothing where there is none
 
 
-def _loss(model: LlavaModel, decoder: Callable[..., Any], batch: TokenBatch) -> Losses:
-    """decoder: the language model's, perhaps compiled."""
-    moved = batch.to(next(model.projector.parameters()).device)
-    features = None if moved.pixels is None else model.image_features(moved.pixels)
-    embeds = model.embed(moved.ids, features)
-    hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state
-    return {"loss": next_token_loss(hidden, moved.labels, model.language_model.lm_head)}
+def set_learning(stage: Stage, model: LlavaModel, options: StageOptions) -> None:
+    """What wants a gradient in a stage, in float32; what does not stays as it was loaded."""
+    if options.seed is not None:
+        torch.manual_seed(options.seed)
+    if options.lora is not None:
+        put_on(model, options.lora, options.seed or 0)
+    else:
+        model.language_model.requires_grad_(stage == "finetune")
+    model.projector.requires_grad_(True)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    if bits_of(model) is None and next(model.tower.parameters()).device.type == "cpu":
+        model.float()  # a CPU gains nothing by fewer bits, and its autocast casts again
+    model.train()
+    if options.checkpointing:
+        _set_checkpointing(model, options.checkpointing)
+
+
+def _set_checkpointing(model: LlavaModel, every: int) -> None:
+    """Compute the activations of every so many layers again; 0 keeps all."""
+    language_model: Any = model.language_model
+    # As transformers calls it of late; it warns of the name that it had before.
+    new = hasattr(language_model, "activation_checkpointing_enable")
+    name = "activation_checkpointing" if new else "gradient_checkpointing"
+    if not every:
+        getattr(language_model, f"{name}_disable")()
+        return
+    layers = {"every_n_layers": every} if every > 1 else {}
+    getattr(language_model, f"{name}_enable")({"use_reentrant": False}, **layers)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The parts of steps that one process learns from. parts: of the samples of a step."""
+
+    make: Callable[[int], TokenSample]
+    options: StageOptions
+    parts: list[range]
+    image_token_id: int
+    features: FeatureCache | None
+
+    def begin(self, step: int) -> Iterator[SupervisedBatch]:
+        """From a step on."""
+        return reused(
+            self.make,
+            self._collated,
+            batch_size=self.options.batch_size,
+            parts=self.parts,
+            times=self.options.reuse,
+            step=step,
+            workers=self.options.workers,
+        )
+
+    def _collated(self, samples: list[TokenSample]) -> SupervisedBatch:
+        length = self.options.max_tokens if self.options.one_length else None
+        batch = supervised_batch(collate(samples, length=length), self.image_token_id)
+        if self.features is None or batch.pixels is None:
+            return batch
+        keys = self.features.keys(batch.pixels)
+        known = self.features.read(keys)
+        return replace(batch, keys=keys) if known is None else replace(batch, pixels=known)
 
 
 def _sample_maker(
@@ -146,14 +201,19 @@ def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
         "max_tokens": options.max_tokens,
         "reuse": options.reuse,
     }
+    if options.lora is not None:
+        lora = options.lora
+        run = {**run, "rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout}
     return replace(options.loop, run={**run, **options.loop.run})
 
 
-def forget_projector(checkpoint: Checkpoint) -> None:
+def forget_projector(checkpoint: Checkpoint, seed: int = 0) -> None:
     """Put random weights into the projector, as a new one has."""
-    for part in checkpoint.model.projector.modules():
-        if isinstance(part, torch.nn.Linear):
-            part.reset_parameters()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        for part in checkpoint.model.projector.modules():
+            if isinstance(part, torch.nn.Linear):
+                part.reset_parameters()
 
 
 def in_epochs(count: int, seed: int) -> Callable[[int], int]:

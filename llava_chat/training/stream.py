@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Generic, TypeVar, cast
@@ -23,25 +23,22 @@ Sample = TypeVar("Sample")
 Batch = TypeVar("Batch")
 
 
-class SampleStream(IterableDataset[Sample], Generic[Sample]):
+class SampleStream(IterableDataset[list[Sample]], Generic[Sample]):
     """The samples of one batch after the other, shared out over the loader's workers by batches.
 
-    make: a sample from its number. starts: the number that each batch begins with.
+    make: a sample from its number. numbers: those of each batch.
     """
 
-    def __init__(
-        self, make: Callable[[int], Sample], starts: Iterable[int], batch_size: int
-    ) -> None:
+    def __init__(self, make: Callable[[int], Sample], numbers: Iterable[range]) -> None:
         self.make = make
-        self.starts = starts
-        self.batch_size = batch_size
+        self.numbers = numbers
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         worker = get_worker_info()
         workers, place = (worker.num_workers, worker.id) if worker else (1, 0)
         # The loader takes a whole batch from each worker in turn.
-        for start in islice(self.starts, place, None, workers):
-            yield from map(self.make, range(start, start + self.batch_size))
+        for batch in islice(self.numbers, place, None, workers):
+            yield [self.make(number) for number in batch]
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,8 @@ def batches(
     workers: processes that make them ahead, on Linux; 0 makes them here. Raises TrainingDataError
     for a sample that cannot be made.
     """
-    return _loaded(make, collate, count(first, batch_size), batch_size, workers)
+    numbers = (range(start, start + batch_size) for start in count(first, batch_size))
+    return _loaded(make, collate, numbers, workers)
 
 
 def reused(
@@ -85,22 +83,29 @@ def reused(
     step: int = 0,
     workers: int = 1,
     apart: int = 40,
+    parts: Sequence[range] | None = None,
 ) -> Iterator[Batch]:
     """The batch of every step from `step` on, each used `times` times where making costs the most.
 
     A run that goes on at a step gets the batches of one that never stopped: those that are still
-    to be used again are made again. apart: about how many batches lie between two uses. Otherwise
-    as `batches`.
+    to be used again are made again. apart: about how many batches lie between two uses. parts:
+    which samples of a step's batch come together, one part after the other; None is all of them.
+    Otherwise as `batches`.
     """
+    places = [range(batch_size)] if parts is None else parts
     used = Counter(islice(schedule(times, apart), step))
-    starts = (number * batch_size for number in _once(islice(schedule(times, apart), step, None)))
-    made = _loaded(make, collate, starts, batch_size, workers)
-    kept: dict[int, Batch] = {}
+    numbers = (
+        range(number * batch_size + part.start, number * batch_size + part.stop)
+        for number in _once(islice(schedule(times, apart), step, None))
+        for part in places
+    )
+    made = _loaded(make, collate, numbers, workers)
+    kept: dict[int, list[Batch]] = {}
     for number in islice(schedule(times, apart), step, None):
         if number not in kept:
-            kept[number] = next(made)
+            kept[number] = [next(made) for _ in places]
         used[number] += 1
-        yield kept[number] if used[number] < times else kept.pop(number)
+        yield from kept[number] if used[number] < times else kept.pop(number)
 
 
 def schedule(times: int, apart: int) -> Iterator[int]:
@@ -135,11 +140,10 @@ def _once(numbers: Iterable[int]) -> Iterator[int]:
 def _loaded(
     make: Callable[[int], Sample],
     collate: Callable[[list[Sample]], Batch],
-    starts: Iterable[int],
-    batch_size: int,
+    numbers: Iterable[range],
     workers: int,
 ) -> Iterator[Batch]:
-    """The batches that begin with the samples `starts`, made by the loader's workers."""
+    """The batches of these samples, made by the loader's workers."""
 
     def tried(number: int) -> Sample | _Refused:
         try:
@@ -152,9 +156,9 @@ def _loaded(
         return refused[0] if refused else collate(cast(list[Sample], samples))
 
     workers = workers if sys.platform == "linux" else 0
-    loader: DataLoader[Sample | _Refused] = DataLoader(
-        SampleStream(tried, starts, batch_size),
-        batch_size=batch_size,
+    loader: DataLoader[list[Sample | _Refused]] = DataLoader(
+        SampleStream(tried, numbers),
+        batch_size=None,
         collate_fn=collated,
         num_workers=workers,
         # What makes a sample is a closure, which only a fork takes along; no longer the default
@@ -163,6 +167,8 @@ def _loaded(
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread if workers else None,
         persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # dropout's is left alone, whenever a loader begins
     )
     for batch in loader:
         if isinstance(batch, _Refused):

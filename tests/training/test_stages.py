@@ -15,7 +15,7 @@ from llava_chat.errors import TrainingDataError
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.training.batch import collate, next_token_loss, token_sample
-from llava_chat.training.loop import LoopOptions
+from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.stages import (
     Stage,
     StageOptions,
@@ -85,7 +85,7 @@ def test_a_stage_moves_its_parts_and_learns(
 ) -> None:
     checkpoint = new_checkpoint()
     before, loss_before = weights(checkpoint), loss(checkpoint, template)
-    run_stage(stage, checkpoint, conversation_of, OPTIONS, tmp_path / "state.pt")
+    run_stage(stage, checkpoint, conversation_of, OPTIONS, tmp_path / "run")
     assert moved(before, weights(checkpoint)) == parts
     assert loss(checkpoint, template) < {"align": 0.99, "finetune": 0.5}[stage] * loss_before
     assert not any(p.requires_grad for p in checkpoint.model.parameters())
@@ -103,10 +103,10 @@ def test_align_goes_on_where_it_stopped(new_checkpoint: New, tmp_path: Path) -> 
         return conversation_of(number)
 
     unbroken, stopped, resumed = new_checkpoint(), new_checkpoint(), new_checkpoint()
-    run_stage("align", unbroken, conversation_of, options, tmp_path / "unbroken.pt")
+    run_stage("align", unbroken, conversation_of, options, tmp_path / "unbroken")
     with pytest.raises(KeyboardInterrupt):
-        run_stage("align", stopped, broken, options, tmp_path / "state.pt")
-    run_stage("align", resumed, conversation_of, options, tmp_path / "state.pt")
+        run_stage("align", stopped, broken, options, tmp_path / "run")
+    run_stage("align", resumed, conversation_of, options, tmp_path / "run")
     assert moved(weights(unbroken), weights(resumed)) == set()
 
 
@@ -125,10 +125,10 @@ def test_reused_batches_go_on_where_they_stopped(new_checkpoint: New, tmp_path: 
         return one_of(number)
 
     unbroken, stopped, resumed = new_checkpoint(), new_checkpoint(), new_checkpoint()
-    run_stage("align", unbroken, one_of, options, tmp_path / "unbroken.pt")
+    run_stage("align", unbroken, one_of, options, tmp_path / "unbroken")
     with pytest.raises(KeyboardInterrupt):
-        run_stage("align", stopped, broken, options, tmp_path / "state.pt")
-    run_stage("align", resumed, one_of, options, tmp_path / "state.pt")
+        run_stage("align", stopped, broken, options, tmp_path / "run")
+    run_stage("align", resumed, one_of, options, tmp_path / "run")
     assert moved(weights(unbroken), weights(resumed)) == set()
 
 
@@ -138,14 +138,14 @@ def test_text_alone_is_learned_too(new_checkpoint: New, tmp_path: Path) -> None:
     mixed = {0: talk, 1: talk, 2: talk, 3: SAMPLES[0]}
     options = StageOptions(LoopOptions(steps=2, lr=0.01, bf16=False), batch_size=2, workers=0)
     before = weights(checkpoint)
-    run_stage("finetune", checkpoint, mixed.__getitem__, options, tmp_path / "state.pt")
+    run_stage("finetune", checkpoint, mixed.__getitem__, options, tmp_path / "run")
     assert moved(before, weights(checkpoint)) == {"projector", "language_model"}
 
 
 def test_a_sample_that_does_not_fit_is_named(new_checkpoint: New, tmp_path: Path) -> None:
     options = StageOptions(OPTIONS.loop, batch_size=2, workers=0, max_tokens=20)
     with pytest.raises(TrainingDataError, match=r"sample 0: .* 20 tokens"):
-        run_stage("finetune", new_checkpoint(), conversation_of, options, tmp_path / "state.pt")
+        run_stage("finetune", new_checkpoint(), conversation_of, options, tmp_path / "run")
 
 
 def test_a_projector_is_forgotten_and_nothing_else(new_checkpoint: New) -> None:
@@ -199,7 +199,7 @@ def test_checkpoint_in_checkpoint_out(
     after = load_checkpoint(str(data / "out"), device="cpu")
     assert moved(weights(before), weights(after)) == parts
     assert after.template == "vicuna_v1"
-    assert not (data / "out" / "training_state.pt").exists()
+    assert not (data / "out" / "checkpoints").exists()
 
 
 def test_a_fresh_projector_by_command(data: Path) -> None:
@@ -249,7 +249,7 @@ def test_another_run_does_not_go_on_from_a_state_left_behind(
         changed = ["--data", str(data / "other.json")]
     assert main([*begun, *changed]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    state = data / "out" / "training_state.pt"
+    state = data / "out" / "checkpoints"
     assert said.startswith(f"llava_chat: error: {state} was written by another run ({difference}")
     assert "delete it to start again" in said
     assert main(begun) == 0

@@ -122,14 +122,15 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         flag = "--output" if args.output is not None else "--name"
         raise UsageError(f"{flag}: the folder {output} cannot be made") from error
-    from llava_chat.training.adapter.measured import STATE_NAME
+    from llava_chat.training.adapter.measured import CHECKPOINTS
     from llava_chat.training.adapter.report import card, table
+    from llava_chat.training.checkpoints import Checkpoints
 
     with found_rows(args, output) as found:
         report = _trained(args, found, output)
     _write(output / "README.md", card(report))
     _write(output / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
-    (output / STATE_NAME).unlink()
+    Checkpoints(output / CHECKPOINTS).forget()
     print(json.dumps(report.as_dict()) if args.json else table(report))
     return 0
 

@@ -54,8 +54,9 @@ def _stage(args: argparse.Namespace) -> int:
     make_folder("--output", args.output)
     from llava_chat.image import Picture, read_picture
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
+    from llava_chat.training.checkpoints import Checkpoints
     from llava_chat.training.instructions import read_instructions
-    from llava_chat.training.loop import LoopOptions
+    from llava_chat.training.schedule import LoopOptions
     from llava_chat.training.stages import StageOptions, forget_projector, in_epochs, run_stage
 
     rows = read_instructions(args.data, args.images, pictures_only=args.stage == "align")
@@ -76,17 +77,17 @@ def _stage(args: argparse.Namespace) -> int:
         max_tokens=args.max_tokens,
         workers=args.workers,
     )
-    state = args.output / "training_state.pt"
+    kept = args.output / "checkpoints"
     run_stage(
         args.stage,
         checkpoint,
         lambda number: rows[row_of(number)].conversation(read),
         options,
-        state,
+        kept,
         name_of=lambda number: rows[row_of(number)].where,
     )
     save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
-    state.unlink()
+    Checkpoints(kept).forget()
     print(args.output)
     return 0
 

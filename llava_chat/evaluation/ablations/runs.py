@@ -102,11 +102,11 @@ def train_variant(
         seed=seed,
     )
     if variant.aligned:
-        name = f"align-{variant.projector}-{variant.select_layer}.pt"
+        name = f"align-{variant.projector}-{variant.select_layer}"
         _learn("align", recipe, checkpoint, seed, folder.parent / name)
     steps = max(1, round(recipe.finetune.steps * variant.data_share))
     recipe = replace(recipe, finetune=replace(recipe.finetune, steps=steps))
-    _learn("finetune", recipe, checkpoint, seed, folder / "finetune.pt", variant)
+    _learn("finetune", recipe, checkpoint, seed, folder / "finetune", variant)
     return checkpoint
 
 
@@ -115,7 +115,7 @@ def _learn(
     recipe: Recipe,
     checkpoint: Checkpoint,
     seed: int,
-    state_file: Path,
+    checkpoints: Path,
     variant: Variant | None = None,
 ) -> None:
     order = variant.order if variant else None
@@ -126,7 +126,7 @@ def _learn(
     # One compiled decoder more for each run: past some, torch would no longer compile any.
     torch.compiler.reset()
     run_stage(
-        stage, checkpoint, from_random(maker, seed + 100), replace(options, loop=loop), state_file
+        stage, checkpoint, from_random(maker, seed + 100), replace(options, loop=loop), checkpoints
     )
 
 

@@ -20,6 +20,7 @@ from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.tokens import IGNORED
 from llava_chat.training.adapter.lessons import Lesson, Preference
 from llava_chat.training.batch import TokenBatch, TokenSample, collate, token_sample
+from llava_chat.training.loop import Contents
 from llava_chat.training.stages import in_epochs
 from llava_chat.training.stream import batches
 
@@ -78,6 +79,14 @@ class StepBatch:
     old: TokenBatch | None
     pairs: TokenBatch | None
     reference: Tensor | None
+
+    def contents(self) -> Contents:
+        """The names of its rows, in the order of its losses'."""
+        there = [each for each in (self.lessons, self.old, self.pairs) if each is not None]
+        return Contents(
+            tokens=sum(each.tokens for each in there),
+            names=tuple(name for each in there for name in each.names),
+        )
 
 
 def lesson_row(lesson: Lesson, checkpoint: Checkpoint, max_tokens: int) -> TokenRow:

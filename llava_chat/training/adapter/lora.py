@@ -31,6 +31,7 @@ _SMALL_PARAMETERS = 250_000_000
 class Lora:
     """Its shape. rank: of the two matrices. alpha: their product is scaled by alpha / rank.
 
+    dropout: the share of a layer's inputs that the adapter does not see in a step.
     head: whether the read-out of words has one too. A word that a model was never taught to say is
     one among many that it keeps down together, which no layer before the head can tell apart.
     """
@@ -38,6 +39,7 @@ class Lora:
     rank: int
     alpha: int
     head: bool = False
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def put_on(model: LlavaModel, lora: Lora, seed: int) -> None:
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
-        lora_dropout=0.0,
+        lora_dropout=lora.dropout,
         target_modules=linear_layers(model, head=lora.head),
     )
     with torch.random.fork_rng(devices=()):
@@ -160,7 +162,7 @@ def _config(model: LlavaModel, lora: Lora, base: str, revision: str | None) -> d
         "revision": revision,
         "r": lora.rank,
         "lora_alpha": lora.alpha,
-        "lora_dropout": 0.0,
+        "lora_dropout": lora.dropout,
         "bias": "none",
         "target_modules": "|".join(patterns),
         "inference_mode": True,

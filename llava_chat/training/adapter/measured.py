@@ -21,7 +21,7 @@ from llava_chat.training.adapter.old_skills import knows_scenes, replaced_words
 from llava_chat.training.adapter.report import Figures, Report
 from llava_chat.training.adapter.training import AdapterOptions, step_count, train_adapter
 
-STATE_NAME = "training_state.pt"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def measured_run(
     before = judge.figures(changed)
     old = old_rows(changed)
     measured = time.monotonic()
-    checkpoint, state = base.checkpoint, folder / STATE_NAME
+    checkpoint, kept = base.checkpoint, folder / CHECKPOINTS
     lora = train_adapter(
-        checkpoint, rows.lessons, rows.pairs, options, state, old=old, features=judge.features
+        checkpoint, rows.lessons, rows.pairs, options, kept, old=old, features=judge.features
     )
     save_adapter(checkpoint.model, lora, folder, base=base.name, revision=base.hub)
     trained = time.monotonic()

@@ -29,8 +29,9 @@ from llava_chat.training.adapter.batches import (
 from llava_chat.training.adapter.lessons import Lesson, Preference, fingerprint
 from llava_chat.training.adapter.lora import Lora, put_on, suited
 from llava_chat.training.adapter.losses import preference_loss, reply_logprobs
-from llava_chat.training.batch import TokenBatch, next_token_loss
-from llava_chat.training.loop import LoopOptions, Losses, Run, train
+from llava_chat.training.batch import TokenBatch
+from llava_chat.training.loop import Losses, train
+from llava_chat.training.schedule import LoopOptions, Run
 
 _REFERENCE_ROWS = 8
 _LEAST_STEPS, _LEAST_EPOCHS = 80, 3
@@ -67,12 +68,12 @@ def train_adapter(
     supervised: Sequence[Lesson],
     preferences: Sequence[Preference],
     options: AdapterOptions,
-    state_file: Path,
+    checkpoints: Path,
     *,
     old: Sequence[Lesson] = (),
     features: Features | None = None,
 ) -> Lora:
-    """Put a LoRA adapter on `checkpoint.model` and train it, from `state_file` where one is.
+    """Put a LoRA adapter on `checkpoint.model` and train it, going on from `checkpoints`, if any.
 
     old: lessons that are learned beside the others, as many a step, so that what the model knows
     stays. features: those of pictures that are known already. Returns the adapter's shape. Raises
@@ -116,8 +117,8 @@ def train_adapter(
         learner.losses,
         rows.batches_from,
         loop,
-        state_file,
-        names_of=learner.without_number,
+        checkpoints,
+        contents_of=StepBatch.contents,
     )
     model.eval().requires_grad_(False)
     return lora
@@ -203,21 +204,22 @@ class _Learner:
     def losses(self, batch: StepBatch) -> Losses:
         """Each part's loss by its name, and their sum as `loss`."""
         found: dict[str, Tensor] = {}
-        if batch.lessons is not None:
-            found["lessons"] = self._answers(batch.lessons)
-        if batch.old is not None:
-            found["old"] = self._answers(batch.old)
+        rows: list[Tensor] = []
+        for name, answers in (("lessons", batch.lessons), ("old", batch.old)):
+            if answers is not None:
+                logprobs = self.logprobs(answers)
+                rows.append(logprobs.detach())
+                found[name] = -logprobs.sum() / answers.learned
         margin: dict[str, Tensor] = {}
         if batch.pairs is not None and batch.reference is not None:
-            policy = self.logprobs(batch.pairs).reshape(2, -1)
+            logprobs = self.logprobs(batch.pairs)
+            rows.append(logprobs.detach())
+            policy = logprobs.reshape(2, -1)
             reference = batch.reference.to(policy)
             found["preferences"], margins = preference_loss(policy, reference, self._beta)
             margin = {"margin": margins.mean()}
-        return {"loss": torch.stack([*found.values()]).sum(), **found, **margin}
-
-    def _answers(self, batch: TokenBatch) -> Tensor:
-        moved = batch.to(self._device)
-        return next_token_loss(self._hidden(moved), moved.labels, self._head)
+        loss = torch.stack([*found.values()]).sum()
+        return {"loss": loss, **found, **margin, "rows": torch.cat(rows)}
 
     def logprobs(self, batch: TokenBatch) -> Tensor:
         """Of each row's learned tokens together: (B,)."""
@@ -242,18 +244,6 @@ class _Learner:
             numbers = range(first, min(len(rows.pairs), first + _REFERENCE_ROWS))
             found.append(self.logprobs(rows.pair_batch(numbers)).reshape(2, -1).cpu())
         return torch.cat(found, dim=1)
-
-    @torch.no_grad()
-    def without_number(self, batch: StepBatch) -> list[str]:
-        """The rows whose own loss is no number, or all where each alone has one."""
-        names: dict[str, bool] = {}
-        for part in (batch.lessons, batch.old, batch.pairs):
-            if part is not None:
-                finite = torch.isfinite(self.logprobs(part)).tolist()
-                for name, good in zip(part.names, finite, strict=True):
-                    names[name] = names.get(name, True) and good
-        bad = [name for name, good in names.items() if not good]
-        return bad or list(names)
 
 
 def pair_logprobs(

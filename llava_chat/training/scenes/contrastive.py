@@ -21,7 +21,7 @@ from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from llava_chat.model.encoder import image_size_px, tokens_per_picture
-from llava_chat.training.loop import LoopOptions, Losses, train
+from llava_chat.training.loop import Losses, train
 from llava_chat.training.scenes.regions import (
     IGNORED,
     Aspects,
@@ -32,6 +32,7 @@ from llava_chat.training.scenes.regions import (
     region_sample,
 )
 from llava_chat.training.scenes.world import COLOURS, CORE, SHAPES, SIZES, World
+from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.stream import batches, from_random, reused
 
 _MAX_LOG_SCALE = 4.6  # ln 100, at which CLIP stops too (arXiv 2103.00020, 2.5)
@@ -172,10 +173,10 @@ def train_encoder(
     workers: int,
     reuse: int,
     device: torch.device,
-    state_file: Path,
+    checkpoints: Path,
     world: World = CORE,
 ) -> CLIPVisionModel:
-    """Train a tower from nothing (or from `state_file`) and return it."""
+    """Train a tower from nothing (or from `checkpoints`) and return it."""
     torch.manual_seed(seed)
     learner = RegionLearner(config, world).to(device)
     if device.type == "cpu":
@@ -195,7 +196,7 @@ def train_encoder(
     def loss_of(batch: RegionBatch) -> Losses:
         return learner.losses(batch.to(device))
 
-    train("encoder", learner, loss_of, batches_from, options, state_file)
+    train("encoder", learner, loss_of, batches_from, options, checkpoints)
     checked = min(512, 8 * batch_size)
     held_out = next(batches(from_random(make, seed + 1), collate, batch_size=checked, workers=0))
     shares = aspect_accuracy(learner.to("cpu"), held_out)

@@ -25,7 +25,7 @@ from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.projector import ProjectorKind
-from llava_chat.training.loop import LoopOptions, steps_done
+from llava_chat.training.saving import steps_done
 from llava_chat.training.scenes.contrastive import train_encoder
 from llava_chat.training.scenes.dialogue import (
     captioned_picture,
@@ -36,6 +36,7 @@ from llava_chat.training.scenes.exchange import Maker
 from llava_chat.training.scenes.tokenizer import CONTEXT_TOKENS, IMAGE_TOKEN, learn_tokenizer
 from llava_chat.training.scenes.word_grid import train_language_model
 from llava_chat.training.scenes.world import CORE, FURTHER, World
+from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.side_by_side import side_by_side
 from llava_chat.training.stages import Stage, StageOptions, run_stage
 from llava_chat.training.stream import from_random
@@ -46,7 +47,7 @@ DESCRIPTION = (
 )
 TEMPLATE = "vicuna_v1"
 ROPE_THETA = 500_000.0  # Llama 3 (arXiv 2407.21783)
-ENCODER_STATE, LANGUAGE_STATE, FURTHER_STATE = "encoder.pt", "language_model.pt", "further.pt"
+ENCODER_STATE, LANGUAGE_STATE, FURTHER_STATE = "encoder", "language_model", "further"
 _STAGES: tuple[Stage, ...] = ("align", "finetune")
 
 
@@ -150,7 +151,7 @@ def train_scenes(
     started = time.monotonic()
     checkpoint = assemble(recipe, *trained_parts(recipe, work, device, seed), device)
     for stage in _STAGES:
-        _run(stage, recipe, checkpoint, work / f"{stage}.pt", seed)
+        _run(stage, recipe, checkpoint, work / stage, seed)
     _write(checkpoint, output, started)
     return checkpoint
 
@@ -187,13 +188,15 @@ def train_scenes_further(
     _write(checkpoint, output, started)
 
 
-def _run(stage: Stage, recipe: Recipe, checkpoint: Checkpoint, state_file: Path, seed: int) -> None:
+def _run(
+    stage: Stage, recipe: Recipe, checkpoint: Checkpoint, checkpoints: Path, seed: int
+) -> None:
     run_stage(
         stage,
         checkpoint,
         from_random(conversation_maker(stage, recipe.turns, recipe.world), seed + 100),
         stage_options(recipe, stage, seed),
-        state_file,
+        checkpoints,
     )
 
 
@@ -277,7 +280,7 @@ def _encoder(recipe: Recipe, work: Path, device: torch.device, seed: int) -> CLI
         workers=recipe.workers,
         reuse=recipe.encoder.reuse,
         device=device,
-        state_file=work / ENCODER_STATE,
+        checkpoints=work / ENCODER_STATE,
         world=recipe.world,
     )
 
@@ -300,7 +303,7 @@ def _language_model(
         seed=seed + 10,
         workers=recipe.workers,
         device=device,
-        state_file=work / LANGUAGE_STATE,
+        checkpoints=work / LANGUAGE_STATE,
         compile_decoder=recipe.compile_decoder,
         world=recipe.world,
     )

@@ -20,7 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from llava_chat.image import picture_from_image
 from llava_chat.training.batch import TokenSample, collate, next_token_loss, token_sample
-from llava_chat.training.loop import LoopOptions, Losses, compiled, on_device, train
+from llava_chat.training.compiling import compiled, on_device
+from llava_chat.training.loop import Losses, train
 from llava_chat.training.scenes.dialogue import Dialogue, as_conversation, random_dialogue
 from llava_chat.training.scenes.printed import LETTERS
 from llava_chat.training.scenes.regions import (
@@ -31,6 +32,7 @@ from llava_chat.training.scenes.regions import (
 )
 from llava_chat.training.scenes.tokenizer import IMAGE_TOKEN, WORD_START
 from llava_chat.training.scenes.world import CORE, Scene, World
+from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.stream import batches, from_random
 
 _EMPTY = -1
@@ -225,11 +227,11 @@ def train_language_model(
     seed: int,
     workers: int,
     device: torch.device,
-    state_file: Path,
+    checkpoints: Path,
     compile_decoder: bool = True,
     world: World = CORE,
 ) -> LlamaForCausalLM:
-    """Train a decoder from nothing (or from `state_file`) and return it."""
+    """Train a decoder from nothing (or from `checkpoints`) and return it."""
     torch.manual_seed(seed)
     model: LlamaForCausalLM = on_device(LlamaForCausalLM(config), device)
     look_for_alike(model)
@@ -256,5 +258,5 @@ def train_language_model(
             from_random(make, seed), collated, batch_size=batch_size, first=first, workers=workers
         )
 
-    train("language model", model, loss_of, batches_from, options, state_file)
+    train("language model", model, loss_of, batches_from, options, checkpoints)
     return model

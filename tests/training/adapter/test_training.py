@@ -21,6 +21,7 @@ from llava_chat.training.adapter.judging import lesson_figures, opened, preferen
 from llava_chat.training.adapter.lessons import Lesson, Preference
 from llava_chat.training.adapter.lora import Lora
 from llava_chat.training.adapter.training import AdapterOptions, pair_logprobs, train_adapter
+from llava_chat.training.checkpoints import Checkpoints
 
 New = Callable[[], Checkpoint]
 LORA = Lora(4, 8, head=True)
@@ -79,7 +80,7 @@ def test_lessons_are_learned_and_nothing_but_the_adapter_moves(
     before, weights = lesson_figures(said(checkpoint)), base_weights(checkpoint)
     assert before is not None and before.exact == 0
     options = replace(OPTIONS, steps=200, lr=0.01, save_every=100)
-    lora = train_adapter(checkpoint, LESSONS, [], options, tmp_path / "state.pt", old=LESSONS[:1])
+    lora = train_adapter(checkpoint, LESSONS, [], options, tmp_path / "run", old=LESSONS[:1])
     assert lora == LORA
     assert same(weights, base_weights(checkpoint))
     layers = {name.partition(".lora_")[0] for name in lora_weights(checkpoint)}
@@ -97,7 +98,7 @@ def test_the_chosen_replies_become_likelier_than_without_the_adapter(
     checkpoint = new_checkpoint()
     before, reference = preference_figures(checkpoint, PAIRS, None, beta=0.1, max_tokens=512)
     assert before is not None and before.margin == 0 and before.rewarded == 0
-    train_adapter(checkpoint, [], PAIRS, OPTIONS, tmp_path / "state.pt")
+    train_adapter(checkpoint, [], PAIRS, OPTIONS, tmp_path / "run")
     after, policy = preference_figures(checkpoint, PAIRS, reference, beta=0.1, max_tokens=512)
     assert after is not None and after.pairs == 3
     assert after.margin > 0.5 and after.rewarded == 1
@@ -113,7 +114,7 @@ def test_the_first_step_of_preferences_is_from_equal_odds(
     new_checkpoint: New, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = replace(OPTIONS, steps=1)
-    train_adapter(new_checkpoint(), LESSONS, PAIRS, options, tmp_path / "state.pt", old=LESSONS)
+    train_adapter(new_checkpoint(), LESSONS, PAIRS, options, tmp_path / "run", old=LESSONS)
     line = capsys.readouterr().err.splitlines()[-1]
     assert "preferences 0.6931  margin 0.0000" in line and "lessons" in line and "old" in line
 
@@ -169,13 +170,13 @@ def test_a_run_goes_on_where_it_stopped_with_the_same_losses(
     def run(checkpoint: Checkpoint, state: str) -> None:
         train_adapter(checkpoint, LESSONS, PAIRS, options, tmp_path / state, old=LESSONS[:2])
 
-    run(unbroken, "unbroken.pt")
+    run(unbroken, "unbroken")
     whole = losses(capsys.readouterr().err)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         interrupted(9, patched, stop)
-        run(stopped, "state.pt")
+        run(stopped, "run")
     capsys.readouterr()
-    run(resumed, "state.pt")
+    run(resumed, "run")
     assert losses(capsys.readouterr().err) == whole[8:]
     assert same(lora_weights(unbroken), lora_weights(resumed))
 
@@ -190,14 +191,14 @@ def test_sigterm_saves_first(
 ) -> None:
     options = replace(OPTIONS, steps=12, save_every=100)
     unbroken, resumed = new_checkpoint(), new_checkpoint()
-    train_adapter(unbroken, LESSONS, [], options, tmp_path / "unbroken.pt")
+    train_adapter(unbroken, LESSONS, [], options, tmp_path / "unbroken")
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patched, pytest.raises(SystemExit) as left:
         interrupted(5, patched, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train_adapter(new_checkpoint(), LESSONS, [], options, tmp_path / "state.pt")
+        train_adapter(new_checkpoint(), LESSONS, [], options, tmp_path / "run")
     assert left.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 6
-    train_adapter(resumed, LESSONS, [], options, tmp_path / "state.pt")
+    assert Checkpoints(tmp_path / "run").steps() == [5]
+    train_adapter(resumed, LESSONS, [], options, tmp_path / "run")
     assert same(lora_weights(unbroken), lora_weights(resumed))
 
 
@@ -208,12 +209,12 @@ def test_the_state_of_another_run_is_refused(
     new_checkpoint: New, tmp_path: Path, change: dict[str, object]
 ) -> None:
     options = replace(OPTIONS, steps=1)
-    train_adapter(new_checkpoint(), LESSONS, PAIRS, options, tmp_path / "state.pt")
+    train_adapter(new_checkpoint(), LESSONS, PAIRS, options, tmp_path / "run")
     other = replace(options, **change)  # type: ignore[arg-type]
     with pytest.raises(LlavaChatError, match="was written by another run"):
-        train_adapter(new_checkpoint(), LESSONS, PAIRS, other, tmp_path / "state.pt")
+        train_adapter(new_checkpoint(), LESSONS, PAIRS, other, tmp_path / "run")
     with pytest.raises(LlavaChatError, match="was written by another run"):
-        train_adapter(new_checkpoint(), LESSONS[:2], PAIRS, options, tmp_path / "state.pt")
+        train_adapter(new_checkpoint(), LESSONS[:2], PAIRS, options, tmp_path / "run")
 
 
 def test_a_loss_that_is_no_number_names_step_and_row(
@@ -229,7 +230,7 @@ def test_a_loss_that_is_no_number_names_step_and_row(
         ),
     )
     with pytest.raises(LlavaChatError, match=r"at step [12], which learns from row blue$"):
-        train_adapter(new_checkpoint(), LESSONS, [], OPTIONS, tmp_path / "state.pt")
+        train_adapter(new_checkpoint(), LESSONS, [], OPTIONS, tmp_path / "run")
 
 
 def test_a_picture_is_computed_once_and_memory_is_bounded(
@@ -256,4 +257,4 @@ def test_a_picture_is_computed_once_and_memory_is_bounded(
 
 def test_without_rows_there_is_nothing_to_learn(new_checkpoint: New, tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="no row"):
-        train_adapter(new_checkpoint(), [], [], OPTIONS, tmp_path / "state.pt")
+        train_adapter(new_checkpoint(), [], [], OPTIONS, tmp_path / "run")

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from llava_chat.evaluation.meaning import BOX_OVERLAP, means
 from llava_chat.evaluation.scenes import held_out
 from llava_chat.model.checkpoint import load_checkpoint
+from llava_chat.training.checkpoints import STATE, Checkpoints, read
 from llava_chat.training.scenes import phrases as say
 from llava_chat.training.scenes.boxes import apart, shared
 from llava_chat.training.scenes.dialogue import random_dialogue
@@ -196,7 +197,9 @@ def test_a_miniature_learns_the_further_part(tmp_path: Path) -> None:
     train_scenes(
         recipe, work=tmp_path / "work", output=tmp_path / "model", device=torch.device("cpu")
     )
-    learned = torch.load(tmp_path / "work" / "encoder.pt", weights_only=True)["modules"]
+    newest = Checkpoints(tmp_path / "work" / "encoder").newest()
+    assert newest is not None
+    learned = read(newest / STATE)["modules"]
     assert {"box.weight", "views.left letter.weight"} <= set(learned)
     assert load_checkpoint(str(tmp_path / "model"), device="cpu").template == "vicuna_v1"
     assert {recipe.world for recipe in RECIPES.values()} == {FURTHER}

@@ -24,6 +24,7 @@ from llava_chat.engine.local import LocalEngine
 from llava_chat.errors import LlavaChatError
 from llava_chat.image import picture_from_image
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint
+from llava_chat.training.checkpoints import STATE, Checkpoints, read
 from llava_chat.training.scenes.dialogue import (
     captioned_picture,
     dialogue_conversation,
@@ -129,8 +130,8 @@ def test_it_goes_on_from_the_part_that_was_stopped(folder: Path, tmp_path: Path)
     (work / "tokenizer").mkdir(parents=True)
     for file in (folder / "work" / "tokenizer").iterdir():
         (work / "tokenizer" / file.name).write_bytes(file.read_bytes())
-    for part in ("encoder.pt", "language_model.pt"):
-        (work / part).write_bytes((folder / "work" / part).read_bytes())
+    for part in ("encoder", "language_model"):
+        shutil.copytree(folder / "work" / part, work / part)
     run(tmp_path)
     wanted = load_checkpoint(str(folder / "model"), device="cpu").model.state_dict()
     found = load_checkpoint(str(tmp_path / "model"), device="cpu").model.state_dict()
@@ -147,14 +148,14 @@ def test_a_model_is_trained_further_in_stage_two_alone(folder: Path, tmp_path: P
     moved = {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])}
     assert moved == {"projector", "language_model"}
     another = load_checkpoint(str(tmp_path / "model"), device="cpu", dtype="float32")
-    with pytest.raises(LlavaChatError, match=r"further\.pt was written by another run \(model"):
+    with pytest.raises(LlavaChatError, match=r"further was written by another run \(model"):
         train_scenes_further(TINY, another, work=work, output=tmp_path / "more")
 
 
 @pytest.mark.parametrize(
     ("recipe", "seed", "difference"),
     [
-        (TINY, 2, "encoder.pt was written by another run (seed 1 there, 2 here)"),
+        (TINY, 2, "encoder was written by another run (seed 1 there, 2 here)"),
         (replace(TINY, finetune=Part(1, 2, 1e-3, 1e-3)), 1, "(steps 2 there, 1 here)"),
         (replace(TINY, language=Part(2, 3, 1e-3, 1e-3)), 1, "(batch_size 2 there, 3 here)"),
         (replace(TINY, world=replace(FURTHER, tilted=0.4)), 1, "(world World("),
@@ -177,7 +178,9 @@ def test_the_states_of_another_recipe_or_seed_are_refused(
 
 
 def test_the_stages_never_move_the_encoder(folder: Path) -> None:
-    trained = torch.load(folder / "work" / "encoder.pt", weights_only=True)["modules"]
+    newest = Checkpoints(folder / "work" / "encoder").newest()
+    assert newest is not None
+    trained = read(newest / STATE)["modules"]
     tower = load_checkpoint(str(folder / "model"), device="cpu", dtype="float32").model.tower.vision
     for name, value in tower.state_dict().items():
         assert torch.equal(value, trained[f"tower.{name}"].bfloat16().float()), name
