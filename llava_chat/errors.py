@@ -8,6 +8,7 @@ This module imports nothing, so any other may raise from it.
     |   +-- SettingError           one setting is out of its range: names the field
     +-- InputError                 what a person sent cannot be used; the conversation is unchanged
     |   +-- PictureError           the bytes are no picture that is accepted here
+    |   |   +-- MissingPictureError  there is no file of that name
     |   +-- MessageError           the text is empty, too long or not text
     |   +-- FeedbackError          a rating, correction or ranking is not as it must be
     |   +-- ContextFullError       the message and its picture alone exceed the model's context
@@ -26,6 +27,7 @@ This module imports nothing, so any other may raise from it.
     +-- SessionError               (llava_chat.web.session) no session of this server
     +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
+        +-- RowProblem           (llava_chat.training.data) the same, with the kind it is counted as
         +-- BrokenSampleError    its picture is missing or broken: a long run goes on without it
 """
 
@@ -60,6 +62,10 @@ class InputError(LlavaChatError):
 
 class PictureError(InputError):
     """The bytes are not a picture that is accepted here."""
+
+
+class MissingPictureError(PictureError):
+    """There is no file of that name where it was looked for."""
 
 
 class MessageError(InputError):

@@ -17,7 +17,7 @@ LOG_EVERY_S = 10.0  # where lines pile up, in a file or a service's log
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of opening a model.
+    """One step of a long piece of work, such as opening a model.
 
     step: what is being done, in a few words ("downloading the weights"). done, total: how much of
     it, counted in `unit`; a total of 0 is not known yet.
@@ -26,7 +26,7 @@ class Progress:
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes"]
+    unit: Literal["bytes", "files", "shapes", "rows"]
 
     @property
     def share(self) -> float | None:
@@ -49,7 +49,7 @@ class Progress:
         if not self.total:
             return self.step
         if self.unit != "bytes":
-            return f"{self.step}: {self.done} of {self.total} {self.unit}"
+            return f"{self.step}: {self.done:,} of {self.total:,} {self.unit}"
         scale, unit = (1e9, "GB") if self.total >= 1e9 else (1e6, "MB")
         return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}"
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from llava_chat.errors import PictureError
+from llava_chat.errors import MissingPictureError, PictureError
 
 SPOKEN_CHARS = 60
 
 
 def file_below(folder: Path, name: str) -> Path:
-    """The file `name` below `folder`. Raises PictureError where it is not there or leads out.
+    """The file `name` below `folder`.
+
+    Raises MissingPictureError where it is not there, PictureError where it leads out.
 
     >>> file_below(Path("pictures"), "../passwords.png")
     Traceback (most recent call last):
@@ -30,7 +32,7 @@ def file_below(folder: Path, name: str) -> Path:
     if not inside:
         raise PictureError(f"{name!r} is a link out of the folder of pictures")
     if not present:
-        raise PictureError(f"there is no file {path}")
+        raise MissingPictureError(f"there is no file {path}")
     return path
 
 

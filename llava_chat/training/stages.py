@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from llava_chat.conversation import Conversation
@@ -21,7 +20,7 @@ from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaModel
 from llava_chat.model.quantization import bits_of
 from llava_chat.training.adapter.lora import Lora, put_on
-from llava_chat.training.batch import TokenSample, collate, token_sample
+from llava_chat.training.batch import SkippedSample, TokenSample, collate, sample_maker
 from llava_chat.training.compiling import compiled
 from llava_chat.training.feature_cache import FeatureCache
 from llava_chat.training.loop import Setting, train
@@ -86,7 +85,7 @@ def run_stage(
     mine = parts(options.batch_size, options.micro_batch_size, setting.processes)
     setting = replace(setting, parts=len(mine), micro_batch_size=len(mine[0]))
     template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
-    make = _sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
+    make = sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
     batches = _Batches(make, options, mine, model.config.image_token_id, features)
     set_learning(stage, model, options)
     inner = model.language_model.model
@@ -144,7 +143,7 @@ def _set_checkpointing(model: LlavaModel, every: int) -> None:
 class _Batches:
     """The parts of steps that one process learns from. parts: of the samples of a step."""
 
-    make: Callable[[int], TokenSample]
+    make: Callable[[int], TokenSample | SkippedSample]
     options: StageOptions
     parts: list[range]
     image_token_id: int
@@ -162,7 +161,7 @@ class _Batches:
             workers=self.options.workers,
         )
 
-    def _collated(self, samples: list[TokenSample]) -> SupervisedBatch:
+    def _collated(self, samples: list[TokenSample | SkippedSample]) -> SupervisedBatch:
         length = self.options.max_tokens if self.options.one_length else None
         batch = supervised_batch(collate(samples, length=length), self.image_token_id)
         if self.features is None or batch.pixels is None:
@@ -170,27 +169,6 @@ class _Batches:
         keys = self.features.keys(batch.pixels)
         known = self.features.read(keys)
         return replace(batch, keys=keys) if known is None else replace(batch, pixels=known)
-
-
-def _sample_maker(
-    checkpoint: Checkpoint,
-    template: str,
-    conversation_of: Callable[[int], Conversation],
-    max_tokens: int,
-    name_of: Callable[[int], str],
-) -> Callable[[int], TokenSample]:
-    """Sample number -> that conversation as tokens and pixels."""
-    model = checkpoint.model
-    return lambda number: token_sample(
-        conversation_of(number),
-        checkpoint.tokenizer,
-        template=template,
-        tokens_per_picture=model.tokens_per_picture,
-        image_token_id=model.config.image_token_id,
-        pixels=lambda picture: checkpoint.pixels(picture).numpy(),
-        max_tokens=max_tokens,
-        name=name_of(number),
-    )
 
 
 def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
@@ -214,21 +192,3 @@ def forget_projector(checkpoint: Checkpoint, seed: int = 0) -> None:
         for part in checkpoint.model.projector.modules():
             if isinstance(part, torch.nn.Linear):
                 part.reset_parameters()
-
-
-def in_epochs(count: int, seed: int) -> Callable[[int], int]:
-    """Sample number -> row: every row once an epoch, each epoch in another order.
-
-    >>> row_of = in_epochs(3, seed=0)
-    >>> sorted(row_of(n) for n in range(3)), sorted(row_of(n) for n in range(3, 6))
-    ([0, 1, 2], [0, 1, 2])
-    """
-    orders: dict[int, np.ndarray] = {}
-
-    def row_of(number: int) -> int:
-        epoch, place = divmod(number, count)
-        if epoch not in orders:
-            orders[epoch] = np.random.default_rng((seed, epoch)).permutation(count)
-        return int(orders[epoch][place])
-
-    return row_of

@@ -18,7 +18,7 @@ from llava_chat.__main__ import main
 from llava_chat.feedback import Feedback
 from llava_chat.feedback.annotation import Annotation
 from llava_chat.store import ConversationStore, Member
-from llava_chat.training.instructions import read_instructions
+from llava_chat.training.data import read_instructions
 
 Run = Callable[..., tuple[int, str, str]]
 

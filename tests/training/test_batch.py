@@ -14,6 +14,7 @@ from llava_chat.errors import TrainingDataError
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.tokens import IGNORED
 from llava_chat.training.batch import (
+    SkippedSample,
     TokenSample,
     collate,
     next_token_loss,
@@ -110,6 +111,15 @@ def test_padding_is_never_learned(make: Make) -> None:
             assert set(batch.labels[row, size:].tolist()) <= {IGNORED}
         assert batch.pixels is not None and batch.pixels.shape == (1, 3, 2, 2)
     assert collate(samples[1:]).pixels is None
+
+
+def test_what_is_skipped_takes_no_row(make: Make) -> None:
+    batch = collate([SkippedSample("row 3: broken"), make(name="row 4"), SkippedSample("row 5")])
+    assert batch.ids.shape[0] == 1 and batch.names == ("row 4",)
+    assert batch.skipped == ("row 3: broken", "row 5")
+    nothing = collate([SkippedSample("row 3")], length=7)
+    assert nothing.ids.shape == nothing.labels.shape == (0, 7) and nothing.pixels is None
+    assert collate([SkippedSample("row 3")]).ids.shape == (0, 0)
 
 
 def test_the_loss_is_that_of_the_labelled_tokens() -> None:

@@ -20,7 +20,6 @@ from llava_chat.training.stages import (
     Stage,
     StageOptions,
     forget_projector,
-    in_epochs,
     run_stage,
 )
 
@@ -155,15 +154,6 @@ def test_a_projector_is_forgotten_and_nothing_else(new_checkpoint: New) -> None:
     assert moved(before, weights(checkpoint)) == {"projector"}
 
 
-def test_every_row_comes_once_an_epoch_in_another_order() -> None:
-    row_of = in_epochs(20, seed=1)
-    epochs = [[row_of(number) for number in range(20 * e, 20 * e + 20)] for e in range(3)]
-    assert all(sorted(epoch) == list(range(20)) for epoch in epochs)
-    assert epochs[0] != epochs[1] != epochs[2]
-    assert [in_epochs(20, seed=1)(number) for number in range(20)] == epochs[0]
-    assert [in_epochs(20, seed=2)(number) for number in range(20)] != epochs[0]
-
-
 @pytest.fixture
 def data(new_checkpoint: New, tmp_path: Path) -> Path:
     """A folder with a checkpoint, two pictures and the JSON about them."""
@@ -266,12 +256,9 @@ def test_align_needs_a_picture_in_every_row(data: Path, capsys: pytest.CaptureFi
     assert main([*arguments(data, "finetune", "out"), "--workers", "0"]) == 0
 
 
-def test_a_broken_picture_is_named(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_picture_stops_nothing(data: Path) -> None:
     (data / "red.png").write_bytes(b"no picture")
-    assert main([*arguments(data, "align", "out"), "--workers", "1"]) == 1
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"llava_chat: error: {data / 'data.json'}, row 0, image: The picture")
-    assert "red.png" in said
+    assert main([*arguments(data, "align", "out"), "--workers", "1"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,10 @@ def _found(replies: Path | None, images: Path | None, pairs: Path | None) -> Fou
 def read_lessons(file: Path, images: Path | None = None) -> list[Lesson]:
     """Replies in LLaVA's instruction JSON. images: the folder of their pictures."""
     from llava_chat.training.adapter.lessons import Lesson
-    from llava_chat.training.instructions import read_instructions
+    from llava_chat.training.data import read_instructions
+    from llava_chat.training.data.sources import read_source
 
-    read = _picture_reader()
+    read = lru_cache(maxsize=None)(read_source)  # a picture is often spoken of in several rows
     rows = read_instructions(file, images or file.parent)
     return [Lesson(row.conversation(read), row.where) for row in rows]
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llava_chat.commands.train.checks import check_not_below_0, make_folder
 from llava_chat.errors import UsageError
+
+if TYPE_CHECKING:
+    from llava_chat.training.data import Rows
+    from llava_chat.training.stages import Stage
+    from llava_chat.training.survey import Survey
 
 # LLaVA-1.5's (arXiv 2310.03744, table 9).
 _PEAK_LR = {"align": 1e-3, "finetune": 2e-5}
@@ -52,25 +58,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _stage(args: argparse.Namespace) -> int:
     make_folder("--output", args.output)
-    from llava_chat.image import Picture, read_picture
     from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
     from llava_chat.training.checkpoints import Checkpoints
-    from llava_chat.training.instructions import read_instructions
+    from llava_chat.training.data import in_epochs, open_rows
     from llava_chat.training.schedule import LoopOptions
-    from llava_chat.training.stages import StageOptions, forget_projector, in_epochs, run_stage
+    from llava_chat.training.stages import StageOptions, forget_projector, run_stage
 
-    rows = read_instructions(args.data, args.images, pictures_only=args.stage == "align")
+    rows = open_rows(args.data, args.images)
+    _look_at(rows, args)
     fresh_projector = getattr(args, "fresh_projector", False)
     checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
     if fresh_projector:
         forget_projector(checkpoint)
     row_of = in_epochs(len(rows), args.seed)
 
-    def read(path: Path) -> Picture:
-        return read_picture(path)
-
     steps = max(1, round(len(rows) * args.epochs / args.batch_size))
-    run = {"data": _sha256(args.data), "seed": args.seed, "fresh_projector": fresh_projector}
+    run = {"data": rows.fingerprint, "seed": args.seed, "fresh_projector": fresh_projector}
     options = StageOptions(
         loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20)), run=run),
         batch_size=args.batch_size,
@@ -81,10 +84,10 @@ def _stage(args: argparse.Namespace) -> int:
     run_stage(
         args.stage,
         checkpoint,
-        lambda number: rows[row_of(number)].conversation(read),
+        lambda number: rows.conversation(row_of(number)),
         options,
         kept,
-        name_of=lambda number: rows[row_of(number)].where,
+        name_of=lambda number: rows.where(row_of(number)),
     )
     save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
     Checkpoints(kept).forget()
@@ -92,6 +95,28 @@ def _stage(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+def _look_at(rows: Rows, args: argparse.Namespace) -> Survey:
+    """Every row before the model is there. Raises TrainingDataError for one that is wrong."""
+    from llava_chat.progress import ProgressLine
+    from llava_chat.training.measure import measure_of
+    from llava_chat.training.stages import TEMPLATES_OF_STAGES
+    from llava_chat.training.survey import survey
+
+    stage: Stage = args.stage
+    measure = measure_of(args.model, TEMPLATES_OF_STAGES[stage])
+    with ProgressLine(args.stage, sys.stderr) as report:
+        found = survey(
+            rows,
+            measure,
+            args.max_tokens,
+            pictures_only=args.stage == "align",
+            workers=args.workers,
+            report=report,
+        )
+    if found.missing_count:
+        print(
+            f"{args.stage}: {found.missing_count} rows are left out, their pictures are not there; "
+            f"the first: {found.missing}",
+            file=sys.stderr,
+        )
+    return found

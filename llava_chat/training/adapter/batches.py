@@ -20,8 +20,8 @@ from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.tokens import IGNORED
 from llava_chat.training.adapter.lessons import Lesson, Preference
 from llava_chat.training.batch import TokenBatch, TokenSample, collate, token_sample
+from llava_chat.training.data import in_epochs
 from llava_chat.training.loop import Contents
-from llava_chat.training.stages import in_epochs
 from llava_chat.training.stream import batches
 
 FEATURE_BYTES = 2 * 2**30

@@ -17,7 +17,8 @@ from llava_chat.conversation import Conversation, Role, Turn
 from llava_chat.errors import PictureError, TrainingDataError
 from llava_chat.image import Picture
 from llava_chat.training.adapter.lessons import Preference
-from llava_chat.training.instructions import as_object, check_json, image_path
+from llava_chat.training.data.sources import image_path
+from llava_chat.training.data.strict import as_object, check_json
 
 
 def read_preferences(file: Path, read: Callable[[Path], Picture]) -> list[Preference]:

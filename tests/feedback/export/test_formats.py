@@ -20,9 +20,9 @@ from trl.data_utils import (
 from llava_chat.feedback import Correction, Feedback, Rating
 from llava_chat.feedback.export import export_feedback
 from llava_chat.feedback.export.tables import plain
-from llava_chat.image import Picture, read_picture
+from llava_chat.image import Picture
 from llava_chat.store import ConversationStore, ReplyRecord
-from llava_chat.training.instructions import read_instructions
+from llava_chat.training.data import read_instructions
 from tests.feedback.conftest import Talk, begin_talk, new_id
 from tests.feedback.export.conftest import FORMULA
 
@@ -62,8 +62,8 @@ def test_llava_is_what_finetune_reads(
     # Bob's first reply stands alone; the second brought a picture later, which the format lacks.
     corrected, liked = rows
     assert corrected.turns == (("What is it?", "A red\rpicture.\n- really"),)
-    assert corrected.conversation(read_picture).turns[0].images == (red,)
-    assert liked.turns == (("Hello 😀", "reply 0"),) and liked.image is None
+    assert corrected.conversation().turns[0].images == (red,)
+    assert liked.turns == (("Hello 😀", "reply 0"),) and liked.sources == ()
     assert left_out(folder) == {
         "neither liked nor corrected": 1,
         "several pictures, or one that came later": 1,

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from llava_chat.errors import TrainingDataError
-from llava_chat.image import read_picture
-from llava_chat.training.instructions import read_instructions
+from llava_chat.training.data import read_instructions
 
 ASK = {"from": "human", "value": "<image>\nWhat is this?"}
 SAY = {"from": "gpt", "value": "A square."}
@@ -53,7 +52,7 @@ def test_a_picture_stands_with_the_first_question(tmp_path: Path, pictures: Path
     more = [{"from": "human", "value": "Sure?"}, {"from": "gpt", "value": "Yes."}]
     rows = [changed(conversations=[ASK, SAY, *more]), changed(image="below/red.png", id=7)]
     found = read_instructions(written(tmp_path, json.dumps(rows)), pictures)
-    conversation = found[0].conversation(read_picture)
+    conversation = found[0].conversation()
     assert [turn.text for turn in conversation.turns] == [
         "What is this?",
         "A square.",
@@ -61,7 +60,7 @@ def test_a_picture_stands_with_the_first_question(tmp_path: Path, pictures: Path
         "Yes.",
     ]
     assert [len(turn.images) for turn in conversation.turns] == [1, 0, 0, 0]
-    assert (found[1].id, found[1].image) == ("7", pictures / "below/red.png")
+    assert (found[1].id, found[1].sources) == ("7", (pictures / "below/red.png",))
 
 
 @pytest.mark.parametrize("value", ["<image>\nQ", "Q\n<image>", "<image>Q"])
@@ -78,9 +77,9 @@ def test_rows_of_text_alone_and_links_inside_are_read(tmp_path: Path, pictures: 
     found = read_instructions(
         written(tmp_path, json.dumps([text, changed(image="link.png")])), pictures
     )
-    assert found[0].conversation(read_picture).turns[0].images == ()
-    assert found[1].image == pictures / "link.png"
-    assert read_instructions(written(tmp_path, json.dumps([text])), None)[0].image is None
+    assert found[0].conversation().turns[0].images == ()
+    assert found[1].sources == (pictures / "link.png",)
+    assert read_instructions(written(tmp_path, json.dumps([text])), None)[0].sources == ()
 
 
 def test_rows_of_text_alone_are_refused_where_pictures_are_needed(
@@ -116,7 +115,7 @@ def test_a_picture_from_elsewhere(tmp_path: Path, pictures: Path, name: str, pro
     assert "row 1, image: " in said and problem in said
 
 
-@pytest.mark.parametrize("image", [3, ["red.png"], {"path": "red.png"}, False])
+@pytest.mark.parametrize("image", [3, {}, {"path": 3, "bytes": None}, False, ""])
 def test_a_picture_that_is_no_path(tmp_path: Path, pictures: Path, image: Any) -> None:
     assert "row 0, image: it must be a path" in refusal(
         tmp_path, json.dumps([changed(image=image)]), pictures
@@ -145,7 +144,6 @@ WRONG_TURNS = [
     ([{"from": "human", "value": "Hi"}, SAY], "must hold <image> exactly once"),
     ([{"from": "human", "value": "<image><image>"}, SAY], "exactly once"),
     ([ASK, SAY, ASK, SAY], "exactly once"),
-    ([{"from": "human", "value": "Hi"}, SAY, ASK, SAY], "exactly once"),
 ]
 
 
@@ -178,9 +176,16 @@ WRONG_JSON = [
     ("[]", "a list of at least one row"),
     ("{}", "a list of at least one row"),
     ('{"a": 1, "a": 2}', "a list of at least one row"),
-    ("", "Expecting value"),
-    ("[{]", "line 1"),
-    ("[" * 100_000, "nested too deeply"),
+    ("", "a list of at least one row"),
+    (" \n", "a list of at least one row"),
+    ("[ ]", "a list of at least one row"),
+    ("[{]", "does not end, after 0 whole rows"),
+    ('[1, {"a": "]', "does not end, after 1 whole rows"),
+    ("[{}}", "ends with } in place of ]"),
+    ("[{}] {}", "more behind the end of the list"),
+    ('[{"a" 1}]', "row 0: Expecting ':' delimiter"),
+    ("[,{}]", "row 0: Expecting value"),
+    ("[" * 100_000 + "]" * 100_000, "row 0: its lists and objects are nested too deeply"),
 ]
 
 
@@ -194,4 +199,7 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         read_instructions(tmp_path / "none.json", None)
     (tmp_path / "data.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TrainingDataError, match=r"data\.json"):
+        read_instructions(tmp_path / "data.json", None)
+    (tmp_path / "data.json").write_bytes(b'["\xff"]')
+    with pytest.raises(TrainingDataError, match=r"data\.json, row 0: .* codec can't decode"):
         read_instructions(tmp_path / "data.json", None)
