@@ -56,22 +56,25 @@ def run_all(
 
     Raises LlavaChatError when `work` holds states of another size.
     """
+    planned = [(seed, variant) for seed in range(1, seeds + 1) for variant in variants]
     parts: Parts | None = None
     judged: list[Judged] = []
-    planned = [(seed, variant) for seed in range(1, seeds + 1) for variant in variants]
-    started, fresh = time.monotonic(), 0
-    for number, (seed, variant) in enumerate(planned):
+    started, trained = time.monotonic(), 0
+    for number, (seed, variant) in enumerate(planned, 1):
         folder = _folder(work, variant, seed)
         known = _read(folder, size, variant, seed)
         if known is None:
-            _say(f"run {number + 1} of {len(planned)}: {variant.name}, seed {seed}")
-            parts = parts or trained_parts(size.recipe, work, device)
+            _say(f"run {number} of {len(planned)}: {variant.name}, seed {seed}")
+            if parts is None:
+                parts = trained_parts(size.recipe, work, device)
+                started = time.monotonic()
             checkpoint = train_variant(size.recipe, variant, seed, parts, folder, device)
             known = Judged(variant.name, seed, tuple(ask_held_out(checkpoint, size, variant.order)))
             _write(folder, size, variant, known)
-            fresh += 1
-            minutes = (time.monotonic() - started) / 60
-            _say(f"{minutes:.0f} minutes so far; {len(planned) - number - 1} runs to go")
+            trained += 1
+            left_min = (time.monotonic() - started) / trained * (len(planned) - number) / 60
+            right = sum(said.right for said in known.said)
+            _say(f"{right} of {len(known.said)} right; about {left_min:.0f} minutes left")
         judged.append(known)
     return judged
 
