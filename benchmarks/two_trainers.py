@@ -32,8 +32,9 @@ from llava_chat.tokens import IGNORED
 from llava_chat.training.adapter.lora import Lora
 from llava_chat.training.batch import TokenSample, collate, sample_maker
 from llava_chat.training.loop import Setting
+from llava_chat.training.recipes import Stage
 from llava_chat.training.schedule import LoopOptions, learning_rate_share
-from llava_chat.training.stages import TEMPLATES_OF_STAGES, Stage, StageOptions, run_stage
+from llava_chat.training.stages import TEMPLATES_OF_STAGES, StageOptions, run_stage
 from llava_chat.training.watching.progress import Progress
 
 Kind = Literal["align", "finetune", "lora"]

@@ -16,6 +16,7 @@ This module imports nothing, so any other may raise from it.
     +-- EngineError                a reply could not be made
     |   +-- EngineBusyError        too many people are waiting
     |   +-- RemoteEngineError      the server that makes the replies cannot be used
+    |   |   +-- RefusedRequestError  it does not take this one request; another it may
     |   +-- EngineOpeningError     the model is still being opened
     |   +-- EngineClosedError      the engine is shutting down
     +-- LimitError                 one person has used what one person may: names when it is free
@@ -26,6 +27,7 @@ This module imports nothing, so any other may raise from it.
     |   +-- ConflictError          what is kept by now leaves no place for it
     +-- SessionError               (llava_chat.web.session) no session of this server
     +-- CallError                  (llava_chat.web.openai.errors) a call of the API is refused
+    +-- BenchmarkError             a benchmark's file, or one of answers to it, cannot be used
     +-- TrainingDataError          a row of the instruction data is wrong: names file, row and field
         +-- RowProblem           (llava_chat.training.data) the same, with the kind it is counted as
         +-- BrokenSampleError    its picture is missing or broken: a long run goes on without it
@@ -100,6 +102,10 @@ class RemoteEngineError(EngineError):
     """The server that makes the replies is away, too slow, or says what cannot be used."""
 
 
+class RefusedRequestError(RemoteEngineError):
+    """The server is there and does not take these messages; it may take others."""
+
+
 class LimitError(LlavaChatError):
     """One person has used what one person may. retry_after_s: when there is more, if known."""
 
@@ -134,6 +140,10 @@ class NotFoundError(StoreError):
 
 class ConflictError(StoreError):
     """What is kept by now leaves no place for this: repeating it changes nothing."""
+
+
+class BenchmarkError(LlavaChatError):
+    """A file of questions, or of answers to them, cannot be used; names the file and the place."""
 
 
 class TrainingDataError(LlavaChatError):

@@ -17,16 +17,17 @@ LOG_EVERY_S = 10.0  # where lines pile up, in a file or a service's log
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a long piece of work, such as opening a model.
+    """How far one step of a long piece of work is.
 
     step: what is being done, in a few words ("downloading the weights"). done, total: how much of
-    it, counted in `unit`; a total of 0 is not known yet.
+    it, counted in `unit`; a total of 0 is not known yet. left_s: about how long the rest takes.
     """
 
     step: str
     done: int
     total: int
-    unit: Literal["bytes", "files", "shapes", "rows"]
+    unit: Literal["bytes", "files", "shapes", "rows", "questions"]
+    left_s: float | None = None
 
     @property
     def share(self) -> float | None:
@@ -45,13 +46,27 @@ class Progress:
         'reading the weights: 6.2 of 14.1 GB'
         >>> Progress("downloading", 3, 12, "files").words, Progress("building", 0, 0, "files").words
         ('downloading: 3 of 12 files', 'building')
+        >>> Progress("asking", 3, 4241, "questions", left_s=4320).words
+        'asking: 3 of 4241 questions, 72 min left'
         """
         if not self.total:
             return self.step
+        left = "" if self.left_s is None else f", {time_in_words(self.left_s)} left"
         if self.unit != "bytes":
-            return f"{self.step}: {self.done:,} of {self.total:,} {self.unit}"
+            return f"{self.step}: {self.done:,} of {self.total:,} {self.unit}{left}"
         scale, unit = (1e9, "GB") if self.total >= 1e9 else (1e6, "MB")
-        return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}"
+        return f"{self.step}: {self.done / scale:.1f} of {self.total / scale:.1f} {unit}{left}"
+
+
+def time_in_words(seconds: float) -> str:
+    """A time that is only known roughly.
+
+    >>> time_in_words(0.4), time_in_words(89), time_in_words(100), time_in_words(9000)
+    ('1 s', '89 s', '2 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 Report = Callable[[Progress], None]

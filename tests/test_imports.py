@@ -37,10 +37,12 @@ OWNERS = {
     "pydantic_settings": ("settings",),
 }
 # What trains and runs a model has to work where no other package is installed.
-# The engine whose model is elsewhere runs none: it has an HTTP client.
-NOT_LEAN = ("engine.remote",)
-# Imported where `train adapter` takes something of the page, and only then.
-OF_THE_PAGE = ("commands.feedback_rows",)
+# The engine whose model is elsewhere runs none: it has an HTTP client, and so has what asks a
+# server for instruction data or for a judgement.
+NOT_LEAN = ("engine.remote", "training.generation", "evaluation.judging")
+# Imported where `train adapter` takes something of the page, or where a judge is asked, and only
+# then.
+WHEN_ASKED = ("commands.feedback_rows", "evaluation.judging")
 LEAN_AREAS = (
     "errors",
     "progress",
@@ -66,7 +68,7 @@ LEAN_PACKAGES = {
     "transformers",
 }
 # Imported only where a setting or an option asks for it, which says so where it is missing.
-OPTIONAL = {"bitsandbytes", "pyarrow"}
+OPTIONAL = {"bitsandbytes", "pyarrow", "wandb"}
 
 Sources = Mapping[str, str]  # "engine.base" -> its text; a package's __init__ is "engine"
 
@@ -155,7 +157,7 @@ def _lean(sources: Sources, arrows: Mapping[str, set[str]]) -> Iterator[str]:
         while pending:
             module = pending.pop()
             reached.add(module)
-            pending |= {arrow for arrow in arrows[module] - reached if arrow not in OF_THE_PAGE}
+            pending |= {arrow for arrow in arrows[module] - reached if arrow not in WHEN_ASKED}
         for module in sorted(reached):
             for package in sorted(outer_imports(module, sources) - LEAN_PACKAGES):
                 yield f"{start} needs {package} (through {module}), which a GPU machine may lack"
@@ -277,8 +279,8 @@ COME_ALONG = {
 }
 NAMED_OTHERWISE = {"PIL": "pillow", "markdown_it": "markdown-it-py"}
 # By transformers, for a checkpoint that holds only a tokenizer.model; by sqlalchemy, which the
-# database's address tells.
-NOT_IMPORTED = {"sentencepiece", "protobuf", "psycopg"}
+# database's address tells; by torch, to write what TensorBoard shows.
+NOT_IMPORTED = {"sentencepiece", "protobuf", "psycopg", "tensorboard"}
 
 
 def test_what_is_imported_is_what_is_required() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import pytest
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from llava_chat.conversation import TEMPLATES, Conversation, Turn
 from llava_chat.image import Picture
 from llava_chat.templates import Template
-from llava_chat.tokens import IGNORED, Prompt, tokenize
+from llava_chat.tokens import IGNORED, tokenize
 
 BYTE_LEVEL = ("mpt", "chatml_direct", "qwen_1_5", "llava_llama_3")
 MARKERS = sorted({m for t in TEMPLATES.values() for m in (*t.markers, *t.special)} | {"<image>"})
@@ -34,12 +34,15 @@ def conversation_of(talk: Talk, pictures: tuple[Picture, ...]) -> Conversation:
     return Conversation(tuple(turns))
 
 
-def learned(found: Prompt, tokenizer: PreTrainedTokenizerFast) -> Iterator[str]:
+def learned_text(labels: Sequence[int], tokenizer: PreTrainedTokenizerFast) -> str:
     """The text of each unbroken run of labels, with the space that it may begin with."""
     before = tokenizer.get_vocab()["a"]
-    for is_learned, run in groupby(found.labels, lambda label: label != IGNORED):
-        if is_learned:
-            yield str(tokenizer.decode([before, *run])).removeprefix("a")
+    runs = (
+        str(tokenizer.decode([before, *run])).removeprefix("a")
+        for is_learned, run in groupby(labels, lambda label: label != IGNORED)
+        if is_learned
+    )
+    return "".join(runs)
 
 
 def expected(talk: Talk, template: Template) -> Iterator[str]:
@@ -73,4 +76,4 @@ def test_the_labels_decode_to_the_replies(
     assert len(found.ids) == len(found.labels)
     pairs = zip(found.ids, found.labels, strict=True)
     assert all(label in (IGNORED, token) for token, label in pairs)
-    assert "".join(learned(found, tokenizer)) == "".join(expected(talk, TEMPLATES[name]))
+    assert learned_text(found.labels, tokenizer) == "".join(expected(talk, TEMPLATES[name]))

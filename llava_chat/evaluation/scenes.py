@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import ChatEngine, GenerationSettings, whole_reply
+from llava_chat.evaluation.looking import Wrong
 from llava_chat.evaluation.meaning import box_overlap, means
-from llava_chat.image import picture_from_image
+from llava_chat.image import Picture, picture_from_image
 from llava_chat.training.scenes.dialogue import Dialogue
 from llava_chat.training.scenes.draw import draw_scene
 from llava_chat.training.scenes.exchange import Exchange
@@ -164,13 +167,39 @@ def table(tally: Tally) -> str:
     return "\n".join(lines)
 
 
-def as_json(tally: Tally) -> str:
+def figures(tally: Tally) -> dict[str, Any]:
     """The same for programs."""
     kinds = {
         kind: {"asked": tally.asked[kind], "right": tally.right[kind], "share": tally.share(kind)}
         for kind in sorted(tally.asked)
     }
-    return json.dumps({"kinds": kinds, "goals": GOALS}, indent=2)
+    return {"kinds": kinds, "goals": GOALS}
+
+
+def as_json(tally: Tally) -> str:
+    """The figures as they are committed beside the model."""
+    return json.dumps(figures(tally), indent=2)
+
+
+def wrong_cards(tally: Tally, seed: int, turns: int, world: World = CORE) -> list[Wrong]:
+    """The wrong answers to look at, their pictures drawn again when they are shown."""
+
+    def picture(number: int) -> Picture | None:
+        pixels = held_out(number, seed, turns, world).pixels
+        return picture_from_image(pixels) if pixels else None
+
+    return [
+        Wrong(
+            f"picture {row['picture']}",
+            row["kind"],
+            row["question"],
+            row["expected"],
+            row["answer"],
+            partial(picture, int(row["picture"])),
+            {"what is shown": row["shown"]},
+        )
+        for row in tally.wrong
+    ]
 
 
 def write_wrong(wrong: Sequence[dict[str, str]], file: Path) -> None:

@@ -1,6 +1,7 @@
 """From bytes to a checked, upright RGB picture, and the views of it that models look at.
 
     reader.py   bytes or a path -> Picture, or a PictureError with a sentence for the sender
+    outline.py  a picture's size from its header, nothing decoded
     folder.py   a file below one folder, by the name that a row gives it
     limits.py   what one picture may cost
     workers.py  the child processes that decode, kept warm and replaced when they die
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from llava_chat.image.folder import check_name, file_below
 from llava_chat.image.limits import PictureLimits
+from llava_chat.image.outline import outline_of
 from llava_chat.image.picture import Picture, picture_from_image, png_bytes, thumbnail
 from llava_chat.image.reader import read_picture, warm_up
 from llava_chat.image.tiles import views_of
@@ -30,6 +32,7 @@ __all__ = [
     "close_decoders",
     "file_below",
     "normalised",
+    "outline_of",
     "pad_to_square",
     "picture_from_image",
     "png_bytes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from llava_chat.errors import LlavaChatError
-from llava_chat.training.processes import Optimisers, Processes
+from llava_chat.training.processes import Made, Optimisers, Processes
 
+# The first process may look at data, or write a model, while the others wait; one that dies is
+# noticed at once.
+_PATIENCE = timedelta(days=1)
 _LAUNCHERS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -46,7 +50,7 @@ class Launched(Processes):
         self.count = self._accelerator.num_processes
         self.device = self._accelerator.device
         # Numbers that the processes agree on never wait for what is queued on a GPU.
-        self._talk = torch.distributed.new_group(backend="gloo")
+        self._talk = torch.distributed.new_group(backend="gloo", timeout=_PATIENCE)
 
     def wrap(
         self, learner: nn.Module, optimisers: Optimisers, *, clip_norm: float, micro_batch_size: int
@@ -58,6 +62,7 @@ class Launched(Processes):
             settings["gradient_accumulation_steps"] = 1
             settings["gradient_clipping"] = clip_norm
             settings["zero_allow_untested_optimizer"] = True
+        self._accelerator.free_memory()  # it remembers a run before, and would save that too
         prepared = self._accelerator.prepare(learner, *optimisers)
         return prepared[0], [*prepared[1:]]
 
@@ -120,6 +125,14 @@ class Launched(Processes):
         if problems:
             raise LlavaChatError(problems[0])
 
+    def from_first(self, make: Callable[[], Made]) -> Made:
+        """Made once, and sent to the others; what it raises is raised in all."""
+        made: list[Any] = [None]
+        self.together(lambda: made.__setitem__(0, make()) if self.first else None)
+        torch.distributed.broadcast_object_list(made, src=0, group=self._talk)
+        found: Made = made[0]
+        return found
+
     def save_shards(self, folder: Path) -> None:
         """Accelerate's own files."""
         self._accelerator.save_state(str(folder))
@@ -132,3 +145,7 @@ class Launched(Processes):
         """Gathered by all of them; empty in all but the first."""
         state: dict[str, Tensor] = self._accelerator.get_state_dict(learner)
         return state if self.first else {}
+
+    def end(self) -> None:
+        """Leave the group, which torch complains about otherwise."""
+        torch.distributed.destroy_process_group()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,14 +21,14 @@ from torch import Tensor, nn
 
 from llava_chat.errors import LlavaChatError
 from llava_chat.training.checkpoints import Checkpoints
-from llava_chat.training.figures import Figures, Reader
 from llava_chat.training.optimisers import optimisers_for, set_rates
 from llava_chat.training.processes import Processes
 from llava_chat.training.saving import resume, save
 from llava_chat.training.schedule import LoopOptions, learning_rate_share
 from llava_chat.training.termination import termination
 from llava_chat.training.watching.lines import Lines
-from llava_chat.training.watching.progress import Progress, Watcher
+from llava_chat.training.watching.progress import Watcher
+from llava_chat.training.watching.reporting import Reporter
 
 Losses = Mapping[str, Tensor]
 """Scalars, means over a part; `loss` is followed down. `rows`, if it is there, is no figure: (B,),
@@ -72,8 +71,10 @@ def train(
     *,
     contents_of: Callable[[Any], Contents] = lambda _: Contents(),
     setting: Setting | None = None,
-) -> None:
+) -> dict[str, Tensor]:
     """Train the parameters of `modules` that want a gradient; return when all steps are done.
+
+    Returns nothing but where no process holds all weights: then the first one gets them.
 
     batches_from(step) -> the parts from that step on, setting.parts a step. folder: of the run's
     checkpoints; when there is one already, the run goes on from it. contents_of(batch) -> what a
@@ -84,8 +85,11 @@ def train(
     try:
         run.go(batches_from)
     finally:
-        for watcher in run.watchers:
-            watcher.end()
+        run.reporter.end()
+    if not run.processes.sharded:
+        return {}
+    state = run.processes.whole_state(run.learner)
+    return {name.removeprefix("learned."): weight for name, weight in state.items()}
 
 
 class Learner(nn.Module):
@@ -103,24 +107,35 @@ class Learner(nn.Module):
 
 @dataclass
 class _Step:
-    """What is known of a step before its figures have come from the device."""
+    """What this process learns from in a step, until its loss is known to be a number."""
 
     contents: list[Contents]
-    tokens: int
-    samples: int
-    rates: dict[str, float] = field(default_factory=dict)
     rows: list[Tensor | None] = field(default_factory=list)
 
     def broken(self) -> list[str]:
-        """The samples without a finite loss, or all when there is none, or nobody knows."""
-        bad = [
+        """The samples whose own loss is no number, as far as that is known."""
+        return [
             name
             for held, rows in zip(self.contents, self.rows, strict=True)
             if rows is not None and len(rows) == len(held.names)  # else rows are of several
             for name, loss in zip(held.names, rows.tolist(), strict=True)
             if not math.isfinite(loss)
         ]
-        return list(dict.fromkeys(bad or [name for held in self.contents for name in held.names]))
+
+    def names(self) -> list[str]:
+        """All of its samples."""
+        return [name for held in self.contents for name in held.names]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Of a step in this process, and what the step is in all of them together."""
+
+    parts: list[Any]
+    contents: list[Contents]
+    weight: float
+    tokens: int
+    samples: int
 
 
 class _Run:
@@ -138,7 +153,6 @@ class _Run:
     ) -> None:
         self.name, self.options, self.setting = name, options, setting
         self.processes = setting.processes
-        self.watchers = self._watchers(setting.watchers)
         self._contents_of = contents_of
         self.modules = modules
         self.learner, self.optimisers = self.processes.wrap(
@@ -151,14 +165,17 @@ class _Run:
         self.device = self.processes.device or self.learned[0].device
         self.checkpoints = Checkpoints(folder, options.keep)
         self.skipped = 0
-        self._reader = Reader(self.device)
+        watchers = setting.watchers
+        if watchers is None:
+            watchers = [Lines(name, options.log_every)]
+        self.reporter = Reporter(
+            watchers if self.processes.first else (),
+            options.steps,
+            log_every=options.log_every,
+            device=self.device,
+        )
         self._steps: dict[int, _Step] = {}
-        self._told_at = time.monotonic()
-
-    def _watchers(self, given: Sequence[Watcher] | None) -> Sequence[Watcher]:
-        if not self.processes.first:
-            return ()
-        return (Lines(self.name, self.options.log_every),) if given is None else given
+        self._wrong: int | None = None
 
     def go(self, batches_from: Callable[[int], Iterator[Any]]) -> None:
         """From the newest checkpoint to the last step."""
@@ -167,24 +184,21 @@ class _Run:
         batches = batches_from(done) if done < options.steps else iter(())
         with termination() as terminated:
             while done < options.steps:
-                batch = self._fetched(batches, terminated)
-                if batch is None:
+                parts = self._fetched(batches, terminated)
+                if parts is None:
                     if done > saved:
                         self._save(done)
-                    print(f"{self.name}: stopped after step {done}", file=sys.stderr, flush=True)
+                    if self.processes.first:
+                        print(f"{self.name}: stopped after step {done}", file=sys.stderr)
                     raise SystemExit(128 + signal.SIGTERM)
-                self._learn(done, *batch)
+                self._learn(done, parts)
                 done += 1
                 if done % options.save_every == 0 or done == options.steps:
                     self._save(done)
                     saved = done
-                else:
-                    self._tell()
 
-    def _fetched(
-        self, batches: Iterator[Any], terminated: Callable[[], bool]
-    ) -> tuple[list[Any], _Step, float] | None:
-        """The parts of the next step, what they hold and weigh; None when it is time to stop.
+    def _fetched(self, batches: Iterator[Any], terminated: Callable[[], bool]) -> _Parts | None:
+        """The parts of the next step, with what they are to all processes; None to stop here.
 
         All processes come to the same: what one of them is told or cannot do, all know.
         """
@@ -195,32 +209,36 @@ class _Run:
         except LlavaChatError as error:
             problem = error
         held = [self._contents_of(part) for part in parts]
-        weight, tokens, samples, skipped, stops, problems = self.processes.sums(
+        weight, tokens, samples, skipped, stops, wrong, problems = self.processes.sums(
             (
                 sum(each.weight for each in held),
                 sum(each.tokens for each in held),
                 sum(len(each.names) for each in held),
                 sum(len(each.skipped) for each in held),
                 terminated(),
+                self._wrong is not None,
                 problem is not None,
             )
         )
+        if wrong:
+            self._refuse()
         if problem is not None:
             raise problem
         if problems:
             raise LlavaChatError(f"{self.name}: stopped, because another process had to")
         self.skipped += int(skipped)
-        return None if stops else (parts, _Step(held, int(tokens), int(samples)), weight)
+        return None if stops else _Parts(parts, held, weight, int(tokens), int(samples))
 
-    def _learn(self, number: int, parts: list[Any], step: _Step, weight: float) -> None:
+    def _learn(self, number: int, parts: _Parts) -> None:
         """One step down the gradient of all parts of all processes."""
-        if not weight:  # every sample was left out
+        if not parts.weight:  # every sample was left out
             return
         share = learning_rate_share(number, self.options.steps, self.options.warmup_share)
-        step.rates = set_rates(self.optimisers, share)
+        rates = set_rates(self.optimisers, share)
         sums: dict[str, Tensor] = {}
-        for place, (part, held) in enumerate(zip(parts, step.contents, strict=True), 1):
-            counts, last = held.weight / weight, place == len(parts)
+        step = self._steps[number + 1] = _Step(parts.contents)
+        for place, (part, held) in enumerate(zip(parts.parts, parts.contents, strict=True), 1):
+            counts, last = held.weight / parts.weight, place == len(parts.parts)
             with self.processes.holding(self.learner, last=last):
                 with self.processes.autocast(self.device, self.options.bf16):
                     losses = self.learner(part)
@@ -234,50 +252,34 @@ class _Run:
             optimiser.zero_grad(set_to_none=True)
         figures = torch.stack([*sums.values()]).float()
         self.processes.add_up(figures)
-        self._steps[number + 1] = step
-        self._reader.put(number + 1, {**dict(zip(sums, figures, strict=True)), "": norm})
-
-    def _tell(self, *, all_of_them: bool = False) -> None:
-        """Say what steps came to, as far as their figures are there. Raises LlavaChatError."""
-        for figures in self._reader.arrived(all_of_them=all_of_them):
-            step = self._steps.pop(figures.step)
-            if not all(math.isfinite(value) for value in figures.values.values()):
-                names = self.processes.texts(step.broken())
-                raise LlavaChatError(not_a_number(self.name, figures.step, names))
-            progress = self._progress(figures, step)
-            for watcher in self.watchers:
-                watcher.step(progress)
-
-    def _progress(self, figures: Figures, step: _Step) -> Progress:
-        before, self._told_at = self._told_at, time.monotonic()
-        return Progress(
-            step=figures.step,
-            steps=self.options.steps,
-            losses={name: value for name, value in figures.values.items() if name},
-            learning_rates=step.rates,
-            gradient_norm=figures.values[""],
-            tokens=step.tokens,
-            samples=step.samples,
+        self._wrong = self.reporter.step(
+            number + 1,
+            dict(zip(sums, figures, strict=True)),
+            norm,
+            rates,
+            tokens=parts.tokens,
+            samples=parts.samples,
             skipped=self.skipped,
-            step_s=self._told_at - before,
-            memory_bytes=memory_bytes(self.device),
         )
+        if self._wrong is None and not self.reporter.pending:
+            self._steps.clear()
+
+    def _refuse(self) -> None:
+        """Raise LlavaChatError with the first step whose loss is no number, and its samples."""
+        wrong = self._wrong if self._wrong is not None else self.reporter.tell()
+        assert wrong is not None  # figures are of all processes together, the same in each
+        step, texts = self._steps[wrong], self.processes.texts
+        names = texts(step.broken()) or texts(step.names())
+        raise LlavaChatError(not_a_number(self.name, wrong, [*dict.fromkeys(names)]))
 
     def _save(self, done: int) -> None:
-        self._tell(all_of_them=True)  # no checkpoint of what is no number any more
+        """Write the checkpoint, unless what was learned is no number any more."""
+        if self._wrong is None:
+            self._wrong = self.reporter.tell()
+        if self._wrong is not None:
+            self._refuse()
+        self._steps.clear()
         save(self, done)
-
-
-def memory_bytes(device: torch.device) -> int:
-    """The most that was held so far: of a GPU's memory, or of the machine's by this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def not_a_number(name: str, step: int, samples: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from llava_chat.training.compiling import autocast
 
 Optimisers = list[torch.optim.Optimizer]
+Made = TypeVar("Made")
 
 
 class Processes:
@@ -76,6 +77,10 @@ class Processes:
         """Do a part each; raise LlavaChatError in every process when it fails in one."""
         work()
 
+    def from_first(self, make: Callable[[], Made]) -> Made:
+        """What the first process makes, in all of them."""
+        return make()
+
     def save_shards(self, folder: Path) -> None:
         """What each process holds of a sharded run."""
         raise NotImplementedError("one process holds all of it")
@@ -87,6 +92,9 @@ class Processes:
     def whole_state(self, learner: nn.Module) -> dict[str, Tensor]:
         """Every weight by its name in `learner`; in the first process only."""
         return learner.state_dict()
+
+    def end(self) -> None:
+        """Part from the others."""
 
 
 def parts(batch_size: int, micro_batch_size: int | None, processes: Processes) -> list[range]:

@@ -6,7 +6,7 @@ Imports torch, `checkpoints` and errors.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from llava_chat.errors import LlavaChatError
 from llava_chat.training.checkpoints import SHARDS, STATE, Checkpoints, not_saved, read, write
 from llava_chat.training.processes import Processes
 from llava_chat.training.schedule import LoopOptions, Run
-from llava_chat.training.watching.progress import Watcher
+from llava_chat.training.watching.reporting import Reporter
 
 
 class Running(Protocol):
@@ -30,7 +30,7 @@ class Running(Protocol):
     optimisers: list[torch.optim.Optimizer]
     device: torch.device
     checkpoints: Checkpoints
-    watchers: Sequence[Watcher]
+    reporter: Reporter
     skipped: int
 
 
@@ -82,8 +82,7 @@ def _finish(run: Running, done: int) -> None:
     if not run.processes.first:
         return
     with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        for watcher in run.watchers:
-            watcher.saving(done, run.checkpoints.aside(done))
+        run.reporter.saving(done, run.checkpoints.aside(done))
     with not_saved(done, run.checkpoints.folder):
         run.checkpoints.finish(done)
 

@@ -7,31 +7,38 @@ a LoRA. The encoder never moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from llava_chat.conversation import Conversation
 from llava_chat.errors import LlavaChatError
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.model.llava import LlavaModel
 from llava_chat.model.quantization import bits_of
+from llava_chat.model.weights import model_of_shapes
 from llava_chat.training.adapter.lora import Lora, put_on
 from llava_chat.training.batch import SkippedSample, TokenSample, collate, sample_maker
 from llava_chat.training.compiling import compiled
 from llava_chat.training.feature_cache import FeatureCache
 from llava_chat.training.loop import Setting, train
 from llava_chat.training.processes import parts
+from llava_chat.training.recipes import Stage
 from llava_chat.training.schedule import LoopOptions, Run
 from llava_chat.training.stream import reused
 from llava_chat.training.supervised import SupervisedBatch, SupervisedLoss, supervised_batch
 
-Stage = Literal["align", "finetune"]
 # LLaVA trains stage 1 on the bare picture and its caption.
 TEMPLATES_OF_STAGES: dict[Stage, str | None] = {"align": "plain", "finetune": None}
+
+
+def template_of(stage: Stage, asked: str | None) -> str | None:
+    """What a stage speaks: its own, or what somebody asked for; None is the model's."""
+    return TEMPLATES_OF_STAGES[stage] or asked
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,9 @@ class StageOptions:
     process; None is all. max_tokens: longer ones are cut. workers: processes that prepare batches.
     reuse: how often each batch is used, where drawing costs more than learning. one_length: pad
     every batch to max_tokens and compile the decoder for that one length. lora: in place of the
-    language model itself. seed: of the LoRA's first weights and its dropout. checkpointing: every
-    so many layers keep no activations and compute them again for the gradient; 0 is none.
+    language model itself. seed: of the LoRA's first weights and its dropout.
+    recompute_layers: every so many layers keep no activations and compute them again for the
+    gradient; 0 is none. pack: texts without a picture share rows. template: None is the model's.
     """
 
     loop: LoopOptions
@@ -55,7 +63,9 @@ class StageOptions:
     one_length: bool = False
     lora: Lora | None = None
     seed: int | None = None
-    checkpointing: int = 0
+    recompute_layers: int = 0
+    pack: bool = False
+    template: str | None = None
 
 
 def run_stage(
@@ -68,8 +78,10 @@ def run_stage(
     name_of: Callable[[int], str] = "sample {}".format,
     setting: Setting | None = None,
     features: FeatureCache | None = None,
-) -> None:
+) -> Checkpoint:
     """Train `checkpoint.model` in place, from the newest checkpoint in `folder` where one is.
+
+    Returns the checkpoint; where no process holds all weights, the first has them in another one.
 
     conversation_of: sample number -> a whole conversation with its pictures; name_of: what it is
     called in an error. features: where the tower's are kept. Raises TrainingDataError for a sample
@@ -84,13 +96,15 @@ def run_stage(
     setting = setting or Setting()
     mine = parts(options.batch_size, options.micro_batch_size, setting.processes)
     setting = replace(setting, parts=len(mine), micro_batch_size=len(mine[0]))
-    template = TEMPLATES_OF_STAGES[stage] or checkpoint.template
+    template = template_of(stage, options.template) or checkpoint.template
     make = sample_maker(checkpoint, template, conversation_of, options.max_tokens, name_of)
     batches = _Batches(make, options, mine, model.config.image_token_id, features)
     set_learning(stage, model, options)
+    if options.seed is not None:  # of dropout, which differs between processes
+        torch.manual_seed(options.seed + setting.processes.index)
     inner = model.language_model.model
     loss = SupervisedLoss(model, compiled(inner) if options.one_length else inner, features)
-    train(
+    state = train(
         stage,
         model,
         loss,
@@ -101,16 +115,24 @@ def run_stage(
         setting=setting,
     )
     inner.set_attn_implementation("sdpa")
-    if options.checkpointing:
+    if options.recompute_layers:
         _set_checkpointing(model, 0)
     model.eval().requires_grad_(False)
     torch.cuda.empty_cache()  # does nothing where there is none
+    return replace(checkpoint, model=_whole(model, options, state)) if state else checkpoint
+
+
+def _whole(model: LlavaModel, options: StageOptions, state: Mapping[str, Tensor]) -> LlavaModel:
+    """A model on the CPU with all the weights that processes had shared out."""
+    whole = model_of_shapes(model.config)
+    if options.lora is not None:
+        put_on(whole, options.lora, 0)
+    whole.load_state_dict(state, assign=True)
+    return whole.eval().requires_grad_(False)
 
 
 def set_learning(stage: Stage, model: LlavaModel, options: StageOptions) -> None:
     """What wants a gradient in a stage, in float32; what does not stays as it was loaded."""
-    if options.seed is not None:
-        torch.manual_seed(options.seed)
     if options.lora is not None:
         put_on(model, options.lora, options.seed or 0)
     else:
@@ -119,11 +141,11 @@ def set_learning(stage: Stage, model: LlavaModel, options: StageOptions) -> None
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
-    if bits_of(model) is None and next(model.tower.parameters()).device.type == "cpu":
-        model.float()  # a CPU gains nothing by fewer bits, and its autocast casts again
+    if bits_of(model) is None and not options.loop.bf16:
+        model.float()
     model.train()
-    if options.checkpointing:
-        _set_checkpointing(model, options.checkpointing)
+    if options.recompute_layers:
+        _set_checkpointing(model, options.recompute_layers)
 
 
 def _set_checkpointing(model: LlavaModel, every: int) -> None:
@@ -163,7 +185,9 @@ class _Batches:
 
     def _collated(self, samples: list[TokenSample | SkippedSample]) -> SupervisedBatch:
         length = self.options.max_tokens if self.options.one_length else None
-        batch = supervised_batch(collate(samples, length=length), self.image_token_id)
+        batch = supervised_batch(
+            collate(samples, length=length, pack=self.options.pack), self.image_token_id
+        )
         if self.features is None or batch.pixels is None:
             return batch
         keys = self.features.keys(batch.pixels)

@@ -6,6 +6,7 @@ errors, progress and the modules of training beside it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -96,7 +97,10 @@ def each_row(
     looked: Iterator[list[Seen | None]] = islice(
         batches(tried, list, batch_size=_ROWS_AT_ONCE, workers=workers), steps
     )
+    started_s = time.monotonic()
     for step, seen in enumerate(looked, start=1):
         if report:
-            report(Progress("looking at the data", min(step * _ROWS_AT_ONCE, count), count, "rows"))
+            done = min(step * _ROWS_AT_ONCE, count)
+            left_s = (time.monotonic() - started_s) / done * (count - done)
+            report(Progress("looking at the data", done, count, "rows", left_s))
         yield from (each for each in seen if each is not None)

@@ -31,12 +31,17 @@ def test_figures_and_wrong_answers_are_written(
 ) -> None:
     wrong = tmp_path / "wrong.jsonl"
     arguments = ["--pictures", "6", "--turns", "2", "--device", "cpu", "--wrong", str(wrong)]
-    assert main(["evaluate", "scenes", "--json", *arguments]) == 0
-    kinds = json.loads(capsys.readouterr().out)["kinds"]
+    output = tmp_path / "output"
+    assert main(["evaluate", "scenes", "--json", *arguments, "--output", str(output)]) == 0
+    shown = capsys.readouterr().out
+    kinds = json.loads(shown)["kinds"]
+    assert (output / "results.json").read_text(encoding="utf-8") == shown
     asked = sum(kind["asked"] for name, kind in kinds.items() if name != "taken for no scene")
     right = sum(kind["right"] for name, kind in kinds.items() if name != "taken for no scene")
     assert asked >= 6
     assert len(wrong.read_text(encoding="utf-8").splitlines()) == asked - right
+    page = (output / "wrong.html").read_text(encoding="utf-8")
+    assert page.count("<article") == asked - right
 
 
 def test_the_figures_are_there_even_if_the_wrong_answers_cannot_be_written(

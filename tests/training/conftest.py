@@ -11,7 +11,7 @@ from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_checkpoint(llama_like: PreTrainedTokenizerFast) -> Callable[[], Checkpoint]:
     """Build CLIP 32x2 at 28/14 and LLaMA 32x2, always with the same random weights."""
 

@@ -1,7 +1,7 @@
 """One loop: it goes on where it stopped, and never writes half a state."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from llava_chat.errors import LlavaChatError
 from llava_chat.training.checkpoints import Checkpoints
-from llava_chat.training.loop import Losses, train
+from llava_chat.training.loop import Contents, Losses, Setting, train
 from llava_chat.training.schedule import LoopOptions, Run
+from llava_chat.training.watching.progress import Progress, Watcher
 
 OPTIONS = LoopOptions(steps=12, lr=0.05, weight_decay=0.01, save_every=4, log_every=4, bf16=False)
 Batch = tuple[Tensor, Tensor]
@@ -23,9 +24,9 @@ class Stopped(Exception):
     pass
 
 
-def new_model(width: int = 3) -> nn.Module:
+def new_model(width: int = 3, dropout: float = 0.0) -> nn.Module:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(width, 4), nn.Tanh(), nn.Linear(4, 1))
+    model = nn.Sequential(nn.Linear(width, 4), nn.Dropout(dropout), nn.Linear(4, 1))
     model[0].bias.requires_grad_(False)
     return model
 
@@ -63,13 +64,20 @@ def run(
     folder: Path,
     options: LoopOptions = OPTIONS,
     made: Callable[[int], Iterator[Batch]] = batches_from,
+    *,
+    dropout: float = 0.0,
+    contents_of: Callable[[Batch], Contents] = lambda _: Contents(),
+    parts: int = 1,
+    watchers: Sequence[Watcher] | None = None,
 ) -> nn.Module:
-    model = new_model()
+    model = new_model(dropout=dropout)
 
     def loss_of(batch: Batch) -> Losses:
-        return {"loss": nn.functional.mse_loss(model(batch[0]), batch[1])}
+        rows = nn.functional.mse_loss(model(batch[0]), batch[1], reduction="none")[:, 0]
+        return {"loss": rows.sum() / max(1, len(rows)), "rows": rows.detach()}
 
-    train("test", model, loss_of, made, options, folder)
+    setting = Setting(watchers=watchers, parts=parts)
+    train("test", model, loss_of, made, options, folder, contents_of=contents_of, setting=setting)
     return model
 
 
@@ -85,10 +93,12 @@ def test_a_run_that_was_stopped_ends_as_an_unbroken_one(
     tmp_path: Path, stop: int, bf16: bool, matrix_lr: float | None
 ) -> None:
     options = replace(OPTIONS, bf16=bf16, matrix_lr=matrix_lr)
-    unbroken = run(tmp_path / "unbroken", options)
+    unbroken = run(tmp_path / "unbroken", options, dropout=0.5)
     with pytest.raises(Stopped):
-        run(tmp_path / "broken", options, stopping(stop))
-    assert same(run(tmp_path / "broken", options), unbroken)
+        run(tmp_path / "broken", options, stopping(stop), dropout=0.5)
+    torch.manual_seed(99)
+    assert same(run(tmp_path / "broken", options, dropout=0.5), unbroken)
+    assert not same(run(tmp_path / "without", options), unbroken)
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
@@ -163,14 +173,124 @@ def test_the_state_of_another_run_is_refused(
     assert same(went_on, run(tmp_path / "unbroken"))
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+def named(batch: Batch) -> Contents:
+    return Contents(len(batch[0]), names=tuple(f"row {n}" for n in range(len(batch[0]))))
+
+
+@pytest.mark.parametrize("log_every", [1, 4, 50])
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, log_every: int) -> None:
     def poisoned(step: int) -> Iterator[Batch]:
         for number, (inputs, wanted) in enumerate(batches_from(step), step):
-            yield inputs, wanted * float("nan") if number == 5 else wanted
+            if number == 5:
+                wanted = wanted.index_fill(0, torch.tensor([3, 6]), float("nan"))
+            yield inputs, wanted
 
-    with pytest.raises(LlavaChatError, match="not a number at step 6"):
-        run(tmp_path / "run", made=poisoned)
-    assert state_of(tmp_path / "run")["step"] == 4
+    options = replace(OPTIONS, log_every=log_every)
+    with pytest.raises(LlavaChatError) as stopped:
+        run(tmp_path / "run", options, poisoned, contents_of=named)
+    said = "test: the loss is not a number at step 6, which learns from row 3; row 6"
+    assert str(stopped.value) == said
+    assert Checkpoints(tmp_path / "run").steps() == [4]
+
+
+def test_parts_of_a_step_count_by_what_is_learned_in_them(tmp_path: Path) -> None:
+    def in_parts(step: int) -> Iterator[Batch]:
+        for inputs, wanted in batches_from(step):
+            for part in (slice(0, 5), slice(5, 5), slice(5, 8)):  # one of them is empty
+                yield inputs[part], wanted[part]
+
+    seen, whole = Seen(), Seen()
+    parts = run(tmp_path / "parts", made=in_parts, contents_of=named, parts=3, watchers=[seen])
+    at_once = run(tmp_path / "whole", contents_of=named, watchers=[whole])
+    for one, other in zip(parts.parameters(), at_once.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert [each.losses["loss"] for each in seen.told] == pytest.approx(
+        [each.losses["loss"] for each in whole.told]
+    )
+    assert [(each.step, each.samples) for each in seen.told] == [(n, 8) for n in range(1, 13)]
+
+
+class Seen:
+    """A Watcher that keeps all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Progress] = []
+        self.saved: list[tuple[int, bool]] = []
+        self.ended = 0
+
+    def step(self, progress: Progress) -> None:
+        self.told.append(progress)
+
+    def saving(self, step: int, folder: Path) -> None:
+        torch.rand(3)  # who watches changes nothing
+        (folder / "seen.txt").write_text("seen", encoding="utf-8")
+        self.saved.append((step, (folder / "state.pt").exists()))
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_watchers_are_told_of_steps_and_write_into_checkpoints(tmp_path: Path) -> None:
+    seen = Seen()
+    watched = run(tmp_path / "run", dropout=0.5, watchers=[seen])
+    assert seen.saved == [(4, True), (8, True), (12, True)] and seen.ended == 1
+    assert len(seen.told) == 12 and seen.told[0].learning_rates == {"model": 0.05}
+    assert same(watched, run(tmp_path / "alone", dropout=0.5))
+    kept = Checkpoints(tmp_path / "run")
+    assert kept.steps() == [8, 12] and (kept.at(8) / "seen.txt").is_file()
+    kept.forget()
+    assert [*(tmp_path / "run").rglob("*.*")] == [kept.at(8) / "seen.txt", kept.at(12) / "seen.txt"]
+
+
+def test_a_part_has_its_own_learning_rate(tmp_path: Path) -> None:
+    seen = Seen()
+    after = run(tmp_path / "run", replace(OPTIONS, part_lr={"2": 0.0}), watchers=[seen])
+    before = new_model().state_dict()
+    moved = [name for name, value in after.state_dict().items() if not value.equal(before[name])]
+    assert moved == ["0.weight"]
+    assert seen.told[0].learning_rates == {"model": 0.05, "2": 0.0}
+
+
+def test_samples_that_are_left_out_are_counted_and_a_step_of_none_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    def some_empty(step: int) -> Iterator[Batch]:
+        for number, (inputs, wanted) in enumerate(batches_from(step), step):
+            size = 0 if number in (0, 6) else 7
+            yield inputs[:size], wanted[:size]
+
+    def contents(batch: Batch) -> Contents:
+        names = tuple(f"row {n}" for n in range(len(batch[0])))
+        return Contents(len(names), names=names, skipped=("row 9: no picture",) * (8 - len(names)))
+
+    seen, resumed = Seen(), Seen()
+    run(tmp_path / "run", made=some_empty, contents_of=contents, watchers=[seen])
+    assert [each.step for each in seen.told] == [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
+    assert [each.skipped for each in seen.told] == [9, 10, 11, 12, 13, 22, 23, 24, 25, 26]
+    shutil.rmtree(Checkpoints(tmp_path / "run").at(12))
+    run(tmp_path / "run", made=some_empty, contents_of=contents, watchers=[resumed])
+    assert [each.skipped for each in resumed.told] == [23, 24, 25, 26]
+
+
+def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -> None:
+    """As far as a process can have one: what it writes may not be longer than a limit."""
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "run"
+    with pytest.raises(Stopped):
+        run(folder, made=stopping(6))
+    saved = newest(folder).read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(saved) - 100, before[1]))
+        with pytest.raises(LlavaChatError) as full:
+            run(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = f"the checkpoint of step 8 cannot be written to {folder} (File too large); the older"
+    assert str(full.value).startswith(said)
+    assert [path.name for path in folder.iterdir()] == ["step-00000004"]
+    assert newest(folder).read_bytes() == saved
+    assert same(run(folder), run(tmp_path / "unbroken"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", b"PK\x03\x04half a zip"])

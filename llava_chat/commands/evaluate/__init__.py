@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import ablations, scenes
+from llava_chat.commands.evaluate import ablations, llava_bench, pope, scenes, science_qa, vqa
+
+BENCHMARKS = (
+    ("scenes", scenes, "drawings of simple shapes, by kind of question"),
+    ("science-qa", science_qa, "ScienceQA's questions, by its own groups"),
+    ("vqa", vqa, "VQAv2: short answers about photographs"),
+    ("pope", pope, "POPE: does it see what is not there?"),
+    ("llava-bench", llava_bench, "LLaVA-Bench: open questions and a judge"),
+    ("ablations", ablations, "what each choice of the papers' recipe is worth, in small"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks, each with its own options."""
     benchmarks = parser.add_subparsers(metavar="BENCHMARK", required=True, dest="benchmark")
-    drawings = benchmarks.add_parser(
-        "scenes", help="drawings of simple shapes, by kind of question"
-    )
-    scenes.add_arguments(drawings)
-    drawings.set_defaults(run_benchmark=scenes.run)
-    choices = benchmarks.add_parser("ablations", help="what each choice of the recipe is worth")
-    ablations.add_arguments(choices)
-    choices.set_defaults(run_benchmark=ablations.run)
+    for name, module, summary in BENCHMARKS:
+        benchmark = benchmarks.add_parser(name, help=summary)
+        module.add_arguments(benchmark)
+        benchmark.set_defaults(run_benchmark=module.run)
 
 
 def run(args: argparse.Namespace) -> int:

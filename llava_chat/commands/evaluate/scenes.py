@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
+from llava_chat.commands.evaluate import options
+from llava_chat.commands.train.checks import make_folder
 from llava_chat.errors import UsageError
 
 
 def add_arguments(scenes: argparse.ArgumentParser) -> None:
     """Model, and how many of which questions."""
-    scenes.add_argument(
-        "--model",
-        default="scenes",
-        help="a folder, a Hub id or `scenes`; LLAVA_CHAT_MODEL is not read here",
-    )
-    scenes.add_argument("--device", default="auto")
-    scenes.add_argument("--dtype", default="auto")
+    options.add_model(scenes)
     scenes.add_argument("--pictures", type=int, default=1000, help="how many held-out pictures")
     scenes.add_argument("--turns", type=int, default=6, help="questions about each")
     scenes.add_argument("--seed", type=int, default=2024, help="of the held-out set")
     scenes.add_argument(
         "--further", action="store_true", help="with printed words, boxes and overlapping shapes"
+    )
+    scenes.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"keep {options.RESULTS} and {options.WRONG} here",
     )
     scenes.add_argument("--wrong", type=Path, help="write the wrong answers here, as JSON lines")
     scenes.add_argument("--json", action="store_true", help="figures for a program")
@@ -30,31 +31,31 @@ def add_arguments(scenes: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    for name in ("pictures", "turns"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"--{name} must be above 0")
+    options.check_above_0(args, "pictures", "turns", "at_once")
     if args.wrong and not args.wrong.parent.is_dir():
         raise UsageError(f"--wrong: there is no folder {args.wrong.parent}; make it first")
     if args.wrong and args.wrong.is_dir():
         raise UsageError(f"--wrong: {args.wrong} is a folder; name a file in it")
-    from llava_chat.engine.local import open_engine
-    from llava_chat.evaluation.scenes import as_json, evaluate_scenes, table, write_wrong
+    if args.output:
+        make_folder("--output", args.output)
+    from llava_chat.evaluation.looking import write_page
+    from llava_chat.evaluation.scenes import (
+        evaluate_scenes,
+        figures,
+        table,
+        write_wrong,
+        wrong_cards,
+    )
     from llava_chat.training.scenes.world import CORE, FURTHER
 
-    engine = open_engine(args.model, device=args.device, dtype=args.dtype)
-    judged = engine.model
-    print(f"evaluate scenes: {judged.id}, revision {judged.revision}", file=sys.stderr, flush=True)
-    try:
+    world = FURTHER if args.further else CORE
+    held_out = {"seed": args.seed, "turns": args.turns, "world": world}
+    with options.opened(args, "evaluate scenes") as engine:
+        name = engine.model.id
         tally = evaluate_scenes(
-            engine,
-            pictures=args.pictures,
-            turns=args.turns,
-            seed=args.seed,
-            world=FURTHER if args.further else CORE,
+            engine, pictures=args.pictures, at_once=args.at_once or 1, **held_out
         )
-    finally:
-        engine.close(grace_s=0)
-    print(as_json(tally) if args.json else table(tally), flush=True)
+    options.show(args, table(tally), figures(tally))
     if args.wrong:
         try:
             write_wrong(tally.wrong, args.wrong)
@@ -62,4 +63,8 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 f"--wrong: {args.wrong} cannot be written ({error.strerror}); name another file"
             ) from error
+    if args.output:
+        cards = wrong_cards(tally, **held_out)
+        facts = [("model", name), ("pictures", f"{args.pictures:,}")]
+        write_page(args.output / options.WRONG, "scenes", cards, facts=facts)
     return 0

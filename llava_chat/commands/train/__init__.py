@@ -1,15 +1,18 @@
-"""`train`: align, finetune, an adapter from what people wrote, or the bundled model."""
+"""`train`: a look at the data, align, finetune, an adapter of replies, or the bundled model."""
 
 from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.train import adapter, scenes, stage
+from llava_chat.commands.train import adapter, check, scenes, stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The stages, each with its own options."""
     stages = parser.add_subparsers(metavar="STAGE", required=True, dest="stage")
+    data = stages.add_parser("check", help="instruction data, before a run: all that is wrong")
+    check.add_arguments(data)
+    data.set_defaults(run_stage=check.run)
     align = stages.add_parser("align", help="stage 1: the projector learns from descriptions")
     stage.add_arguments(align, "align")
     align.set_defaults(run_stage=stage.run)

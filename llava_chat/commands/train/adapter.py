@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llava_chat.commands.train.adapter_rows import Found, check_rows, found_rows, read_lessons
+from llava_chat.commands.train.checks import named_base
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
 
@@ -183,16 +184,10 @@ def _trained(args: argparse.Namespace, found: Found, output: Path) -> Report:
         raise UsageError("--held-out leaves no row to learn from; make it smaller, or 0")
     checkpoint = load_checkpoint(args.model, device=args.device, dtype=args.dtype)
     hub = checkpoint.revision if is_hub_id(args.model) else None
-    base = Base(checkpoint, _base(args.model), hub, args.pictures)
+    base = Base(checkpoint, named_base(args.model), hub, args.pictures)
     old = _old_rows(args, checkpoint)
     report = measured_run(base, rows, _options(args, checkpoint), output, old)
     return replace(report, settings={**report.settings, "held out": args.held_out})
-
-
-def _base(name: str) -> str:
-    """The name by which the adapter finds its base again, from whatever folder."""
-    folder = Path(name).expanduser()
-    return str(folder.resolve()) if name != "scenes" and folder.is_dir() else name
 
 
 def _options(args: argparse.Namespace, checkpoint: Checkpoint) -> AdapterOptions:

@@ -15,6 +15,12 @@ def check_not_below_0(args: argparse.Namespace, *names: str) -> None:
             raise UsageError(f"--{name} must not be below 0")
 
 
+def named_base(model: str) -> str:
+    """The name by which an adapter finds its base again, from whatever folder."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if model != "scenes" and folder.is_dir() else model
+
+
 def make_folder(flag: str, folder: Path) -> None:
     """Make the folder that `flag` names. Raises UsageError when it cannot be made."""
     try:

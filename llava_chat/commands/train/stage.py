@@ -3,114 +3,307 @@
 from __future__ import annotations
 
 import argparse
-import math
+import json
+import os
 import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.train.checks import check_not_below_0, make_folder
+from llava_chat.commands.train.checks import make_folder, named_base
+from llava_chat.commands.train.stage_options import add_arguments, settings_of, shown
+from llava_chat.commands.train.watching_options import log_every
 from llava_chat.errors import UsageError
+from llava_chat.training.recipes import StageSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from llava_chat.model.checkpoint import Checkpoint
+    from llava_chat.training.adapter.lora import Lora
     from llava_chat.training.data import Rows
-    from llava_chat.training.stages import Stage
+    from llava_chat.training.feature_cache import FeatureCache
+    from llava_chat.training.processes import Processes
+    from llava_chat.training.stages import StageOptions
     from llava_chat.training.survey import Survey
+    from llava_chat.training.watching.progress import RunFacts, Watcher
 
-# LLaVA-1.5's (arXiv 2310.03744, table 9).
-_PEAK_LR = {"align": 1e-3, "finetune": 2e-5}
+__all__ = ["add_arguments", "run"]
 
-
-def add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
-    """Model, data, and how the stage learns."""
-    parser.add_argument("--model", required=True, help="the checkpoint to begin with")
-    parser.add_argument("--data", type=Path, required=True, help="LLaVA's instruction JSON")
-    parser.add_argument("--images", type=Path, help="the folder of its pictures")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--epochs", type=float, default=1.0)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=_PEAK_LR[stage], help="peak learning rate")
-    parser.add_argument("--max-tokens", type=int, default=2048)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--dtype",
-        choices=("auto", "float32", "float16", "bfloat16"),
-        default="auto",
-        help="of the file that is written; auto is the one that it is trained in, float32",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    if stage == "align":
-        parser.add_argument(
-            "--fresh-projector",
-            action="store_true",
-            help="begin with a projector that knows nothing",
-        )
+_CHECKPOINTS, _FEATURES = "checkpoints", "features"
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; print where the model went."""
-    for name in ("epochs", "batch_size", "lr", "max_tokens"):
-        if not 0 < getattr(args, name) < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-    check_not_below_0(args, "workers", "seed")
-    return _stage(args)
-
-
-def _stage(args: argparse.Namespace) -> int:
+    settings = settings_of(args)
     make_folder("--output", args.output)
-    from llava_chat.model.checkpoint import load_checkpoint, save_checkpoint
-    from llava_chat.training.checkpoints import Checkpoints
-    from llava_chat.training.data import in_epochs, open_rows
-    from llava_chat.training.schedule import LoopOptions
-    from llava_chat.training.stages import StageOptions, forget_projector, run_stage
+    from llava_chat.model.device import choose_device
+    from llava_chat.training.launched import processes
 
-    rows = open_rows(args.data, args.images)
-    _look_at(rows, args)
-    fresh_projector = getattr(args, "fresh_projector", False)
-    checkpoint = load_checkpoint(args.model, device=args.device, dtype="float32")
-    if fresh_projector:
-        forget_projector(checkpoint)
-    row_of = in_epochs(len(rows), args.seed)
-
-    steps = max(1, round(len(rows) * args.epochs / args.batch_size))
-    run = {"data": rows.fingerprint, "seed": args.seed, "fresh_projector": fresh_projector}
-    options = StageOptions(
-        loop=LoopOptions(steps=steps, lr=args.lr, log_every=max(1, min(50, steps // 20)), run=run),
-        batch_size=args.batch_size,
-        max_tokens=args.max_tokens,
-        workers=args.workers,
-    )
-    kept = args.output / "checkpoints"
-    run_stage(
-        args.stage,
-        checkpoint,
-        lambda number: rows.conversation(row_of(number)),
-        options,
-        kept,
-        name_of=lambda number: rows.where(row_of(number)),
-    )
-    save_checkpoint(checkpoint, args.output, dtype=None if args.dtype == "auto" else args.dtype)
-    Checkpoints(kept).forget()
-    print(args.output)
+    device = choose_device(args.device)
+    bf16 = _bf16(args, device)
+    group = processes(args.device, bf16=bf16)
+    try:
+        _Stage(args, settings, group, device, bf16).run()
+    finally:
+        group.end()
     return 0
 
 
-def _look_at(rows: Rows, args: argparse.Namespace) -> Survey:
+def _bf16(args: argparse.Namespace, device: torch.device) -> bool:
+    """Whether to compute in bfloat16. Raises UsageError for QLoRA where it cannot be."""
+    from llava_chat.model.device import has_native_bfloat16
+
+    quantize = getattr(args, "quantize", "none")
+    if quantize != "none" and device.type != "cuda":
+        raise UsageError(f"--quantize {quantize} needs a CUDA GPU, not {device.type}; leave it out")
+    return args.precision == "bf16" or (args.precision == "auto" and has_native_bfloat16(device))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One run of the command, in one of its processes."""
+
+    args: argparse.Namespace
+    settings: StageSettings
+    group: Processes
+    device: torch.device
+    bf16: bool
+
+    def run(self) -> None:
+        """From rows to the folder that is written."""
+        from llava_chat.training.checkpoints import Checkpoints
+        from llava_chat.training.data import open_rows
+        from llava_chat.training.loop import Setting
+        from llava_chat.training.stages import run_stage
+        from llava_chat.training.watching.samples import hold_out
+
+        args = self.args
+        rows = open_rows(args.data, args.images)
+        looked = self.group.from_first(lambda: _look_at(rows, args, self.settings))
+        held, learned = hold_out(len(rows), args.samples)
+        checkpoint = self._loaded()
+        steps = max(1, round(len(learned) * self.settings.epochs / self.settings.batch_size))
+        options = self._options(rows, steps, len(held))
+        facts = self._facts(checkpoint, rows, steps)
+        row_of = self._order(looked, learned)
+        trained = run_stage(
+            args.stage,
+            checkpoint,
+            lambda number: rows.conversation(row_of(number)),
+            options,
+            args.output / _CHECKPOINTS,
+            name_of=lambda number: rows.where(row_of(number)),
+            setting=Setting(
+                self.group,
+                self._watchers(facts, checkpoint, rows, held) if self.group.first else (),
+            ),
+            features=self._features(checkpoint),
+        )
+        self.group.together(lambda: self._write(trained, facts))
+        if self.group.first:
+            Checkpoints(args.output / _CHECKPOINTS).forget()
+            print(args.output)
+
+    def _loaded(self) -> Checkpoint:
+        from llava_chat.model.checkpoint import load_checkpoint
+        from llava_chat.training.stages import forget_projector
+
+        args, group = self.args, self.group
+        device = args.device if group.device is None else str(group.device)
+        checkpoint = load_checkpoint(
+            args.model,
+            device="cpu" if group.sharded else device,  # shards go to the GPUs, one by one
+            dtype=self._dtype,
+            template=args.template,
+            quantize=getattr(args, "quantize", "none"),
+        )
+        if getattr(args, "fresh_projector", False):
+            forget_projector(checkpoint, args.seed)
+        return checkpoint
+
+    @property
+    def _dtype(self) -> str:
+        """What is not learned is only read: half of the memory will do on a GPU."""
+        frozen = self.args.stage == "align" or self.settings.lora
+        return "bfloat16" if frozen and self.bf16 and self.device.type == "cuda" else "float32"
+
+    def _options(self, rows: Rows, steps: int, held: int) -> StageOptions:
+        from llava_chat.training.schedule import LoopOptions
+        from llava_chat.training.stages import StageOptions
+
+        args, settings = self.args, self.settings
+        return StageOptions(
+            loop=LoopOptions(
+                steps=steps,
+                lr=settings.lr,
+                part_lr=(
+                    {} if settings.projector_lr is None else {"projector": settings.projector_lr}
+                ),
+                warmup_share=settings.warmup_share,
+                weight_decay=settings.weight_decay,
+                betas=(0.9, settings.beta2),
+                clip_norm=settings.clip_norm,
+                save_every=args.save_every,
+                keep=args.keep,
+                log_every=log_every(args, steps),
+                bf16=self.bf16,
+                run={
+                    "data": rows.fingerprint,
+                    "seed": args.seed,
+                    "fresh_projector": getattr(args, "fresh_projector", False),
+                    "template": args.template,
+                    "samples": held,
+                    "group_by_length": settings.group_by_length,
+                },
+            ),
+            batch_size=settings.batch_size,
+            micro_batch_size=args.micro_batch_size,
+            max_tokens=settings.max_tokens,
+            workers=args.workers,
+            lora=self._lora,
+            seed=args.seed,
+            recompute_layers=settings.recompute_layers,
+            pack=args.pack,
+            template=args.template,
+        )
+
+    @property
+    def _lora(self) -> Lora | None:
+        from llava_chat.training.adapter.lora import Lora
+
+        settings = self.settings
+        if not settings.lora:
+            return None
+        return Lora(settings.lora_rank, settings.lora_alpha, dropout=settings.lora_dropout)
+
+    def _order(self, looked: Survey, learned: np.ndarray) -> Callable[[int], int]:
+        """Sample number -> row."""
+        from llava_chat.training.data import in_epochs, in_groups
+
+        settings, seed = self.settings, self.args.seed
+        place_of = in_epochs(len(learned), seed)
+        if settings.group_by_length:
+            lengths, seen = looked.lengths[learned], looked.has_picture[learned]
+            place_of = in_groups(lengths, seen, settings.batch_size, seed)
+        return lambda number: int(learned[place_of(number)])
+
+    def _features(self, checkpoint: Checkpoint) -> FeatureCache | None:
+        """Where the tower's features are kept: as asked, or where pictures come again on a CPU."""
+        from llava_chat.training.feature_cache import FeatureCache
+
+        args, folder = self.args, self.args.feature_cache
+        if folder is None and args.stage == "align" and self.settings.epochs > 1:
+            folder = args.output / _FEATURES if self.device.type == "cpu" else None
+        if folder is None:
+            return None
+        make_folder("--feature-cache", folder)
+        numbers = f"{self._dtype} {self.bf16}"
+        room = int(args.feature_cache_gb * 1e9 / self.group.count)
+        return FeatureCache(folder, checkpoint.model.tower, room, numbers)
+
+    def _facts(self, checkpoint: Checkpoint, rows: Rows, steps: int) -> RunFacts:
+        """What the run is; the first process tells all of it before it begins."""
+        from llava_chat.training.stages import template_of
+        from llava_chat.training.watching.progress import RunFacts
+
+        args = self.args
+        facts = RunFacts(
+            stage=args.stage,
+            recipe=args.recipe or "",
+            base=named_base(args.model),
+            base_revision=checkpoint.revision,
+            template=template_of(args.stage, args.template) or checkpoint.template,
+            data=rows.name,
+            rows=len(rows),
+            steps=steps,
+            devices=tuple(self.group.texts([device_name(self.group.device or self.device)])),
+            settings=shown(args, self.settings),
+            adapter=self.settings.lora,
+        )
+        if self.group.first:
+            told = {**facts.settings, "steps": steps, "devices": ", ".join(facts.devices)}
+            lines = "".join(f"  {name}: {value}\n" for name, value in told.items())
+            print(
+                f"{args.stage}, with these settings:\n{lines}", file=sys.stderr, end="", flush=True
+            )
+            _write(args.output / "run.json", json.dumps(asdict(facts), indent=2) + "\n")
+        return facts
+
+    def _watchers(
+        self, facts: RunFacts, checkpoint: Checkpoint, rows: Rows, held: tuple[int, ...]
+    ) -> list[Watcher]:
+        from llava_chat.training.watching.opening import watchers
+        from llava_chat.training.watching.samples import Sample, SampleReplies
+
+        args, replies = self.args, None
+        if held and not self.group.sharded:  # one process alone cannot run shards
+            replies = SampleReplies(
+                checkpoint,
+                [Sample.of(rows.where(row), rows.conversation(row)) for row in held],
+                args.output,
+                template=facts.template,
+                bf16=self.bf16,
+            )
+        return watchers(
+            facts,
+            args.output,
+            log_every=log_every(args, facts.steps),
+            tensorboard=args.tensorboard,
+            wandb=args.wandb,
+            samples=replies,
+        )
+
+    def _write(self, trained: Checkpoint, facts: RunFacts) -> None:
+        """The model, or what goes on top of one, and its card: by the first process."""
+        if not self.group.first:
+            return
+        from llava_chat.model.checkpoint import save_checkpoint
+        from llava_chat.model.location import is_hub_id
+        from llava_chat.training.lora_and_projector import save_lora_and_projector
+        from llava_chat.training.watching.card import model_card, run_figures
+
+        args, lora = self.args, self._lora
+        if lora is None:
+            save_checkpoint(
+                trained, args.output, dtype=self._dtype if args.dtype == "auto" else args.dtype
+            )
+        else:
+            revision = trained.revision if is_hub_id(args.model) else None
+            save_lora_and_projector(trained, lora, args.output, base=facts.base, revision=revision)
+        _write(args.output / "README.md", model_card(facts, run_figures(args.output)))
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls it."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()
+
+
+def _write(file: Path, text: str) -> None:
+    aside = file.with_name(f".{file.name}.partial")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(file)
+
+
+def _look_at(rows: Rows, args: argparse.Namespace, settings: StageSettings) -> Survey:
     """Every row before the model is there. Raises TrainingDataError for one that is wrong."""
     from llava_chat.progress import ProgressLine
     from llava_chat.training.measure import measure_of
-    from llava_chat.training.stages import TEMPLATES_OF_STAGES
+    from llava_chat.training.stages import template_of
     from llava_chat.training.survey import survey
 
-    stage: Stage = args.stage
-    measure = measure_of(args.model, TEMPLATES_OF_STAGES[stage])
+    measure = measure_of(args.model, template_of(args.stage, args.template))
     with ProgressLine(args.stage, sys.stderr) as report:
         found = survey(
             rows,
             measure,
-            args.max_tokens,
+            settings.max_tokens,
             pictures_only=args.stage == "align",
-            workers=args.workers,
+            workers=args.workers and (os.cpu_count() or 1),  # nothing else runs yet
             report=report,
         )
     if found.missing_count:

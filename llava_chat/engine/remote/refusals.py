@@ -106,6 +106,11 @@ def said(body: object, key: str | None = None) -> str:
     return f": {words}" if words else ". Try again in a minute."
 
 
+def about_context(answer: bytes) -> bool:
+    """Whether a refusal says that what was sent is longer than the model can read."""
+    return _CONTEXT.search(_words(_parsed(answer))) is not None
+
+
 def names_field(answer: bytes, field: str) -> bool:
     """Whether a refusal is about that field of the request."""
     return field in _words(_parsed(answer))

@@ -1,6 +1,6 @@
 """The servers that make the replies: their addresses, how busy each is, which is away.
 
-Imports errors only. Everything but `checked_urls` is for one thread.
+Imports errors only. Everything but checking addresses is for one thread.
 """
 
 from __future__ import annotations
@@ -94,12 +94,20 @@ and the first one is none
 
 
 def _checked(url: str, place: int) -> str:
-    # An address that is refused is not repeated: it may hold a password.
     which = ("first", "second", "third")[place] if place < 3 else f"{place + 1}th"
-    wrong = SettingError(
+    return checked_url(
+        url,
         "engine_url",
         f"must be addresses like http://127.0.0.1:8000/v1, and the {which} one is none",
     )
+
+
+def checked_url(url: str, field: str, problem: str) -> str:
+    """The address without a slash at its end. Raises SettingError of `field`, saying `problem`.
+
+    An address that is refused is not repeated: it may hold a password.
+    """
+    wrong = SettingError(field, problem)
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -107,7 +115,7 @@ def _checked(url: str, place: int) -> str:
         raise wrong from None
     if parts.username is not None or parts.password is not None:
         raise SettingError(
-            "engine_url", "must hold no name or password; a key goes into LLAVA_CHAT_ENGINE_KEY"
+            field, "must hold no name or password; a key goes into LLAVA_CHAT_ENGINE_KEY"
         )
     strange = any(not c.isprintable() or c.isspace() for c in url)
     if parts.scheme not in ("http", "https") or not parts.hostname or strange:

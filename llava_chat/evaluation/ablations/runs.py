@@ -23,6 +23,7 @@ from llava_chat.evaluation.ablations.asking import Said, ask_held_out
 from llava_chat.evaluation.ablations.sizes import Size
 from llava_chat.evaluation.ablations.variants import Variant
 from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.training.recipes import Stage
 from llava_chat.training.scenes.reasoned import reasoned_makers
 from llava_chat.training.scenes.recipe import (
     Recipe,
@@ -31,7 +32,7 @@ from llava_chat.training.scenes.recipe import (
     stage_options,
     trained_parts,
 )
-from llava_chat.training.stages import Stage, run_stage
+from llava_chat.training.stages import run_stage
 from llava_chat.training.stream import from_random
 
 SAID = "said.json"

@@ -93,6 +93,12 @@ def content_ties(content: Mapping[str, Any]) -> bool:
 
 def _check_family(content: Mapping[str, Any]) -> None:
     vision, text = (content.get(part) or {} for part in ("vision_config", "text_config"))
+    if content.get("model_type") in _DECODERS and not vision:
+        raise UnusableConfig(
+            "it is a language model alone, which sees nothing; begin a LLaVA of it with `python -m "
+            "llava_chat convert SOURCE TARGET --layout hf --vision-tower TOWER --new-projector "
+            "mlp2x_gelu`."
+        )
     family = (
         content.get("model_type"),
         vision.get("model_type", _TOWERS[0]),

@@ -66,6 +66,38 @@ def is_original(content: Mapping[str, Any]) -> bool:
     )
 
 
+def original_fields(
+    text: Mapping[str, Any], tower: str, projector: ProjectorKind
+) -> dict[str, Any]:
+    """What the config.json of a language model alone lacks to be one of this layout.
+
+    text: its content. A linear projector is LLaVA v1's, which crops its pictures. Raises
+    UnusableConfig for a kind of language model that this layout does not have.
+
+    >>> original_fields({"model_type": "qwen2"}, "a/tower", "linear")["architectures"]
+    ['LlavaQwenForCausalLM']
+    """
+    kinds = {
+        kind.model_type: name for name, (kind, _) in _ARCHITECTURES.items() if "Share" not in name
+    }
+    kind = text.get("model_type")
+    if kind not in kinds:
+        raise UnusableConfig(
+            f"a projector goes on {', '.join(kinds)}, and not on a language model of kind {kind!r}."
+        )
+    return {
+        "architectures": [kinds[kind]],
+        "model_type": _ARCHITECTURES[kinds[kind]][1],
+        "mm_vision_tower": tower,
+        "mm_projector_type": projector,
+        "mm_vision_select_layer": -2,
+        "mm_vision_select_feature": "patch",
+        "mm_use_im_start_end": False,
+        "mm_use_im_patch_token": False,
+        "image_aspect_ratio": "square" if projector == "linear" else "pad",
+    }
+
+
 def read_original(content: Mapping[str, Any], find_tower: FindTower) -> Description:
     """The description in a config.json of the authors' layout.
 

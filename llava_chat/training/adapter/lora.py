@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from llava_chat.errors import LlavaChatError
 from llava_chat.model.file_names import ADAPTER_CONFIG_NAME, ADAPTER_NAMES
+from llava_chat.model.layouts.names import Layout, file_name
 from llava_chat.model.llava import LlavaModel, parameter_count
 
 _DECODER, _HEAD = "language_model.model.", "language_model.lm_head"
@@ -97,15 +99,25 @@ def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def save_adapter(
-    model: LlavaModel, lora: Lora, folder: Path, *, base: str, revision: str | None = None
+    model: LlavaModel,
+    lora: Lora,
+    folder: Path,
+    *,
+    base: str,
+    revision: str | None = None,
+    beside: Mapping[str, Callable[[Path], object]] | None = None,
+    layout: Layout = "hf",
 ) -> None:
     """Write adapter_config.json and adapter_model.safetensors; other files there stay.
 
-    base: the name of the model that it goes on; revision: of the Hub, None for another. The folder
-    has no adapter_config.json while it is written, so that a crash leaves none or a whole one.
-    Raises LlavaChatError when a weight is no finite number.
+    base: the name of the model that it goes on; revision: of the Hub, None for another. beside:
+    files of other names, each written by its function. layout: whose names its layers have. The
+    folder has no adapter_config.json while it is written, so that a crash leaves none or a whole
+    one. Raises LlavaChatError when a weight is no finite number.
     """
-    found = {_stored_name(name): each.detach().cpu() for name, each in _weights(model).items()}
+    found = {
+        _stored_name(name, layout): each.detach().cpu() for name, each in _weights(model).items()
+    }
     for name, weight in found.items():
         if not bool(torch.isfinite(weight).all()):
             raise LlavaChatError(f"{name} holds what is no finite number; nothing was written")
@@ -113,15 +125,19 @@ def save_adapter(
     config_file, (weights_name, *others) = folder / ADAPTER_CONFIG_NAME, ADAPTER_NAMES
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
         written = Path(name)
-        config = _config(model, lora, base, revision)
+        config = _config(model, lora, base, revision, layout)
         (written / ADAPTER_CONFIG_NAME).write_text(
             json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
         )
         save_file(_contiguous(found), written / weights_name, metadata={"format": "pt"})
         # safetensors lets nobody else read.
         (written / weights_name).chmod((written / ADAPTER_CONFIG_NAME).stat().st_mode)
+        for other, write in (beside or {}).items():
+            write(written / other)
         for stale in (ADAPTER_CONFIG_NAME, *others):
             (folder / stale).unlink(missing_ok=True)
+        for other in beside or {}:
+            os.replace(written / other, folder / other)
         os.replace(written / weights_name, folder / weights_name)
         os.replace(written / ADAPTER_CONFIG_NAME, config_file)
 
@@ -130,13 +146,17 @@ def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.contiguous() for name, weight in weights.items()}
 
 
-def _stored_name(name: str) -> str:
-    """The name in peft's file of an adapter on transformers' LLaVA.
+def _stored_name(name: str, layout: Layout = "hf") -> str:
+    """The name in peft's file of an adapter on transformers' LLaVA, or on the authors'.
 
     >>> _stored_name("language_model.model.layers.0.mlp.up_proj.lora_A.default.weight")
     'base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.weight'
     """
-    return f"base_model.model.{_in_transformers(name)}".replace(".default.", ".")
+    return f"base_model.model.{_layer_name(name, layout)}".replace(".default.", ".")
+
+
+def _layer_name(name: str, layout: Layout) -> str:
+    return _in_transformers(name) if layout == "hf" else file_name(name, "original")
 
 
 def _in_transformers(name: str) -> str:
@@ -150,9 +170,11 @@ def _in_transformers(name: str) -> str:
     return _DECODER_IN_TRANSFORMERS + name.removeprefix(_DECODER)
 
 
-def _config(model: LlavaModel, lora: Lora, base: str, revision: str | None) -> dict[str, object]:
+def _config(
+    model: LlavaModel, lora: Lora, base: str, revision: str | None, layout: Layout
+) -> dict[str, object]:
     changed = (name.partition(".lora_A.")[0] for name in _weights(model) if ".lora_A." in name)
-    numbered = {re.sub(r"\.\d+\.", ".#.", _in_transformers(name)) for name in changed}
+    numbered = {re.sub(r"\.\d+\.", ".#.", _layer_name(name, layout)) for name in changed}
     # Whole names, for the tower has a q_proj as well.
     patterns = sorted(re.escape(name).replace(r"\#", r"\d+") for name in numbered)
     return {

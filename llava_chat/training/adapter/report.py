@@ -1,6 +1,6 @@
 """What a run is told as: a table, report.json, and the card beside the adapter.
 
-Imports `judging` for its figures; it reads and writes files, and computes nothing.
+Imports `judging` for its figures and `watching.card` for what all cards have; it computes nothing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from llava_chat.model.location import is_hub_id
 from llava_chat.training.adapter.judging import LessonFigures, PreferenceFigures
+from llava_chat.training.watching.card import front_matter, how_to_run, settings_list
 
 Kinds = Mapping[str, tuple[int, float]]
 
@@ -78,14 +78,8 @@ def _rows(before: Figures, after: Figures) -> Iterator[tuple[str, str, str, str]
 def card(report: Report) -> str:
     """README.md of the adapter's folder, with the fields that the Hub reads."""
     counted = ", ".join(f"{count} {what}" for what, count in report.rows.items() if count)
-    settings = "\n".join(f"- {name}: {value}" for name, value in report.settings.items())
     words = ", ".join(report.changed_words) or "none"
-    # The Hub knows no folder, nor the bundled model.
-    base = f"base_model: {report.base}\n" if is_hub_id(report.base) else ""
-    return f"""---
-{base}library_name: peft
-tags: [lora, llava]
----
+    return f"""{front_matter(report.base, library="peft", tags=["lora", "llava"])}
 
 # A LoRA adapter for `{report.base}`
 
@@ -95,15 +89,11 @@ Trained by `llava_chat train adapter` on revision {report.revision}, in {report.
 - rows: {counted}
 - words that people replace: {words}
 
-```bash
-python -m llava_chat chat --model {report.base} --adapter FOLDER --image PICTURE --message TEXT
-```
+{how_to_run(report.base, adapter=True)}
 
 ## Figures, on what it was not trained on
 
 {table(report)}
 
-## Settings
-
-{settings}
+{settings_list(report.settings)}
 """

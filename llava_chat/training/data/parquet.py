@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class ParquetFile:
         self.group_bytes = max((group.total_byte_size for group in groups), default=0)
         if not len(self):
             raise TrainingDataError(f"{path}: the file must hold at least one row")
-        self.fingerprint = _fingerprint(path)
+        self.fingerprint = _fingerprint(path, groups)
 
     def __len__(self) -> int:
         return self._firsts[-1]
@@ -77,14 +78,23 @@ class ParquetFile:
         return self._opened[1]
 
 
-def _fingerprint(path: Path) -> str:
-    """Of the size and the footer, which tells where each column is and what lies in it."""
+def _fingerprint(path: Path, groups: Sequence[Any]) -> str:
+    """Of the footer, which tells how large everything is, and of every column but the pictures.
+
+    Those may be some hundred gigabytes.
+    """
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(size - 8)
+        size = file.seek(-8, os.SEEK_END) + 8
         footer_bytes = int.from_bytes(file.read(4), "little")
         file.seek(size - 8 - footer_bytes)
-        return hashlib.sha256(file.read(footer_bytes) + str(size).encode()).hexdigest()[:16]
+        digest.update(file.read(footer_bytes))
+        columns = (group.column(number) for group in groups for number in range(group.num_columns))
+        for column in columns:
+            if column.path_in_schema.partition(".")[0] != "image":
+                file.seek(column.dictionary_page_offset or column.data_page_offset)
+                digest.update(file.read(column.total_compressed_size))
+    return digest.hexdigest()[:16]
 
 
 def _line(error: Exception) -> str:

@@ -145,9 +145,10 @@ def read_instructions(
 
 
 def check_picture(row: Instruction) -> None:
-    """Raise TrainingDataError for a row of text alone, of which a projector learns nothing."""
+    """Raise RowProblem for a row of text alone, of which a projector learns nothing."""
     if not row.sources:
-        raise TrainingDataError(
+        raise RowProblem(
+            "no picture",
             f"{row.where}, image: there is none, and this stage learns from pictures alone; "
-            "leave the row out"
+            "leave the row out",
         )

@@ -64,6 +64,20 @@ def read_source(source: Source) -> Picture:
             return read_picture(source)
 
 
+def source_bytes(source: Source) -> bytes:
+    """What a picture's file holds, no more than is ever read and a byte. Raises PictureError."""
+    most = DEFAULT_LIMITS.max_bytes + 1
+    match source:
+        case Absent():
+            raise MissingPictureError(source.reason)
+        case Member():
+            return source.read(most)
+        case bytes():
+            return source
+        case _:
+            return read_part(source, 0, most)
+
+
 def read_part(path: Path, start: int, size: int) -> bytes:
     """`size` bytes of a file from `start` on. Raises PictureError."""
     try:

@@ -25,6 +25,7 @@ from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
 from llava_chat.model.projector import ProjectorKind
+from llava_chat.training.recipes import Stage
 from llava_chat.training.saving import steps_done
 from llava_chat.training.scenes.contrastive import train_encoder
 from llava_chat.training.scenes.dialogue import (
@@ -38,7 +39,7 @@ from llava_chat.training.scenes.word_grid import train_language_model
 from llava_chat.training.scenes.world import CORE, FURTHER, World
 from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.side_by_side import side_by_side
-from llava_chat.training.stages import Stage, StageOptions, run_stage
+from llava_chat.training.stages import StageOptions, run_stage
 from llava_chat.training.stream import from_random
 
 DESCRIPTION = (

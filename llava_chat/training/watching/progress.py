@@ -13,8 +13,9 @@ class Progress:
     """One optimiser step, of all processes together.
 
     losses: by name; `loss` is the one that is followed down. learning_rates: by what learns with
-    it, such as `projector`. tokens: read, padding left out. skipped: samples left out since the
-    run began. memory_bytes: the most that was held so far, by the process that watches.
+    it, such as `projector`. gradient_norm: before it is clipped. tokens: read, padding left out.
+    skipped: samples left out since the run began. step_s: since the step before, without what a
+    checkpoint took. memory_bytes: the most that was held so far, by the process that watches.
     """
 
     step: int
@@ -35,7 +36,7 @@ class RunFacts:
 
     settings: every option with its value, in the order they are shown. base, base_revision: the
     model it began with. data: how the data are called; rows: how many. devices: such as
-    "NVIDIA H200", one for each process.
+    "NVIDIA H200", one for each process. adapter: what comes out is a LoRA for the base.
     """
 
     stage: str
@@ -48,6 +49,7 @@ class RunFacts:
     steps: int
     devices: tuple[str, ...]
     settings: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    adapter: bool = False
 
 
 class Watcher(Protocol):
