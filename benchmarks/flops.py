@@ -74,11 +74,11 @@ def _linear_weights(module: nn.Module) -> int:
     )
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
-    """FLOP/s of a GPU as its maker tells them, of a CPU as measured; None for an unknown GPU."""
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a GPU as its maker tells them, of a CPU as measured; 0 for an unknown GPU."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        return next((peak for start, peak in PEAKS.items() if name.startswith(start)), None)
+        return next((peak for start, peak in PEAKS.items() if name.startswith(start)), 0.0)
     left, right = torch.randn(2, _MATRIX, _MATRIX, dtype=dtype)
     times = []
     for _ in range(_TIMES):

@@ -61,12 +61,14 @@ def measure(args: argparse.Namespace) -> Result:
     checkpoint = open_checkpoint(args.shape, device, dtype)
     twin = transformers_twin(checkpoint.model)
     default = KINDS if args.shape in (BUNDLED, "tiny") else ("lora",)
+    computed = torch.bfloat16 if args.bf16 else dtype
+    peaks = [peak_flops(device, computed)]
     kinds: dict[Kind, Result] = {}
     for kind in args.stage or default:
         samples = conversations(args.shape, kind, 4 * args.batch_size)
         task = Task(kind, samples, args.batch_size, 2048, args.bf16, args.rank)
         kinds[kind] = of_kind(task, checkpoint, twin, args.blocks, args.steps, device)
-    computed = torch.bfloat16 if args.bf16 else dtype
+        peaks.append(peak_flops(device, computed))
     return {
         "shape": args.shape,
         "computed_in": str(computed).removeprefix("torch."),
@@ -74,7 +76,8 @@ def measure(args: argparse.Namespace) -> Result:
         "steps_a_block": args.steps,
         "blocks": args.blocks,
         "rank": args.rank,
-        "peak_flops": peak_flops(device, computed),
+        # What else a machine does is in a measured peak, now and then.
+        "peak_flops": max(peaks),
         "stages": kinds,
     }
 
