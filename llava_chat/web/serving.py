@@ -30,6 +30,7 @@ from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.image import close_decoders, warm_up
+from llava_chat.imported import kept_for_good
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, on_zero_gpu
 from llava_chat.store import ConversationStore
@@ -63,7 +64,8 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
     check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
     warm_up()  # the same of a machine that cannot decode pictures
-    check_model(settings)
+    with kept_for_good():  # torch and transformers
+        check_model(settings)
     offered, compared = offered_models(settings), compared_models(settings)
     for model in compared:
         check_model(for_model(settings, model.name))
