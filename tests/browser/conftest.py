@@ -149,6 +149,14 @@ class Chat:
     def open(self, query: str = "") -> None:
         """Open the page and wait until it can be used."""
         self.page.goto(self.server.url + query)
+        self._usable()
+
+    def reload(self) -> None:
+        """Load the page again and wait until it can be used."""
+        self.page.reload()
+        self._usable()
+
+    def _usable(self) -> None:
         expect(self.box).to_be_visible()
         expect(self.page.locator("#thread .thread")).to_be_attached()
         expect(self.page.locator("#tabs[data-panel]")).to_be_attached()  # our scripts, too

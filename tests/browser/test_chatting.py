@@ -46,7 +46,7 @@ def test_stopping_keeps_the_words(chat: Chat) -> None:
     expect(chat.page.locator("#thread .note")).to_have_text("Stopped.")
     chat.idle()
     words = chat.replies.inner_text()
-    chat.page.reload()
+    chat.reload()
     assert chat.replies.inner_text() == words
 
 
@@ -103,7 +103,7 @@ def test_conversations_are_found_again(chat: Chat) -> None:
 
     chat.listed.nth(1).click()
     expect(chat.messages).to_have_text(["First question"])
-    chat.page.reload()
+    chat.reload()
     expect(chat.messages).to_have_text(["First question"])
     expect(chat.listed).to_have_text(["Second question", "First question"])
 
