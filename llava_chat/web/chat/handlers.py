@@ -75,7 +75,8 @@ class ChatHandlers:
         page.load(self.open_page, **common)
         sending = {
             "inputs": {self.view, parts.composer, parts.unkept, *fields},
-            "trigger_mode": "once",
+            # What is sent before the page has heard of the last event's end waits for that.
+            "trigger_mode": "always_last",
         }
         parts.composer.submit(self.send, **{**common, **sending})
         for source in (parts.model, parts.sidebar, parts.conversations, parts.thread):
