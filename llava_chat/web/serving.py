@@ -11,11 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import NoReturn
 
 from llava_chat.assembly import (
     OfferedModel,
@@ -37,6 +35,7 @@ from llava_chat.store import ConversationStore
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.compare.beside import engines_beside
+from llava_chat.web.ending import ending_within, leave
 from llava_chat.web.launch import check_port, launch
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.outside import Outside
@@ -88,33 +87,7 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
                 one.close(ENGINE_GRACE_S)
     # Deep in a library: Python would end under its feet, with an abort, or wait for the Hub.
     if not ended or any(one.still_opening for one in every):
-        _leave()
-
-
-@contextmanager
-def ending_within(limit_s: float, told_to_stop: threading.Event) -> Iterator[None]:
-    """End the process, with 0, where this takes longer than `limit_s` after it was told to stop.
-
-    What was said by then is in the database: each message and reply is committed by itself.
-    """
-    over = threading.Event()
-
-    def watch() -> None:
-        told_to_stop.wait()
-        if not over.wait(limit_s):
-            _leave()
-
-    threading.Thread(target=watch, name="ending", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _leave() -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        leave()
 
 
 def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:
