@@ -27,16 +27,6 @@ def stop(chat: Chat) -> None:
     chat.idle()
 
 
-def test_an_open_page_goes_on_where_it_was_after_a_restart(chat: Chat, server: Server) -> None:
-    chat.ask("Before the restart")
-    address = chat.page.url
-    assert server.stop() == 0
-    server.start()
-    chat.ask("After the restart")
-    expect(chat.messages).to_have_text(["Before the restart", "After the restart"])
-    assert chat.page.url == address
-
-
 def test_an_edit_outlives_the_end_of_a_reply_and_a_refusal(chat: Chat) -> None:
     chat.allow_long_replies()
     chat.say("A question")

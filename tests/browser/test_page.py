@@ -43,7 +43,7 @@ def test_markup_stays_text(chat: Chat) -> None:
 def test_a_first_visit_finds_everything_and_complains_of_nothing(
     new_chat: NewChat, server: Server
 ) -> None:
-    page = new_chat().page.context.new_page()
+    page = new_chat().page
     missing: list[str] = []
     complaints: list[str] = []
     page.on("response", lambda one: missing.append(one.url) if one.status >= 400 else None)
