@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,7 @@ from benchmarks import (
     memory,
     training,
 )
+from benchmarks.apart import GenerateApart, generate_apart
 from benchmarks.shapes import open_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -48,11 +50,28 @@ Measure = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+@pytest.fixture(scope="module")
+def generate() -> Iterator[GenerateApart]:
+    """transformers' `generate` in its process, which three benchmarks ask here in turn."""
+    with generate_apart("tiny", torch.device("cpu"), torch.float32) as generate:
+        yield generate
+
+
 @pytest.fixture
 def measure(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> Measure:
     """Run a benchmark on the tiny shape; what its JSON has, and its output as `shown`."""
+
+    def started(*asked: object) -> AbstractContextManager[GenerateApart]:
+        assert asked == ("tiny", torch.device("cpu"), torch.float32)
+        return nullcontext(request.getfixturevalue("generate"))
+
+    for module in (decode, first_token, many):
+        monkeypatch.setattr(module, "generate_apart", started)
 
     def measure(module: ModuleType, *options: str) -> dict[str, Any]:
         file = tmp_path / "told.json"
@@ -112,7 +131,7 @@ def test_memory_knows_what_has_to_be_there(measure: Measure) -> None:
 def test_a_soak_that_is_stopped_tells_what_it_saw(tmp_path: Path) -> None:
     log, file = tmp_path / "soak.log", tmp_path / "soak.json"
     command = [sys.executable, "benchmarks/memory.py", "--device", "cpu", "--soak", "3600"]
-    command += ["--every", "0.5", "--log", str(log), "--json", str(file)]
+    command += ["--every", "0.1", "--log", str(log), "--json", str(file)]
     soaking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while not log.is_file() or log.read_text().count("\n") < 8:
