@@ -8,20 +8,34 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from transformers.utils.import_utils import is_serve_available
 
-from benchmarks import cost_curve, decode, first_token, front, loading, many, memory
+from benchmarks import (
+    cost_curve,
+    decode,
+    first_token,
+    flops,
+    front,
+    loading,
+    many,
+    memory,
+    training,
+)
+from benchmarks.apart import GenerateApart, generate_apart
+from benchmarks.shapes import open_checkpoint
 
 ROOT = Path(__file__).parents[1]
 SHOWN = {module.__name__.split(".")[1]: module for module in (
-    cost_curve, decode, first_token, front, many, memory,
+    cost_curve, decode, first_token, front, many, memory, training,
 )}  # fmt: skip
 """By the name in their JSON, those whose tables the README shows."""
 
@@ -36,11 +50,28 @@ Measure = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.filterwarnings("default")
 
 
+@pytest.fixture(scope="module")
+def generate() -> Iterator[GenerateApart]:
+    """transformers' `generate` in its process, which three benchmarks ask here in turn."""
+    with generate_apart("tiny", torch.device("cpu"), torch.float32) as generate:
+        yield generate
+
+
 @pytest.fixture
 def measure(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> Measure:
     """Run a benchmark on the tiny shape; what its JSON has, and its output as `shown`."""
+
+    def started(*asked: object) -> AbstractContextManager[GenerateApart]:
+        assert asked == ("tiny", torch.device("cpu"), torch.float32)
+        return nullcontext(request.getfixturevalue("generate"))
+
+    for module in (decode, first_token, many):
+        monkeypatch.setattr(module, "generate_apart", started)
 
     def measure(module: ModuleType, *options: str) -> dict[str, Any]:
         file = tmp_path / "told.json"
@@ -100,7 +131,7 @@ def test_memory_knows_what_has_to_be_there(measure: Measure) -> None:
 def test_a_soak_that_is_stopped_tells_what_it_saw(tmp_path: Path) -> None:
     log, file = tmp_path / "soak.log", tmp_path / "soak.json"
     command = [sys.executable, "benchmarks/memory.py", "--device", "cpu", "--soak", "3600"]
-    command += ["--every", "0.5", "--log", str(log), "--json", str(file)]
+    command += ["--every", "0.1", "--log", str(log), "--json", str(file)]
     soaking = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while not log.is_file() or log.read_text().count("\n") < 8:
@@ -132,6 +163,42 @@ def test_the_cost_curve_is_drawn(measure: Measure, tmp_path: Path) -> None:
     drawn = ElementTree.fromstring(plot.read_text())
     curves = [line.get("points", "") for line in drawn.iter() if line.tag.endswith("polyline")]
     assert [len(points.split()) for points in curves] == [2, 2, 2, 2, 2]
+
+
+def test_both_trainers_learn_the_same(measure: Measure) -> None:
+    options = ("--blocks", "1", "--steps", "1", "--batch-size", "2", "--rank", "4", "--no-bf16")
+    told = measure(training, *options)
+    assert told["peak_flops"] > 0 and told["computed_in"] == "float32"
+    assert [*told["stages"]] == ["align", "finetune", "lora"]
+    for stage in told["stages"].values():
+        ours, theirs = (stage["first_losses"][name] for name in (training.OURS, training.THEIRS))
+        assert len(ours) == training.WARM + 1 and ours == pytest.approx(theirs, abs=1e-4)
+        assert all(speed > 0 for speed in stage["samples_per_s"].values())
+    # Stage 1 leaves out what stage 2 adds: the gradients of the decoder's own weights.
+    align, finetune, lora = (told["stages"][kind]["flops_per_step"] for kind in told["stages"])
+    assert align < lora < finetune
+    assert "| stage 2 |" in told["shown"]
+
+
+def test_a_step_is_counted_by_hand() -> None:
+    checkpoint = open_checkpoint("tiny", torch.device("cpu"), torch.float32)
+    work = flops.Work(lengths=(10, 20), learned=6, pictures=2)
+    # Two layers of the decoder, 64 wide and 96 inside; the one of the tower's two that is used.
+    decoder, head = 2 * (4 * 64**2 + 3 * 64 * 96), 1024 * 64
+    tower, patches = 3 * 14**2 * 32 + 1 * (4 * 32**2 + 2 * 32 * 64), 4
+    projector = 32 * 64 + 64 * 64
+    expected = (
+        2 * tower * 2 * (patches + 1)
+        + 4 * 32 * 1 * 2 * (patches + 1) ** 2
+        + 6 * projector * 2 * patches
+        + 6 * decoder * 30
+        + 12 * 64 * 2 * (10**2 + 20**2)
+        + 6 * head * 6
+    )
+    assert flops.step_flops(checkpoint.model, "finetune", work) == expected
+    frozen = flops.step_flops(checkpoint.model, "align", work)
+    assert expected - frozen == 2 * decoder * 30 + 2 * head * 6
+    assert flops.step_flops(checkpoint.model, "lora", work, 500) - frozen == 6 * 500 * 30
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")

@@ -110,11 +110,11 @@ def test_five_commands_lead_from_captions_to_a_chat(
         "http://127.0.0.1:8000/v1": model.url,
         "Qwen/Qwen3-32B": "writer",
     }
-    small = shlex.split("--device cpu --batch-size 8 --lr 0.003 --workers 0")
+    small = shlex.split("--device cpu --batch-size 8 --lr 0.002 --workers 0")
     for words in (
         begin,
         generate,
-        [*align, *small, "--epochs", "6"],
+        [*align, *small, "--epochs", "15"],
         [*finetune, *small, "--epochs", "1"],
     ):
         assert main([here.get(word, word) for word in words]) == 0

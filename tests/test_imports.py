@@ -24,7 +24,7 @@ LAYERS = (
     ("store", "model"),
     ("tokens",),
     ("conversation", "templates", "image"),
-    ("settings", "accounts", "errors", "progress", "__init__"),
+    ("settings", "accounts", "errors", "imported", "progress", "__init__"),
 )
 # Who alone may import a package from outside, by the beginning of the module's name.
 OWNERS = {

@@ -93,7 +93,11 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   const enters = event.key === "Enter" && !event.shiftKey && !event.isComposing;
-  if (enters && event.target === composerText()) noteSending();
+  const field = enters && closest(event, FIELDS.map((each) => `${each} textarea`).join());
+  if (!field) return;
+  // While a reply is written the words stay where they are: Gradio would send them at its end.
+  if ($(".stop-button", field.closest(FIELDS.join()))) { event.preventDefault(); event.stopPropagation(); return; }
+  if (field === composerText()) noteSending();
 }, true);
 document.addEventListener("click", (event) => {
   if (closest(event, "#composer .submit-button")) noteSending();

@@ -21,7 +21,6 @@ const PARTS = ["#composer textarea", "#thread", "#live", "#scroller"]; // a busy
 
 function afterChange() {
   keepComposer();
-  keepAddress();
   restoreFields();
   restoreFeedback();
   restoreRanking();
@@ -32,6 +31,7 @@ function afterChange() {
 function watch() {
   let scheduled = false;
   new MutationObserver(() => {
+    keepAddress(); // before anybody can see it: whoever loads the page again gets what they saw
     if (scheduled) return;
     scheduled = true;
     requestAnimationFrame(() => { scheduled = false; afterChange(); });
@@ -48,6 +48,7 @@ const mounted = setInterval(() => {
   startTabs();
   watch();
   followSize();
+  keepAddress();
   afterChange();
   openComparison();
 }, MOUNTED_EVERY_MS);

@@ -103,7 +103,7 @@ def evaluate_scenes(
 
     def asked(number: int) -> tuple[Dialogue, list[tuple[Exchange, str]]]:
         dialogue = held_out(number, seed, turns, world)
-        return dialogue, list(_answers(engine, dialogue))
+        return dialogue, list(answers_of(engine, dialogue))
 
     pool = ThreadPoolExecutor(at_once)
     try:
@@ -129,7 +129,8 @@ def _judge(
         tally.wrong.append(_report(number, dialogue, exchange, answer))
 
 
-def _answers(engine: ChatEngine, dialogue: Dialogue) -> Iterator[tuple[Exchange, str]]:
+def answers_of(engine: ChatEngine, dialogue: Dialogue) -> Iterator[tuple[Exchange, str]]:
+    """Every exchange with what the engine says to its question, turn by turn."""
     picture = picture_from_image(dialogue.pixels) if dialogue.pixels else None
     turns: tuple[Turn, ...] = ()
     for number, exchange in enumerate(dialogue.talk):

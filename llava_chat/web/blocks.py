@@ -7,7 +7,11 @@ mention goes through Gradio; the browser is told of the rest what `gr.skip()` sa
 
 And when a handler has ended Gradio tells its last step once more: the whole conversation again, and
 what another event may have changed meanwhile, such as the button that stops its reply. Callers of
-the API want that, the page does not. Imports gradio.
+the API want that, the page does not.
+
+Between two steps it tells what changed, and the browser changes an object of the step before even
+while that waits to be shown: the button that came back at a reply's end was then lost. So an update
+is told whole. Imports gradio.
 """
 
 from __future__ import annotations
@@ -49,12 +53,20 @@ class SparseBlocks(gr.Blocks):
         simple_format: bool = False,
     ) -> list[Any]:
         """What changed since the step before; the end of an event of the page alone is no step."""
+        whole = list(data)
         told: list[Any] = super().handle_streaming_diffs(
             block_fn, data, session_hash, run, final, simple_format
         )
         if final and block_fn.api_visibility == "private":
             return [gr.skip() for _ in told]
-        return told
+        return [_not_in_place(*each) for each in zip(whole, told, strict=True)]
+
+
+def _not_in_place(value: Any, told: Any) -> Any:
+    """What is told of this value, which the whole of it replaces where it would be changed."""
+    if told and told is not value and isinstance(value, dict):
+        return [["replace", [], value]]
+    return told
 
 
 def _is_sparse(block_fn: BlockFunction, predictions: Any) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from llava_chat.imported import kept_for_good
 from llava_chat.settings import (
     ACCESS_FIELDS,
     CONVERSATION_FIELDS,
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     settings = load_settings(args)  # a wrong option is told before the page's packages load
     prepare_libraries(settings.uploads)
-    from llava_chat.web.serving import serve
+    with kept_for_good():
+        from llava_chat.web.serving import serve
 
     serve(settings)
     return 0

@@ -11,11 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import NoReturn
 
 from llava_chat.assembly import (
     OfferedModel,
@@ -30,12 +28,14 @@ from llava_chat.engine.measured import MeasuredEngine, ReplyWatch
 from llava_chat.engine.states import Ready
 from llava_chat.engine.switching import OpenEngine, SwitchingEngine
 from llava_chat.image import close_decoders, warm_up
+from llava_chat.imported import kept_for_good
 from llava_chat.progress import Progress, ProgressLine, Report
 from llava_chat.settings import Settings, on_zero_gpu
 from llava_chat.store import ConversationStore
 from llava_chat.web.announcing import Announced
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.compare.beside import engines_beside
+from llava_chat.web.ending import ending_within, leave
 from llava_chat.web.launch import check_port, launch
 from llava_chat.web.metrics import Metrics
 from llava_chat.web.outside import Outside
@@ -63,7 +63,8 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
     os.umask(0o077)  # chats, pictures and their originals are for this user of the machine alone
     check_port(settings.host, settings.port)  # what is wrong is told before anything is loaded
     warm_up()  # the same of a machine that cannot decode pictures
-    check_model(settings)
+    with kept_for_good():  # torch and transformers
+        check_model(settings)
     offered, compared = offered_models(settings), compared_models(settings)
     for model in compared:
         check_model(for_model(settings, model.name))
@@ -86,33 +87,7 @@ def serve(settings: Settings, open_model: OpenEngine | None = None) -> None:
                 one.close(ENGINE_GRACE_S)
     # Deep in a library: Python would end under its feet, with an abort, or wait for the Hub.
     if not ended or any(one.still_opening for one in every):
-        _leave()
-
-
-@contextmanager
-def ending_within(limit_s: float, told_to_stop: threading.Event) -> Iterator[None]:
-    """End the process, with 0, where this takes longer than `limit_s` after it was told to stop.
-
-    What was said by then is in the database: each message and reply is committed by itself.
-    """
-    over = threading.Event()
-
-    def watch() -> None:
-        told_to_stop.wait()
-        if not over.wait(limit_s):
-            _leave()
-
-    threading.Thread(target=watch, name="ending", daemon=True).start()
-    try:
-        yield
-    finally:
-        over.set()
-
-
-def _leave() -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        leave()
 
 
 def _measured(open_model: OpenEngine, watch: ReplyWatch, label: str, report: Report) -> ChatEngine:

@@ -10,19 +10,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import (
     Browser,
-    BrowserContext,
     Error,
     Locator,
     Page,
     Request,
+    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -43,6 +45,7 @@ START_S = 240  # a guard against waiting for ever; nothing here is a measurement
 PATIENCE_MS = 45_000
 CONTEXT_TOKENS = 8192  # room for a reply that is long enough to be stopped
 REPLY_TOKENS = 12
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 SLOW_LAYERS = 16  # some milliseconds a token: 4,096 of them outlast every step of a test
 
 
@@ -149,6 +152,14 @@ class Chat:
     def open(self, query: str = "") -> None:
         """Open the page and wait until it can be used."""
         self.page.goto(self.server.url + query)
+        self._usable()
+
+    def reload(self) -> None:
+        """Load the page again and wait until it can be used."""
+        self.page.reload()
+        self._usable()
+
+    def _usable(self) -> None:
         expect(self.box).to_be_visible()
         expect(self.page.locator("#thread .thread")).to_be_attached()
         expect(self.page.locator("#tabs[data-panel]")).to_be_attached()  # our scripts, too
@@ -215,33 +226,67 @@ NewChat = Callable[..., Chat]
 class Visitors:
     """Browsers that were never here, as far as anybody can tell.
 
-    A context that was used before remembers the page's scripts as compiled, which is most of what
-    opening the page takes. Cookies and what the page stored are gone.
+    A page that was used before remembers the scripts as compiled, which is most of what opening it
+    takes; its cookies and what it stored are gone.
     """
 
     def __init__(self, chromium: Browser) -> None:
         self._chromium = chromium
-        self._free: dict[str, list[BrowserContext]] = {}
+        self._free: dict[str, list[Page]] = {}
 
-    def take(self, options: Mapping[str, object]) -> BrowserContext:
-        """A context with such options; it is given back."""
-        free = self._free.get(repr(sorted(options.items())))
-        if not free:
-            return self._chromium.new_context(**options)  # type: ignore[arg-type]
-        context = free.pop()
-        context.clear_cookies()
-        return context
+    @contextmanager
+    def visiting(self, url: str) -> Iterator[Callable[..., Page]]:
+        """Gives out pages, with such options as a context takes, which may ask `url` alone.
 
-    def give_back(self, context: BrowserContext, options: Mapping[str, object]) -> None:
-        """Close its pages. One whose page cannot be asked any more is closed altogether."""
+        for_good: its context is closed in the end, for tests that change it beyond a page's state.
+        """
+        taken: list[tuple[Page, str]] = []
+        wrong: list[str] = []
+
+        def note(request: Request) -> None:
+            if not request.url.startswith((url, "data:", "blob:", "about:")):
+                wrong.append(request.url)
+
+        def fail(error: Error) -> None:
+            wrong.append(str(error))
+
+        def new(
+            *, viewport: ViewportSize = DESKTOP, for_good: bool = False, **options: Any
+        ) -> Page:
+            kind = repr(sorted(options.items()))
+            free = self._free.get(kind)
+            page = free.pop() if free else self._chromium.new_context(**options).new_page()
+            page.set_viewport_size(viewport)
+            taken.append((page, "" if for_good else kind))
+            page.set_default_timeout(PATIENCE_MS)
+            page.context.on("request", note)
+            page.on("pageerror", fail)
+            return page
+
+        yield new
+        for page, kind in taken:
+            page.context.remove_listener("request", note)
+            page.remove_listener("pageerror", fail)
+            self._give_back(page, kind)
+        assert wrong == []
+
+    def _give_back(self, page: Page, kind: str) -> None:
+        """One that cannot be asked any more is closed altogether."""
+        context = page.context
         try:
-            for page in context.pages:
-                page.evaluate("localStorage.clear(); sessionStorage.clear()")
-                page.close()
+            for other in context.pages:
+                if other != page:
+                    other.close()
+            page.evaluate("localStorage.clear(); sessionStorage.clear()")
+            page.unroute_all()
+            page.goto("about:blank")
+            context.clear_cookies()
         except Error:
+            kind = ""
+        if kind:
+            self._free.setdefault(kind, []).append(page)
+        else:
             context.close()
-            return
-        self._free.setdefault(repr(sorted(options.items())), []).append(context)
 
 
 @pytest.fixture(scope="session")
@@ -253,37 +298,20 @@ def visitors(chromium: Browser) -> Visitors:
 @pytest.fixture
 def new_chat(visitors: Visitors, server: Server) -> Iterator[NewChat]:
     """Open the page in a browser that was never here. Nothing may ask another host for anything."""
-    taken: list[tuple[BrowserContext, dict[str, object]]] = []
-    foreign: list[str] = []
-    problems: list[str] = []
+    with visitors.visiting(server.url) as new_page:
 
-    def note(request: Request) -> None:
-        if not request.url.startswith((server.url, "data:", "blob:")):
-            foreign.append(request.url)
+        def new(query: str = "", **options: Any) -> Chat:
+            chat = Chat(new_page(**options), server)
+            chat.open(query)
+            return chat
 
-    def new(query: str = "", **options: object) -> Chat:
-        context = visitors.take(options)
-        taken.append((context, options))
-        context.on("request", note)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        chat = Chat(page, server)
-        chat.open(query)
-        return chat
-
-    yield new
-    for context, options in taken:
-        context.remove_listener("request", note)
-        visitors.give_back(context, options)
-    assert foreign == []
-    assert problems == []
+        yield new
 
 
 @pytest.fixture
 def chat(new_chat: NewChat) -> Chat:
     """One such page, 1280 x 800."""
-    return new_chat(viewport={"width": 1280, "height": 800})
+    return new_chat()
 
 
 @pytest.fixture(scope="session")

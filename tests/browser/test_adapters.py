@@ -63,7 +63,7 @@ def test_an_adapter_appears_and_answers(
     assert "token" in told[0].split(" · ")[1]
     assert len(set(chat.replies.all_text_contents())) == 3
 
-    page.reload()  # the chat goes on with the adapter that it had
+    chat.reload()  # the chat goes on with the adapter that it had
     settings.press("Enter")
     expect(picker).to_have_value("scarlet")
     shutil.rmtree(adapters / "scarlet")

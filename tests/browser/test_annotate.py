@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.conftest import PATIENCE_MS, Server
+from tests.browser.conftest import Server, Visitors
 
 SCALE = {"name": "good", "type": "scale", "label": "How good?", "min": 1, "max": 5,
          "labels": {"1": "bad"}, "required": True}  # fmt: skip
@@ -101,27 +101,9 @@ NewBench = Callable[..., Bench]
 
 
 @pytest.fixture
-def new_bench(chromium: Browser, server: Server) -> Iterator[NewBench]:
-    contexts: list[BrowserContext] = []
-    problems: list[str] = []
-
-    def note(url: str) -> None:
-        if not url.startswith((server.url, "data:", "blob:")):
-            problems.append(url)
-
-    def new(**options: Any) -> Bench:
-        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        contexts.append(context)
-        context.on("request", lambda request: note(request.url))
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        return Bench(page, server)
-
-    yield new
-    for context in contexts:
-        context.close()
-    assert problems == []
+def new_bench(visitors: Visitors, server: Server) -> Iterator[NewBench]:
+    with visitors.visiting(server.url) as new_page:
+        yield lambda **options: Bench(new_page(**options), server)
 
 
 @pytest.fixture
@@ -297,8 +279,8 @@ def test_what_does_not_arrive_is_sent_again_and_is_there_once(bench: Bench, lead
     assert [one["values"] for one in lead.results(project)] == [{"good": 4}]
 
 
-def test_time_counts_while_the_page_is_in_sight(bench: Bench, lead: Lead) -> None:
-    project = lead.project([SCALE])
+def test_time_counts_while_the_page_is_in_sight(new_bench: NewBench, lead: Lead) -> None:
+    project, bench = lead.project([SCALE]), new_bench(for_good=True)
     bench.page.clock.install()
     bench.begin(project)
     bench.page.clock.run_for(10_000)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from llava_chat.training.scenes.boxes import overlap_share
-from tests.browser.conftest import Chat, Server
+from tests.browser.conftest import Chat, Server, Visitors
 
 DRAWING = """
 <svg xmlns="http://www.w3.org/2000/svg" width="600" height="450" style="background:#fff">
@@ -51,13 +51,18 @@ def painted(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def chat(chromium: Browser, scenes_server: Server) -> Iterator[Chat]:
+def new_page(visitors: Visitors, scenes_server: Server) -> Iterator[Callable[..., Page]]:
+    """Pages of people who are here for the first time."""
+    with visitors.visiting(scenes_server.url) as new_page:
+        yield new_page
+
+
+@pytest.fixture
+def chat(new_page: Callable[..., Page], scenes_server: Server) -> Chat:
     """Somebody who opens the page for the first time."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    chat = Chat(context.new_page(), scenes_server)
+    chat = Chat(new_page(), scenes_server)
     chat.open()
-    yield chat
-    context.close()
+    return chat
 
 
 def test_three_questions_then_found_again_after_a_restart(
@@ -95,13 +100,16 @@ def test_a_box_is_drawn_on_the_picture(chat: Chat, painted: Path) -> None:
 
 
 def test_pictures_that_come_in_late_do_not_push_the_newest_words_out_of_sight(
-    chat: Chat, chromium: Browser, scenes_server: Server, painted: Path
+    chat: Chat, new_page: Callable[..., Page], scenes_server: Server, painted: Path
 ) -> None:
     chat.allow_long_replies()
     chat.ask("Give the box of the red circle.", painted)
-    kept = chat.page.context.storage_state()
-    phone = chromium.new_context(viewport={"width": 390, "height": 600}, storage_state=kept)
-    again = Chat(phone.new_page(), scenes_server)
+    (session,) = chat.page.context.cookies()
+    phone = new_page(viewport={"width": 390, "height": 600})
+    phone.context.add_cookies(
+        [{"name": session["name"], "value": session["value"], "url": scenes_server.url}]
+    )
+    again = Chat(phone, scenes_server)
     late: list[Route] = []
     phone.route("**/pictures/**", lambda route: late.append(route))
     again.open(chat.page.url.removeprefix(scenes_server.url))
@@ -116,7 +124,6 @@ def test_pictures_that_come_in_late_do_not_push_the_newest_words_out_of_sight(
                 && s.scrollHeight - s.scrollTop - s.clientHeight < 2;
         }"""
     )
-    phone.close()
 
 
 def assert_covers(boxed: Locator) -> None:

@@ -46,7 +46,7 @@ def test_stopping_keeps_the_words(chat: Chat) -> None:
     expect(chat.page.locator("#thread .note")).to_have_text("Stopped.")
     chat.idle()
     words = chat.replies.inner_text()
-    chat.page.reload()
+    chat.reload()
     assert chat.replies.inner_text() == words
 
 
@@ -103,7 +103,7 @@ def test_conversations_are_found_again(chat: Chat) -> None:
 
     chat.listed.nth(1).click()
     expect(chat.messages).to_have_text(["First question"])
-    chat.page.reload()
+    chat.reload()
     expect(chat.messages).to_have_text(["First question"])
     expect(chat.listed).to_have_text(["Second question", "First question"])
 
@@ -148,14 +148,21 @@ def test_a_conversation_is_exported(chat: Chat, drawing: Path) -> None:
         assert wanted in download.value.path().read_text(encoding="utf-8")
 
 
-def test_a_restart_and_a_stop_in_mid_reply_lose_nothing(new_chat: NewChat, server: Server) -> None:
-    chat = new_chat()
-    chat.ask("Before the restart")
+def test_a_restart_loses_nothing_of_open_pages(new_chat: NewChat, server: Server) -> None:
+    idle, chat = new_chat(), new_chat()
+    for one in (idle, chat):
+        one.ask("Before the restart")
+    address = idle.page.url
     chat.allow_long_replies()
     chat.say("Still being answered")
     chat.writing()
     assert server.stop() == 0
     server.start()
+
+    idle.ask("After the restart")
+    expect(idle.messages).to_have_text(["Before the restart", "After the restart"])
+    assert idle.page.url == address
+
     chat.open(f"?c={chat.page.url.split('c=')[1]}")
     expect(chat.messages).to_have_text(["Before the restart", "Still being answered"])
     expect(chat.replies).to_have_count(2)
@@ -164,14 +171,6 @@ def test_a_restart_and_a_stop_in_mid_reply_lose_nothing(new_chat: NewChat, serve
     chat.writing()
     chat.page.keyboard.press("Escape")
     expect(chat.replies).to_have_count(3)
-
-
-def test_an_open_page_does_not_hold_the_server_back(new_chat: NewChat, server: Server) -> None:
-    chat = new_chat()
-    assert server.stop() == 0
-    server.start()
-    chat.open()
-    chat.ask("Here again?")
 
 
 def test_a_reply_that_cannot_be_saved_is_shown_and_the_chat_goes_on(

@@ -69,7 +69,7 @@ def test_a_reply_is_judged_corrected_and_found_so_again(chat: Chat) -> None:
     assert (rating["liked"], rating["reasons"]) == (False, ["wrong_count", "other"])
     assert rating["comment"] == "There are <b>two</b>."
 
-    chat.page.reload()
+    chat.reload()
     expect(correction).to_contain_text("Two <b>circles</b>.")
     expect(bad(chat)).to_have_attribute("aria-pressed", "true")
     assert chat.replies.inner_text() == words
@@ -83,7 +83,7 @@ def test_a_reply_is_judged_corrected_and_found_so_again(chat: Chat) -> None:
     chat.page.wait_for_function(
         "fetch('feedback/mine.json').then(a => a.json()).then(mine => mine.ratings.length === 0)"
     )
-    chat.page.reload()
+    chat.reload()
     expect(bad(chat)).to_have_attribute("aria-pressed", "false")
     expect(correction).to_be_visible()
 
@@ -153,7 +153,7 @@ def test_who_says_no_is_told_that_nothing_was_saved(chat: Chat) -> None:
     expect(told(chat)).to_contain_text("Not saved")
     expect(good(chat)).to_have_attribute("aria-pressed", "false")
     assert kept(chat)["ratings"] == []
-    chat.page.reload()
+    chat.reload()
     expect(good(chat)).to_have_attribute("aria-pressed", "false")
     good(chat).click()
     expect(told(chat)).to_contain_text("Not saved")
@@ -171,7 +171,7 @@ def test_who_closes_the_question_is_asked_the_next_time(chat: Chat) -> None:
     chat.page.keyboard.press("Escape")
     expect(told(chat)).to_contain_text("Not saved")
     assert kept(chat)["consent"] is None
-    chat.page.reload()
+    chat.reload()
     bad(chat).click()
     agree(chat)
 
@@ -267,7 +267,7 @@ def test_a_chat_that_is_not_kept_is_gone_when_its_page_is_left(chat: Chat, serve
     expect(good(chat)).to_have_count(0)
     expect(chat.listed).to_have_text(["A secret between us", "Keep this one"])
     assert "c=" not in chat.page.url
-    chat.page.reload()
+    chat.reload()
     chat.page.wait_for_function(
         "fetch('feedback/mine.json').then(a => a.text())"
         ".then(mine => !mine.includes('A secret between us'))"

@@ -6,12 +6,12 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from llava_chat import ASSETS
 from llava_chat.assembly import OfferedModel
@@ -24,7 +24,7 @@ from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.launch import launch
-from tests.browser.conftest import PATIENCE_MS, Chat, Server
+from tests.browser.conftest import Chat, Server, Visitors
 
 HALF = Progress("reading the weights", 7_100_000_000, 14_200_000_000, "bytes")
 OFFERED = tuple(OfferedModel(name, name, "14.2 GB in bfloat16") for name in ("tiny", "broken"))
@@ -72,20 +72,16 @@ def held_server(
 
 
 @pytest.fixture
-def new_page(chromium: Browser) -> Iterator[Callable[[str], Page]]:
-    contexts: list[Any] = []
+def new_page(visitors: Visitors) -> Iterator[Callable[[str], Page]]:
+    with ExitStack() as visits:
 
-    def new(url: str) -> Page:
-        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 800}))
-        page: Page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.goto(url)
-        expect(page.locator("#composer textarea")).to_be_visible()
-        return page
+        def new(url: str) -> Page:
+            page = visits.enter_context(visitors.visiting(url))()
+            page.goto(url)
+            expect(page.locator("#composer textarea")).to_be_visible()
+            return page
 
-    yield new
-    for context in contexts:
-        context.close()
+        yield new
 
 
 def choose(page: Page, name: str) -> None:

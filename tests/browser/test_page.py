@@ -43,7 +43,7 @@ def test_markup_stays_text(chat: Chat) -> None:
 def test_a_first_visit_finds_everything_and_complains_of_nothing(
     new_chat: NewChat, server: Server
 ) -> None:
-    page = new_chat().page.context.new_page()
+    page = new_chat().page
     missing: list[str] = []
     complaints: list[str] = []
     page.on("response", lambda one: missing.append(one.url) if one.status >= 400 else None)
@@ -139,7 +139,7 @@ def test_dark_follows_the_system_until_somebody_chooses(new_chat: NewChat) -> No
     chat.page.get_by_role("button", name="Switch between dark and light").click()
     light = chat.page.evaluate(background)
     assert dark != light
-    chat.page.reload()
+    chat.reload()
     expect(chat.box).to_be_visible()
     chat.page.wait_for_function(f"{background} === {light!r}")
 
@@ -150,7 +150,7 @@ def test_settings_go_with_the_conversation(chat: Chat) -> None:
     chat.page.get_by_label("System message").fill("Answer like a pirate.")
     chat.page.get_by_label("Top k").fill("40")
     chat.ask("Hello")
-    chat.page.reload()
+    chat.reload()
     settings.click()
     expect(chat.page.get_by_label("System message")).to_have_value("Answer like a pirate.")
     expect(chat.page.get_by_label("Top k")).to_have_value("40")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from llava_chat.assembly import check_model, for_model, offered_models, open_engine
 from llava_chat.engine.switching import SwitchingEngine
@@ -17,7 +17,7 @@ from llava_chat.settings import Settings
 from llava_chat.store import ConversationStore
 from llava_chat.web.chat.replies import Replies
 from llava_chat.web.launch import launch
-from tests.browser.conftest import PATIENCE_MS
+from tests.browser.conftest import Visitors
 from tests.engine.remote.server import Heard, ScriptedServer, Wire
 
 
@@ -78,14 +78,12 @@ def page_url(model_server: ScriptedServer, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser, page_url: str) -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    page: Page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    page.goto(page_url)
-    expect(page.locator("#composer textarea")).to_be_visible()
-    yield page
-    context.close()
+def page(visitors: Visitors, page_url: str) -> Iterator[Page]:
+    with visitors.visiting(page_url) as new_page:
+        page = new_page()
+        page.goto(page_url)
+        expect(page.locator("#composer textarea")).to_be_visible()
+        yield page
 
 
 def say(page: Page, text: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests import judged
-from tests.browser.conftest import PATIENCE_MS, Server
+from tests.browser.conftest import Server, Visitors
 
 
 @pytest.fixture(scope="module")
@@ -30,29 +30,17 @@ def started(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def open_page(chromium: Browser, started: Server) -> Iterator[Callable[..., Page]]:
+def open_page(visitors: Visitors, started: Server) -> Iterator[Callable[..., Page]]:
     """Open the page; nothing may ask another host, and no script may fail."""
-    contexts, wrong = [], list[str]()
+    with visitors.visiting(started.url) as new_page:
 
-    def note(url: str) -> None:
-        if not url.startswith((started.url, "data:", "blob:")):
-            wrong.append(url)
+        def new(width: int, height: int) -> Page:
+            page = new_page(viewport={"width": width, "height": height})
+            page.goto(started.url)
+            expect(page.locator("#composer textarea")).to_be_visible()
+            return page
 
-    def new(width: int, height: int) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
-        context.on("request", lambda request: note(request.url))
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(started.url)
-        expect(page.locator("#composer textarea")).to_be_visible()
-        return page
-
-    yield new
-    for context in contexts:
-        context.close()
-    assert wrong == []
+        yield new
 
 
 @pytest.fixture

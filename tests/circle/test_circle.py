@@ -16,7 +16,7 @@ from llava_chat.feedback import ComparisonVote, votes
 from tests.circle.circle import PROJECT, annotate, compare, opened
 from tests.circle.taught import OLD, corrections
 
-ROWS, PICTURES = 30, 20
+ROWS, PICTURES = 30, 12
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def test_what_annotators_correct_is_what_the_adapter_says(
         assert annotate(store, engine, corrections(ROWS)) == ROWS
         assert engine.adapters() == ()
 
-    shape = ("--steps", "36", "--batch-size", "4", "--lr", "5e-3", "--keep-old", "60")
+    shape = ("--steps", "24", "--batch-size", "4", "--lr", "5e-3", "--keep-old", "60")
     rows = ("--from-feedback", "--project", PROJECT, "--data-dir", str(data), "--held-out", "0.2")
     train = ("train", "adapter", *rows, *shape, "--pictures", "20", "--device", "cpu")
     assert main([*train, "--name", "crimson", "--json"]) == 0

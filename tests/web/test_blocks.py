@@ -89,6 +89,24 @@ def test_the_event_keeps_its_outputs() -> None:
     assert page.event.outputs == [page.words, page.number, page.box]
 
 
+def test_an_update_is_replaced_and_never_changed_in_place() -> None:
+    page = Page(SparseBlocks)
+
+    def sent(step: Any) -> list[Any]:
+        changes: list[Any] = page.blocks.handle_streaming_diffs(
+            page.event, page.told(step), "page", "run", False
+        )
+        return changes
+
+    told = sent({page.box: gr.MultimodalTextbox(submit_btn=False, stop_btn=True)})[2]
+    ended = gr.MultimodalTextbox(submit_btn=True, stop_btn=False)
+    again = {"submit_btn": True, "stop_btn": False, "__type__": "update"}
+    assert told == {**again, "submit_btn": False, "stop_btn": True}
+    assert sent({page.box: ended})[2] == [["replace", [], again]]
+    assert sent({})[2] == [["replace", [], UNCHANGED]]
+    assert sent({}) == [[]] * 3
+
+
 @pytest.mark.parametrize(
     ("visibility", "last"),
     [("private", [UNCHANGED] * 3), ("public", ["<p>6</p>", UNCHANGED, UNCHANGED])],

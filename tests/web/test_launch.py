@@ -25,7 +25,9 @@ import threading
 from llava_chat.settings import load_settings, prepare_libraries
 settings = load_settings()
 prepare_libraries(settings.uploads)
-from llava_chat.web.serving import serve
+from llava_chat.imported import kept_for_good
+with kept_for_good():
+    from llava_chat.web.serving import serve
 serve(settings, lambda name, report: threading.Event().wait())
 """
 Start = Callable[..., subprocess.Popen[str]]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from gradio_client import Client
 from gradio_client.client import Job
@@ -70,9 +72,18 @@ def start(tmp_path: Path) -> Any:
 def status(url: str) -> int | None:
     """The status of an answer, None where nobody answers."""
     try:
-        return httpx2.get(url, timeout=PATIENCE_S).status_code
-    except httpx2.TransportError:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return refusal.code
+    except (OSError, http.client.HTTPException):
         return None
+
+
+def metrics(address: str) -> str:
+    with urllib.request.urlopen(f"{address}metrics", timeout=PATIENCE_S) as answer:
+        return str(answer.read(), "utf-8")
 
 
 def until(happened: Callable[[], object]) -> None:
@@ -115,7 +126,7 @@ def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_
     first = clients[0].submit("Talk", [], api_name="/chat")
     until(lambda: first.outputs())
     waiting = [client.submit("And I?", [], api_name="/chat") for client in clients[1:]]
-    until(lambda: "llava_chat_replies_waiting 2.0" in httpx2.get(f"{address}metrics").text)
+    until(lambda: "llava_chat_replies_waiting 2.0" in metrics(address))
     with socket.create_connection(("127.0.0.1", int(address.split(":")[2][:-1]))) as scrape:
         scrape.sendall(b"GET /metrics HTTP/1.1\r\n")  # and never says the rest
         server.send_signal(signal.SIGTERM)
@@ -129,7 +140,7 @@ def test_replies_that_run_and_wait_all_have_an_end(start: Any, model: Path, tmp_
 
 STUCK = """
 import threading, time
-from llava_chat.web.serving import ending_within
+from llava_chat.web.ending import ending_within
 told = threading.Event()
 with ending_within({limit_s}, told):
     told.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.evaluate import llava_bench, pope, scenes, science_qa, vqa
+from llava_chat.commands.evaluate import ablations, llava_bench, pope, scenes, science_qa, vqa
 
 BENCHMARKS = (
     ("scenes", scenes, "drawings of simple shapes, by kind of question"),
@@ -12,6 +12,7 @@ BENCHMARKS = (
     ("vqa", vqa, "VQAv2: short answers about photographs"),
     ("pope", pope, "POPE: does it see what is not there?"),
     ("llava-bench", llava_bench, "LLaVA-Bench: open questions and a judge"),
+    ("ablations", ablations, "what each choice of the papers' recipe is worth, in small"),
 )
 
 

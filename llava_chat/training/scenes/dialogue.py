@@ -11,7 +11,7 @@ from PIL import Image
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.image import Picture, picture_from_image
 from llava_chat.training.scenes.draw import draw_scene
-from llava_chat.training.scenes.exchange import Exchange
+from llava_chat.training.scenes.exchange import Exchange, Maker
 from llava_chat.training.scenes.other_pictures import draw_other
 from llava_chat.training.scenes.practice import practice_of
 from llava_chat.training.scenes.talk import blind_talk, non_scene_talk, scene_talk
@@ -33,9 +33,17 @@ class Dialogue:
 
 
 def random_dialogue(
-    rng: random.Random, turns: int, *, drawn: bool = True, world: World = CORE
+    rng: random.Random,
+    turns: int,
+    *,
+    drawn: bool = True,
+    world: World = CORE,
+    more: Sequence[tuple[float, Maker]] = (),
 ) -> Dialogue:
-    """A fresh dialogue; its picture is drawn unless only the description is wanted."""
+    """A fresh dialogue; its picture is drawn unless only the description is wanted.
+
+    more: makers, with how often, beside the world's own and what is practised.
+    """
     lot = rng.random()
     if lot < BLIND_SHARE:
         return Dialogue(tuple(blind_talk(rng, turns, world)))
@@ -46,7 +54,7 @@ def random_dialogue(
         return Dialogue(talk, other_kind=kind, pixels=pixels)
     scene = random_scene(rng, world)
     picture = draw_scene(scene, rng) if drawn else None
-    talk = tuple(scene_talk(scene, rng, turns, world, practice_of(world)))
+    talk = tuple(scene_talk(scene, rng, turns, world, (*practice_of(world), *more)))
     return Dialogue(talk, scene=scene, pixels=picture)
 
 

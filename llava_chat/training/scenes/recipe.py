@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from llava_chat.conversation import Conversation
 from llava_chat.model.checkpoint import Checkpoint, save_checkpoint
 from llava_chat.model.llava import LlavaConfig, LlavaModel
 from llava_chat.model.preprocessing import Preprocessing
+from llava_chat.model.projector import ProjectorKind
 from llava_chat.training.recipes import Stage
 from llava_chat.training.saving import steps_done
 from llava_chat.training.scenes.contrastive import train_encoder
@@ -32,6 +33,7 @@ from llava_chat.training.scenes.dialogue import (
     dialogue_conversation,
     random_dialogue,
 )
+from llava_chat.training.scenes.exchange import Maker
 from llava_chat.training.scenes.tokenizer import CONTEXT_TOKENS, IMAGE_TOKEN, learn_tokenizer
 from llava_chat.training.scenes.word_grid import train_language_model
 from llava_chat.training.scenes.world import CORE, FURTHER, World
@@ -147,8 +149,22 @@ def train_scenes(
     recipe: Recipe, *, work: Path, output: Path, device: torch.device, seed: int = 1
 ) -> Checkpoint:
     """Run (or go on with) every part of the recipe; write the model to `output` and return it."""
-    work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
+    checkpoint = assemble(recipe, *trained_parts(recipe, work, device, seed), device)
+    for stage in _STAGES:
+        _run(stage, recipe, checkpoint, work / stage, seed)
+    _write(checkpoint, output, started)
+    return checkpoint
+
+
+def trained_parts(
+    recipe: Recipe, work: Path, device: torch.device, seed: int = 1
+) -> tuple[PreTrainedTokenizerBase, CLIPVisionModel, LlamaForCausalLM]:
+    """What there is before stage 1, from nothing or from its states in `work`.
+
+    The tokenizer, the tower with all its layers, and the decoder, which has seen words alone.
+    """
+    work.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(work, recipe.vocabulary, recipe.world)
     encoder = partial(_encoder, recipe, work, device, seed)
     language_model = partial(_language_model, recipe, tokenizer, work, device, seed)
@@ -158,11 +174,7 @@ def train_scenes(
     )
     if both_to_do and device.type == "cpu":  # a GPU is filled by one of them
         side_by_side({"encoder": encoder, "language model": language_model})
-    checkpoint = assemble(recipe, tokenizer, encoder(), language_model(), device)
-    for stage in _STAGES:
-        _run(stage, recipe, checkpoint, work / stage, seed)
-    _write(checkpoint, output, started)
-    return checkpoint
+    return tokenizer, encoder(), language_model()
 
 
 def train_scenes_further(
@@ -184,7 +196,7 @@ def _run(
         stage,
         checkpoint,
         from_random(conversation_maker(stage, recipe.turns, recipe.world), seed + 100),
-        _stage_options(recipe, stage, seed),
+        stage_options(recipe, stage, seed),
         checkpoints,
     )
 
@@ -197,12 +209,15 @@ def _write(checkpoint: Checkpoint, output: Path, started: float) -> None:
 
 
 def conversation_maker(
-    stage: str, turns: int, world: World = CORE
+    stage: str, turns: int, world: World = CORE, more: Sequence[tuple[float, Maker]] = ()
 ) -> Callable[[random.Random], Conversation]:
-    """What a stage learns from: short descriptions, or conversations of `turns` exchanges."""
+    """What a stage learns from: short descriptions, or conversations of `turns` exchanges.
+
+    more: makers of exchanges, with how often, beside those that conversations always have.
+    """
     if stage == "align":
         return lambda rng: captioned_picture(rng, world)
-    return lambda rng: dialogue_conversation(random_dialogue(rng, turns, world=world))
+    return lambda rng: dialogue_conversation(random_dialogue(rng, turns, world=world, more=more))
 
 
 def assemble(
@@ -211,17 +226,21 @@ def assemble(
     tower: CLIPVisionModel,
     decoder: LlamaForCausalLM,
     device: torch.device,
+    *,
+    projector: ProjectorKind = "mlp2x_gelu",
+    select_layer: int = -2,
+    seed: int = 0,
 ) -> Checkpoint:
-    """Tower and decoder with a projector that knows nothing yet."""
+    """Tower and decoder with a projector that knows nothing yet; seed: of its weights."""
     config = LlavaConfig(
         vision=recipe.vision,
         text=recipe.text,
         image_token_id=tokenizer.get_vocab()[IMAGE_TOKEN],
-        projector="mlp2x_gelu",
-        select_layer=-2,
+        projector=projector,
+        select_layer=select_layer,
         image_aspect="pad",
     )
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = LlavaModel(config)
     used = model.tower.vision.state_dict()
     trained = tower.state_dict()
@@ -291,7 +310,8 @@ def _language_model(
     )
 
 
-def _stage_options(recipe: Recipe, stage: str, seed: int) -> StageOptions:
+def stage_options(recipe: Recipe, stage: Stage, seed: int) -> StageOptions:
+    """How long a stage learns, and from batches of which shape."""
     part = recipe.align if stage == "align" else recipe.finetune
     return StageOptions(
         loop=_loop(recipe, part, seed, weight_decay=0.0 if stage == "align" else 0.01),

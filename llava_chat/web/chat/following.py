@@ -6,8 +6,10 @@ Imports the chat's other modules and errors; no gradio.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from llava_chat.errors import StoreError
 from llava_chat.web.chat.options import Options
@@ -77,3 +79,20 @@ class Following:
     def running(self, view: View) -> LiveReply | None:
         """The reply in the making to what is shown, which the store gave to whoever sees it."""
         return self._turns.replies.running(view.conversation_id)
+
+    def answering(self, view: View) -> bool:
+        """Whether a reply to what is shown is being written, or about to be."""
+        return view.asking > 0 or self.running(view) is not None
+
+    def state(self, view: View) -> tuple[int, bool]:
+        """Another one, and what was shown before is no longer so."""
+        return view.visit, self.answering(view)
+
+    async def now(self, owner: str, view: View, parts: Set[Any]) -> Updates:
+        """Those of these parts that show a conversation, as they ought to be."""
+        shown = await asyncio.to_thread(
+            partial(self._showing.conversation, owner, replace(view), fields=True)
+        )
+        shown |= self._showing.composer(running=self.answering(view))
+        shown |= await self.written(self.running(view))
+        return {part: value for part, value in shown.items() if part in parts}

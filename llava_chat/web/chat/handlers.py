@@ -8,7 +8,7 @@ only shows their progress, and stops showing it when the page goes on to another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,6 +19,7 @@ import gradio as gr
 from llava_chat.engine.base import Opening
 from llava_chat.errors import InputError, LlavaChatError, NotFoundError
 from llava_chat.web.chat.actions import Actions, Detail
+from llava_chat.web.chat.catching_up import caught_up
 from llava_chat.web.chat.examples import Example
 from llava_chat.web.chat.following import FRAME_S, Following, Steps
 from llava_chat.web.chat.layout import ChatParts
@@ -74,7 +75,8 @@ class ChatHandlers:
         page.load(self.open_page, **common)
         sending = {
             "inputs": {self.view, parts.composer, parts.unkept, *fields},
-            "trigger_mode": "once",
+            # What is sent before the page has heard of the last event's end waits for that.
+            "trigger_mode": "always_last",
         }
         parts.composer.submit(self.send, **{**common, **sending})
         for source in (parts.model, parts.sidebar, parts.conversations, parts.thread):
@@ -164,6 +166,8 @@ class ChatHandlers:
         model = {}
         if view.models != self.showing.models.state:
             model = await self._model(view)
+        state = partial(self.following.state, view)
+        steps = caught_up(steps, state, partial(self._now, values, request))
         try:
             async for step in steps:
                 yield {**model, **step}
@@ -173,6 +177,10 @@ class ChatHandlers:
         with suppress(SessionError):
             if left := self.showing.allowances(self.people.of_request(request), view):
                 yield left
+
+    async def _now(self, values: Values, request: gr.Request, parts: Set[Any]) -> Updates:
+        view, owner = await self._page(values, request)
+        return await self.following.now(owner, view, parts)
 
     async def _model(self, view: View) -> Updates:
         """Which model there is, and the adapters that fit it."""
@@ -226,7 +234,7 @@ class ChatHandlers:
         if view.conversation_id is None and was is not None:
             updates |= self.showing.may_be_unkept()
         live = self.following.running(view)
-        updates |= self.showing.composer(running=live is not None or view.asking > 0)
+        updates |= self.showing.composer(running=self.following.answering(view))
         yield {**updates, **self.showing.told("")}
         if problem is not None:
             raise problem

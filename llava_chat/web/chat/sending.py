@@ -83,7 +83,9 @@ class Sending:
                     yield self._showing.given_back(sent.text, sent.files, running=running)
                 raise
             if view.visit != visit:  # the person did not wait for the first word
-                yield await asyncio.to_thread(self._showing.listed, owner, replace(view))
+                listed = await asyncio.to_thread(self._showing.listed, owner, replace(view))
+                another = view.asking > 1 or self._following.running(view) is not None
+                yield listed | self._showing.composer(running=another)
                 return
             visit, view.conversation_id = view.leave(), live.conversation_id
         finally:

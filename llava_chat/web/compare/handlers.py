@@ -53,7 +53,10 @@ class CompareHandlers:
             "api_visibility": "private",
         }
         page.load(self.open_page, **common)
-        sending = {"inputs": {self.view, parts.composer, *parts.fields}, "trigger_mode": "once"}
+        sending = {
+            "inputs": {self.view, parts.composer, *parts.fields},
+            "trigger_mode": "always_last",  # as in the chat
+        }
         parts.composer.submit(self.send, **{**common, **sending})
         parts.composer.stop(self.stop, **common)
         for source in (parts.thread, parts.anew):

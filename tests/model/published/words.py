@@ -9,7 +9,7 @@ from typing import Literal
 from tokenizers import Tokenizer, processors
 from transformers import PreTrainedTokenizerFast
 
-from tests.conftest import byte_level_tokenizer, llama_tokenizer
+from tests.small_models import byte_level_tokenizer, llama_tokenizer
 
 Words = Literal["llama", "mistral", "yi", "llama_3", "qwen"]
 
