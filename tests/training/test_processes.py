@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
 from llava_chat.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from llava_chat.training.processes import Processes, parts
@@ -40,6 +41,9 @@ def two(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def work(rank: int) -> None:
         torch.set_num_threads(1)
+        # Another test's Accelerator, of one process, would be taken for this one's.
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
         there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
         os.environ.update(there, RANK=str(rank), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
         runs.all_runs(str(model), folder)
