@@ -14,7 +14,7 @@ from typing import Any
 
 from llava_chat.evaluation.llava_bench.files import BenchQuestion
 from llava_chat.evaluation.llava_bench.reviews import Review, Reviews
-from llava_chat.evaluation.llava_bench.scores import ALL, CATEGORIES, Relative, relative
+from llava_chat.evaluation.llava_bench.scores import ALL, CATEGORIES, Relative, relative_score
 from llava_chat.evaluation.looking import Wrong
 from llava_chat.evaluation.pictured import picture_in
 
@@ -63,8 +63,8 @@ def by_order(reviews: Sequence[Review]) -> dict[str, float]:
     if not first or not second:
         return {}
     return {
-        "reference first": relative(second, draws=1).score,
-        "candidate first": relative(first, draws=1).score,
+        "reference first": relative_score(second),
+        "candidate first": relative_score(first),
     }
 
 

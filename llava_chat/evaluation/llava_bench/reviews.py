@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llava_chat.errors import BenchmarkError
-from llava_chat.evaluation.llava_bench.comparing import two_scores
+from llava_chat.evaluation.llava_bench.comparing import MOST, two_scores
 from llava_chat.evaluation.llava_bench.files import WILD_PREFIX
 from llava_chat.evaluation.rows import Row, read_rows
 
@@ -80,10 +80,18 @@ def _scores(row: Row) -> tuple[float, float] | None:
     if name not in row.fields:
         return two_scores(row.text("content"))
     pair = row.fields[name]
-    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_number, pair)):
-        raise row.wrong(name, "it must be two numbers, of the reference and of the candidate")
+    if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_score, pair)):
+        raise row.wrong(
+            name,
+            f"it must be two numbers up to {MOST:g}, of the reference and of the candidate; "
+            "-1 where there was no score",
+        )
     return float(pair[0]), float(pair[1])
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+def _is_score(value: object) -> bool:
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and UNREAD[0] <= value <= MOST
+    )

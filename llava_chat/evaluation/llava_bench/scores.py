@@ -48,38 +48,51 @@ def relative_scores(reviews: Sequence[Review], *, seed: int = 0) -> dict[str, Re
     return found | {ALL: relative(reviews, seed=seed)}
 
 
-def relative(reviews: Iterable[Review], *, seed: int = 0, draws: int = DRAWS) -> Relative:
+def relative(reviews: Iterable[Review], *, seed: int = 0) -> Relative:
     """Of some reviews; those of one question are drawn together, as they are of the same answers.
 
     Raises BenchmarkError where the reference's scores add up to nothing.
     """
+    reviews = tuple(reviews)
+    score = relative_score(reviews)
     by_question: dict[str, list[Review]] = defaultdict(list)
     for review in reviews:
         by_question[review.question_id].append(review)
     sums = np.array(
         [
-            (sum(r.reference for r in rows), sum(r.candidate for r in rows), len(rows))
+            (sum(r.reference for r in rows), sum(r.candidate for r in rows))
             for rows in by_question.values()
         ]
-    ).reshape(-1, 3)
-    reference, candidate, count = sums.sum(axis=0).tolist()
-    if reference <= 0:
-        raise BenchmarkError("the scores of the reference's answers add up to nothing")
-    low, high = _interval(sums, seed, draws)
+    )
+    reference, candidate = (sums.sum(axis=0) / len(reviews)).tolist()
+    low, high = _interval(sums, seed)
     return Relative(
         len(sums),
-        reference / count,
-        candidate / count,
-        100 * candidate / reference,
+        reference,
+        candidate,
+        score,
         low,
         high,
-        round(round(candidate / count, 3) / round(reference / count, 3) * 100, 1),
+        round(round(candidate, 3) / round(reference, 3) * 100, 1),
     )
 
 
-def _interval(sums: np.ndarray, seed: int, draws: int) -> tuple[float, float]:
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
-    totals = sums[drawn].sum(axis=1)  # (draws, 3)
+def relative_score(reviews: Sequence[Review]) -> float:
+    """The score alone. Raises BenchmarkError where the reference's scores add up to nothing.
+
+    >>> relative_score([Review("1", "conv", 8, 6), Review("2", "conv", 10, 3)])
+    50.0
+    """
+    reference = sum(review.reference for review in reviews)
+    # Less than half a thousandth on average is nothing to the authors' summary, which rounds.
+    if reference <= 0 or round(reference / len(reviews), 3) == 0:
+        raise BenchmarkError("the scores of the reference's answers add up to nothing")
+    return 100 * sum(review.candidate for review in reviews) / reference
+
+
+def _interval(sums: np.ndarray, seed: int) -> tuple[float, float]:
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, len(sums)))
+    totals = sums[drawn].sum(axis=1)  # (DRAWS, 2)
     usable = totals[totals[:, 0] > 0]
     tails = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
     low, high = np.quantile(100 * usable[:, 1] / usable[:, 0], tails)

@@ -86,7 +86,25 @@ def test_of_ours_the_last_review_of_a_question_and_an_order_counts(tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("pair", [[8], [8, "6"], "8 6", [8, None], [True, 6], [float("nan"), 6]])
+def test_each_order_is_told_where_one_question_has_no_scores() -> None:
+    reviews = [
+        Review(question, "conv", *pair, candidate_first)
+        for question, pair in (("1", (8, 6)), ("2", (-1, -1)))
+        for candidate_first in (False, True)
+    ]
+    assert by_order(reviews) == pytest.approx(
+        {"reference first": 100 * 5 / 7, "candidate first": 100 * 5 / 7}
+    )
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        *([8], [8, "6"], "8 6", [8, None], [True, 6]),
+        *([float("nan"), 6], [float("inf"), 6], [10**400, 6], [11, 6], [8, -2]),
+    ],
+    ids=lambda pair: str(pair)[:12],
+)
 def test_a_pair_is_two_numbers(tmp_path: Path, pair: object) -> None:
     file = lines(tmp_path / "review.jsonl", [{"question_id": 1, "tuple": pair}])
     with pytest.raises(BenchmarkError, match="row 1, tuple: it must be two numbers"):
@@ -114,5 +132,7 @@ def test_several_files_have_a_mean_and_a_deviation() -> None:
 def test_nothing_to_compare_with_is_said() -> None:
     with pytest.raises(BenchmarkError, match="add up to nothing"):
         relative([Review("1", "conv", 0, 5)])
+    with pytest.raises(BenchmarkError, match="add up to nothing"):
+        relative([Review("1", "conv", 0.0001, 5)])  # to the authors' rounding
     with pytest.raises(BenchmarkError, match="not one reply of the judge holds scores"):
         relative_scores([])
