@@ -55,7 +55,8 @@ def write_page(
     """
     shown = evenly(cards, most)
     try:
-        with file.open("w", encoding="utf-8") as opened:
+        # JSON can hold half of a surrogate pair, which no file of UTF-8 can.
+        with file.open("w", encoding="utf-8", errors="replace") as opened:
             opened.writelines(_page(title, cards, shown, facts))
     except OSError as error:
         raise BenchmarkError(f"{file} cannot be written: {error.strerror}") from error

@@ -56,6 +56,12 @@ def test_whatever_it_shows_is_text(tmp_path: Path) -> None:
     assert "".join(page.text).count(HOSTILE) >= 8
 
 
+def test_half_a_character_costs_no_page(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.html"
+    write_page(file, "vqa", [Wrong("1", "other", "What?", "a smile", "\ud83d smile")])
+    assert "? smile" in file.read_text(encoding="utf-8")
+
+
 def test_it_asks_no_address(tmp_path: Path) -> None:
     file = tmp_path / "wrong.html"
     write_page(file, "vqa", [Wrong("1", "number", "How many?", "2", "3")])
