@@ -131,6 +131,10 @@ def test_an_interval_holds_both_kinds_of_chance() -> None:
     # Student's t of two degrees of freedom, 4.303, times 0.1 over the root of 3.
     assert seeds_alone.mean == pytest.approx(0.5)
     assert seeds_alone.margin == pytest.approx(0.2484, abs=0.0005)
+    # With eleven seeds the normal distribution's 1.960 would be too narrow: Student's t is 2.228.
+    eleven = estimate(np.stack([everywhere * share / 10 for share in range(11)]), everywhere)
+    scatter = np.std(np.arange(11) / 10, ddof=1) / np.sqrt(11)
+    assert eleven.margin is not None and 2.228 <= eleven.margin / scatter < 2.3
     both = estimate(np.stack([even * 0.8, even, even * 1.2]), everywhere)
     assert both.margin is not None and both.margin > 0.2484
     assert Estimate(0.3, both.margin).clear() and not Estimate(0.1, both.margin).clear()
