@@ -89,6 +89,14 @@ def test_they_go_on_where_they_ended(work: Path, capsys: pytest.CaptureFixture[s
     ]
 
 
+def test_a_broken_result_is_named(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = work / "seed-1" / "as-it-is" / SAID
+    said.parent.mkdir(parents=True)
+    said.write_text('{"of": ', encoding="utf-8")
+    assert ablations(work, "--table-only") == 1
+    assert f"{said} is not JSON" in capsys.readouterr().err
+
+
 def test_what_is_changed_is_changed(work: Path) -> None:
     names = ("last layer", "linear projector", "half the data", "without stage 1")
     assert ablations(work, *(option for name in names for option in ("--variant", name))) == 0

@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _tell(found: Sequence[Row], args: argparse.Namespace) -> None:
     from llava_chat.evaluation.ablations.table import as_json, markdown, sentences
+    from llava_chat.training.writing import write_whole
 
     figures = json.dumps({"size": args.size, "rows": as_json(found)}, indent=2)
     table = "\n".join([markdown(found), "", *sentences(found)])
-    (args.work / "ablations.json").write_text(figures + "\n", encoding="utf-8")
-    (args.work / "ablations.md").write_text(table + "\n", encoding="utf-8")
-    print(figures if args.json else table)
+    print(figures if args.json else table, flush=True)
+    write_whole(args.work / "ablations.json", [figures, "\n"])
+    write_whole(args.work / "ablations.md", [table, "\n"])

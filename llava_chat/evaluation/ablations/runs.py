@@ -8,8 +8,6 @@ held against differ in that one thing alone, and learn from the same conversatio
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +20,7 @@ from transformers import CLIPVisionModel, LlamaForCausalLM, PreTrainedTokenizerB
 from llava_chat.evaluation.ablations.asking import Said, ask_held_out
 from llava_chat.evaluation.ablations.sizes import Size
 from llava_chat.evaluation.ablations.variants import Variant
+from llava_chat.evaluation.answers import parsed, read_text, say
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.recipes import Stage
 from llava_chat.training.scenes.reasoned import reasoned_makers
@@ -34,6 +33,7 @@ from llava_chat.training.scenes.recipe import (
 )
 from llava_chat.training.stages import run_stage
 from llava_chat.training.stream import from_random
+from llava_chat.training.writing import write_whole
 
 SAID = "said.json"
 """In a run's folder: every held-out question, and what was said to it."""
@@ -65,7 +65,7 @@ def run_all(
         folder = _folder(work, variant, seed)
         known = _read(folder, size, variant, seed)
         if known is None:
-            _say(f"run {number} of {len(planned)}: {variant.name}, seed {seed}")
+            say(f"ablations: run {number} of {len(planned)}: {variant.name}, seed {seed}")
             if parts is None:
                 parts = trained_parts(size.recipe, work, device)
                 started = time.monotonic()
@@ -75,7 +75,7 @@ def run_all(
             trained += 1
             left_min = (time.monotonic() - started) / trained * (len(planned) - number) / 60
             right = sum(said.right for said in known.said)
-            _say(f"{right} of {len(known.said)} right; about {left_min:.0f} minutes left")
+            say(f"ablations: {right} of {len(known.said)} right; about {left_min:.0f} minutes left")
         judged.append(known)
     return judged
 
@@ -147,22 +147,22 @@ def _recipe_of(size: Size, variant: Variant, seed: int) -> dict[str, Any]:
 
 
 def _write(folder: Path, size: Size, variant: Variant, judged: Judged) -> None:
-    """Written aside and renamed: a result is whole, or not there."""
-    aside = folder / "said.partial"
     result = {
         "of": _recipe_of(size, variant, judged.seed),
         "said": [asdict(s) for s in judged.said],
     }
-    aside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, folder / SAID)
+    write_whole(folder / SAID, [json.dumps(result, indent=1), "\n"])
 
 
 def _read(folder: Path, size: Size, variant: Variant, seed: int) -> Judged | None:
-    """What is judged already; None where nothing is, or what there is was asked otherwise."""
-    try:
-        result = json.loads((folder / SAID).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    """What is judged already; None where nothing is, or what there is was asked otherwise.
+
+    Raises BenchmarkError for a file that is not JSON.
+    """
+    file = folder / SAID
+    if not file.exists():
         return None
+    result = parsed(read_text(file), str(file))
     if result["of"] != _recipe_of(size, variant, seed):
         return None
     return Judged(variant.name, seed, tuple(Said(**one) for one in result["said"]))
@@ -170,7 +170,3 @@ def _read(folder: Path, size: Size, variant: Variant, seed: int) -> Judged | Non
 
 def _folder(work: Path, variant: Variant, seed: int) -> Path:
     return work / f"seed-{seed}" / variant.name.replace(" ", "-")
-
-
-def _say(words: str) -> None:
-    print(f"ablations: {words}", file=sys.stderr, flush=True)
