@@ -52,9 +52,8 @@ def run(args: argparse.Namespace) -> int:
     held_out = {"seed": args.seed, "turns": args.turns, "world": world}
     with options.opened(args, "evaluate scenes") as engine:
         name = engine.model.id
-        tally = evaluate_scenes(
-            engine, pictures=args.pictures, at_once=args.at_once or 1, **held_out
-        )
+        at_once = args.at_once or engine.load().slots or 1
+        tally = evaluate_scenes(engine, pictures=args.pictures, at_once=at_once, **held_out)
     options.show(args, table(tally), figures(tally))
     if args.wrong:
         try:
