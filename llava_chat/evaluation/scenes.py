@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Any
 
 from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import ChatEngine, GenerationSettings, whole_reply
+from llava_chat.evaluation.answers import say
 from llava_chat.evaluation.looking import Wrong
 from llava_chat.evaluation.meaning import box_overlap, means
 from llava_chat.image import Picture, picture_from_image
@@ -100,21 +100,32 @@ def evaluate_scenes(
     at a time; greedy replies are the same. Raises the error of a reply that failed.
     """
     tally = Tally()
+    asked = talks(engine, lambda number: held_out(number, seed, turns, world), pictures, at_once)
+    for number, (dialogue, answers) in enumerate(asked):
+        for exchange, answer in answers:
+            _judge(tally, number, dialogue, exchange, answer, kind_of(exchange))
+        if (number + 1) % 50 == 0:
+            say(f"evaluate scenes {number + 1}/{pictures}")
+    return tally
 
-    def asked(number: int) -> tuple[Dialogue, list[tuple[Exchange, str]]]:
-        dialogue = held_out(number, seed, turns, world)
+
+def talks(
+    engine: ChatEngine, dialogue_of: Callable[[int], Dialogue], count: int, at_once: int
+) -> Iterator[tuple[Dialogue, list[tuple[Exchange, str]]]]:
+    """Dialogues 0 to `count`, in their order, with what the engine says to each exchange.
+
+    at_once: how many the engine is given at a time. Raises the error of a reply that failed.
+    """
+
+    def held(number: int) -> tuple[Dialogue, list[tuple[Exchange, str]]]:
+        dialogue = dialogue_of(number)
         return dialogue, list(answers_of(engine, dialogue))
 
     pool = ThreadPoolExecutor(at_once)
     try:
-        for number, (dialogue, answers) in enumerate(pool.map(asked, range(pictures))):
-            for exchange, answer in answers:
-                _judge(tally, number, dialogue, exchange, answer, kind_of(exchange))
-            if (number + 1) % 50 == 0:
-                print(f"evaluate scenes {number + 1}/{pictures}", file=sys.stderr, flush=True)
+        yield from pool.map(held, range(count))
     finally:
         pool.shutdown(cancel_futures=True)  # at once, where a reply failed
-    return tally
 
 
 def _judge(
@@ -174,11 +185,6 @@ def figures(tally: Tally) -> dict[str, Any]:
         for kind in sorted(tally.asked)
     }
     return {"kinds": kinds, "goals": GOALS}
-
-
-def as_json(tally: Tally) -> str:
-    """The figures as they are committed beside the model."""
-    return json.dumps(figures(tally), indent=2)
 
 
 def wrong_cards(tally: Tally, seed: int, turns: int, world: World = CORE) -> list[Wrong]:

@@ -24,8 +24,8 @@ from llava_chat.errors import EngineError
 from llava_chat.evaluation.scenes import (
     GOALS,
     Tally,
-    as_json,
     evaluate_scenes,
+    figures,
     held_out,
     table,
     write_wrong,
@@ -182,9 +182,9 @@ def test_the_table_holds_what_was_asked() -> None:
         "| taken for no scene | 1 | 0.0% | < 1% |",
         "| small talk | 1 | 100.0% |  |",
     ]
-    figures = json.loads(as_json(tally))
-    assert figures["kinds"]["colour"] == {"asked": 3, "right": 2, "share": pytest.approx(2 / 3)}
-    assert figures["goals"] == GOALS
+    told = json.loads(json.dumps(figures(tally)))
+    assert told["kinds"]["colour"] == {"asked": 3, "right": 2, "share": pytest.approx(2 / 3)}
+    assert told["goals"] == GOALS
 
 
 def test_wrong_answers_are_written_as_json_lines(tmp_path: Path) -> None:

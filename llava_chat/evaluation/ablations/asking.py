@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from llava_chat.engine.local import LocalEngine
 from llava_chat.evaluation.ablations.sizes import Size
 from llava_chat.evaluation.meaning import means
-from llava_chat.evaluation.scenes import answers_of, held_out
+from llava_chat.evaluation.scenes import held_out, talks
 from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.training.scenes.dialogue import Dialogue
 from llava_chat.training.scenes.draw import draw_scene
@@ -64,9 +63,9 @@ def reasoned(number: int, order: Order, world: World) -> Dialogue:
 def _ask(
     engine: LocalEngine, asked: str, dialogue_of: Callable[[int], Dialogue], count: int
 ) -> Iterator[Said]:
-    def said(number: int) -> list[Said]:
-        return [
-            Said(
+    for number, (_, answers) in enumerate(talks(engine, dialogue_of, count, _SLOTS)):
+        for exchange, answer in answers:
+            yield Said(
                 asked,
                 number,
                 exchange.kind,
@@ -75,12 +74,3 @@ def _ask(
                 answer,
                 means(answer, exchange.meaning),
             )
-            for exchange, answer in answers_of(engine, dialogue_of(number))
-        ]
-
-    pool = ThreadPoolExecutor(_SLOTS)
-    try:
-        for some in pool.map(said, range(count)):
-            yield from some
-    finally:
-        pool.shutdown(cancel_futures=True)
