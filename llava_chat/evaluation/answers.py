@@ -55,14 +55,20 @@ def read_answers(file: Path, tell: Callable[[str], None] = say) -> dict[str, Ans
 def read_document(file: Path) -> Any:
     """What a JSON file holds; of JSON lines the list of their objects. Raises BenchmarkError."""
     text = read_text(file)
-    first, _, rest = text.lstrip().partition("\n")
-    try:
-        begins_lines = isinstance(json.loads(first), dict) and bool(rest.strip())
-    except (ValueError, RecursionError):
-        begins_lines = False
-    if begins_lines:
+    if _begins_lines(text):
         return [row for _, row in json_lines(text, file)]
     return parsed(text, str(file))
+
+
+def _begins_lines(text: str) -> bool:
+    """Whether the first of several lines is an object of its own."""
+    first, _, rest = text.lstrip().partition("\n")
+    if not rest or rest.isspace():  # VQA's files are one line of hundreds of megabytes
+        return False
+    try:
+        return isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def json_lines(text: str, file: Path) -> Iterator[tuple[str, Any]]:

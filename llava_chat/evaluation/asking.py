@@ -23,16 +23,12 @@ from llava_chat.errors import BenchmarkError, EngineError, InputError
 from llava_chat.evaluation.answers import (
     checked_id,
     json_lines,
-    read_answers,
     read_text,
     say,
     spoken,
-    tell_missing,
 )
 from llava_chat.evaluation.question import Answer, Question
 from llava_chat.progress import Progress, ProgressLine, time_in_words
-
-__all__ = ["ask", "read_answers", "tell_missing"]
 
 # Of a server, which does not tell how many it answers at once: as many as a small one does.
 AT_ONCE_ELSEWHERE = 8
@@ -63,8 +59,7 @@ def ask(
     facts = _facts(engine, settings)
     kept = _kept(file, by_id, facts)
     left = [question for question in questions if question.id not in kept]
-    if not at_once:
-        at_once = engine.load().slots or AT_ONCE_ELSEWHERE
+    at_once = at_once or engine.load().slots or AT_ONCE_ELSEWHERE
     if kept and left:
         say(f"{title}: {len(kept)} of {len(questions)} questions are answered in {file}")
     failed: dict[str, InputError] = {}
@@ -88,13 +83,18 @@ def ask(
     if left:
         say(f"{title}: {len(left)} questions in {time_in_words(took_s)}, answers in {file}")
     if failed:
-        first = next(iter(failed.values()))
-        raise EngineError(
-            f"{title}: {spoken([*failed])} of {len(questions)} questions cannot be asked: {first} "
-            f"All other answers are in {file}: mend it and run this again, or score them with "
-            f"--answers {file}."
+        raise _not_asked(
+            failed, f"{title}: {spoken([*failed])} of {len(questions)} questions", file
         )
     return {question.id: kept[question.id] for question in questions}
+
+
+def _not_asked(failed: Mapping[str, InputError], which: str, file: Path) -> EngineError:
+    first = next(iter(failed.values()))
+    return EngineError(
+        f"{which} cannot be asked: {first} All other answers are in {file}: mend it and run this "
+        f"again, or score them with --answers {file}."
+    )
 
 
 _Reply = tuple[Done, list[str]]
