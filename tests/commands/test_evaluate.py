@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llava_chat.__main__ import main
+from llava_chat.evaluation import scenes
 
 
 @pytest.mark.parametrize(
@@ -27,14 +29,23 @@ def test_what_cannot_be_asked_for_is_wrong_usage(
 
 
 def test_figures_and_wrong_answers_are_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked_at_once: list[int] = []
+    talks = scenes.talks
+
+    def seen(*given: Any) -> Any:
+        asked_at_once.append(given[-1])
+        return talks(*given)
+
+    monkeypatch.setattr(scenes, "talks", seen)
     wrong = tmp_path / "wrong.jsonl"
     arguments = ["--pictures", "6", "--turns", "2", "--device", "cpu", "--wrong", str(wrong)]
     output = tmp_path / "output"
     assert main(["evaluate", "scenes", "--json", *arguments, "--output", str(output)]) == 0
     shown = capsys.readouterr().out
     kinds = json.loads(shown)["kinds"]
+    assert asked_at_once[0] > 1  # what fits
     assert (output / "results.json").read_text(encoding="utf-8") == shown
     asked = sum(kind["asked"] for name, kind in kinds.items() if name != "taken for no scene")
     right = sum(kind["right"] for name, kind in kinds.items() if name != "taken for no scene")

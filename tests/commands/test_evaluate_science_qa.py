@@ -107,6 +107,11 @@ def test_the_data_to_finetune_on_it(data: Path, tmp_path: Path) -> None:
         (("--output", "OUT", "--limit", "0"), "--limit must be above 0"),
         (("--output", "OUT", "--at-once", "-1"), "--at-once must be above 0"),
         (("--output", "OUT", "--images", "/nowhere"), "--images: there is no folder /nowhere"),
+        (
+            ("--output", "OUT", "--complement", "/nowhere"),
+            "--complement: there is no file /nowhere",
+        ),
+        (("--output", "OUT", "--judge", "/nowhere"), "--judge: there is no file /nowhere"),
         (("--write-training", "/nowhere/x.json"), "/nowhere/x.json cannot be written"),
     ],
 )

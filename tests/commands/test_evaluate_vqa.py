@@ -134,6 +134,10 @@ def test_what_cannot_be_asked_for_is_wrong_usage(
     questions = str(vqa_questions(tmp_path))
     assert main(["evaluate", "vqa", "--questions", questions]) == 2
     assert "--annotations FILE is needed" in capsys.readouterr().err
+    assert evaluate(tmp_path, "--upload", tmp_path / "nowhere" / "upload.json") == 2
+    assert f"--upload: there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    assert evaluate(tmp_path, "--upload", tmp_path) == 2
+    assert f"--upload: {tmp_path} is a folder" in capsys.readouterr().err
     assert evaluate(tmp_path, "--output", tmp_path / "new") == 2
     assert "--images DIR is needed" in capsys.readouterr().err
     assert evaluate(tmp_path, "--images", tmp_path / "nowhere", "--output", tmp_path / "new") == 2

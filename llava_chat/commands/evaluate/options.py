@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llava_chat.commands.train.checks import make_folder
 from llava_chat.errors import BenchmarkError, UsageError
+from llava_chat.evaluation.answers import say
 from llava_chat.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ def check_above_0(args: argparse.Namespace, *names: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')} must be above 0")
 
 
+def check_file_to_write(flag: str, file: Path) -> None:
+    """Raise UsageError where `flag` names no file that could be written after hours of asking."""
+    if not file.parent.is_dir():
+        raise UsageError(f"{flag}: there is no folder {file.parent}; make it first")
+    if file.is_dir():
+        raise UsageError(f"{flag}: {file} is a folder; name a file in it")
+
+
 def check(args: argparse.Namespace) -> None:
     """Raise UsageError for what cannot be, before anything is loaded; make the output's folder."""
     check_above_0(args, "at_once", "limit")
@@ -97,11 +106,9 @@ def opened(args: argparse.Namespace, title: str) -> Iterator[LocalEngine]:
         )
     judged = engine.model
     adapter = "" if judged.adapter is None else f" with {judged.adapter}"
-    print(
+    say(
         f"{title}: {judged.id}, revision {judged.revision}{adapter}, template {judged.template}, "
-        f"{judged.dtype} on {judged.device}",
-        file=sys.stderr,
-        flush=True,
+        f"{judged.dtype} on {judged.device}"
     )
     try:
         yield engine

@@ -32,10 +32,8 @@ def add_arguments(scenes: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
     options.check_above_0(args, "pictures", "turns", "at_once")
-    if args.wrong and not args.wrong.parent.is_dir():
-        raise UsageError(f"--wrong: there is no folder {args.wrong.parent}; make it first")
-    if args.wrong and args.wrong.is_dir():
-        raise UsageError(f"--wrong: {args.wrong} is a folder; name a file in it")
+    if args.wrong:
+        options.check_file_to_write("--wrong", args.wrong)
     if args.output:
         make_folder("--output", args.output)
     from llava_chat.evaluation.looking import write_page

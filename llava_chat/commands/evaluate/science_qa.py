@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llava_chat.commands.evaluate import options
+from llava_chat.commands.evaluate.answering import check_files
 from llava_chat.errors import BenchmarkError, UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if folder is not None and not folder.is_dir():
             raise UsageError(f"--{name}: there is no folder {folder}")
     if args.write_training is None:
+        check_files(args, "complement", "judge")
         options.check(args)
     from llava_chat.evaluation.science_qa.problems import read_problems
 

@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
             "--annotations FILE is needed to score the answers, or --upload FILE to write them for "
             "the evaluation server"
         )
+    if args.upload is not None:
+        options.check_file_to_write("--upload", args.upload)
     answering.check(args, "questions", "annotations")
     questions = options.limited(args, files.read_questions(args.questions, args.suffix))
     annotations = {} if args.annotations is None else files.read_annotations(args.annotations)
