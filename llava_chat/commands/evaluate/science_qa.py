@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from llava_chat.commands.evaluate import options
 from llava_chat.commands.evaluate.answering import check_files
 from llava_chat.errors import BenchmarkError, UsageError
-
-if TYPE_CHECKING:
-    from llava_chat.evaluation.science_qa.answered import Answered, Way
-    from llava_chat.evaluation.science_qa.problems import Problem
+from llava_chat.evaluation.asking import ask
+from llava_chat.evaluation.looking import write_page
+from llava_chat.evaluation.science_qa.answered import (
+    GREEDY,
+    Answered,
+    Way,
+    read_answered,
+    report,
+    taken,
+    wrong_cards,
+)
+from llava_chat.evaluation.science_qa.problems import Problem, check_pictures, read_problems
+from llava_chat.evaluation.science_qa.prompts import FORMS, training_rows
+from llava_chat.evaluation.science_qa.published import TEST_PROBLEMS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The questions, how they are asked, and whose answers are scored."""
-    from llava_chat.evaluation.science_qa.prompts import FORMS
-
     parser.add_argument(
         "--data",
         type=Path,
@@ -80,8 +87,6 @@ def run(args: argparse.Namespace) -> int:
     if args.write_training is None:
         check_files(args, "complement", "judge")
         options.check(args)
-    from llava_chat.evaluation.science_qa.problems import read_problems
-
     problems = read_problems(args.data, args.split)
     if args.pictures_only:
         problems = [problem for problem in problems if problem.image is not None]
@@ -94,9 +99,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_training(args: argparse.Namespace, problems: list[Problem]) -> int:
-    from llava_chat.evaluation.science_qa.problems import check_pictures
-    from llava_chat.evaluation.science_qa.prompts import training_rows
-
     if args.images is not None:
         check_pictures(problems, args.images)
     document = json.dumps(training_rows(problems, args.prompt, args.images), indent=2)
@@ -111,10 +113,6 @@ def _write_training(args: argparse.Namespace, problems: list[Problem]) -> int:
 
 
 def _evaluate(args: argparse.Namespace, problems: list[Problem]) -> int:
-    from llava_chat.evaluation.looking import write_page
-    from llava_chat.evaluation.science_qa.answered import Way, read_answered, report, wrong_cards
-    from llava_chat.evaluation.science_qa.published import TEST_PROBLEMS
-
     way = Way(args.prompt, args.letter_only, _images(args, problems))
     if args.answers is not None:
         answered = read_answered(problems, args.answers)
@@ -136,9 +134,6 @@ def _evaluate(args: argparse.Namespace, problems: list[Problem]) -> int:
 
 
 def _asked(args: argparse.Namespace, problems: list[Problem], way: Way) -> Answered:
-    from llava_chat.evaluation.asking import ask
-    from llava_chat.evaluation.science_qa.answered import GREEDY, taken
-
     questions = [way.question(problem) for problem in problems]
     with options.opened(args, "evaluate science-qa") as engine:
         answers = ask(
@@ -155,8 +150,6 @@ def _asked(args: argparse.Namespace, problems: list[Problem], way: Way) -> Answe
 
 def _images(args: argparse.Namespace, problems: list[Problem]) -> Path | None:
     """The folder of pictures; None where none are needed or, to score answers, none are there."""
-    from llava_chat.evaluation.science_qa.problems import check_pictures
-
     inside: Path = args.data / "images"
     folder: Path = args.images or (inside if inside.is_dir() else args.data)
     try:
