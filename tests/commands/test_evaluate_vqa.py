@@ -36,6 +36,18 @@ def test_figures_of_a_models_replies(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "no answer to 1 ('5') of 5 questions; they count as wrong" in told
 
 
+def test_questions_that_nobody_answered_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = json.loads(vqa_annotations(tmp_path).read_text(encoding="utf-8"))["annotations"]
+    some = document(tmp_path / "some.json", {"annotations": annotations[:3]})
+    answers = replies(tmp_path / "answers.jsonl", VQA_REPLIES)
+    assert evaluate(tmp_path, "--answers", answers, "--annotations", some) == 0
+    table, told = capsys.readouterr()
+    assert "| all | 3 | 86.67 |" in table
+    assert f"{some}: no people's answers to 2 ('4', '5') of 5 questions; they are left out" in told
+
+
 def test_results_for_the_server_are_scored_to_the_letter(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

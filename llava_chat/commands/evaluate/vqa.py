@@ -8,8 +8,10 @@ from pathlib import Path
 
 from llava_chat.commands.evaluate import answering, options
 from llava_chat.errors import BenchmarkError, UsageError
+from llava_chat.evaluation.answers import say, spoken
 from llava_chat.evaluation.looking import write_page
 from llava_chat.evaluation.vqa import files, report
+from llava_chat.evaluation.vqa.accuracy import Annotation
 
 TITLE = "evaluate vqa"
 MAX_NEW_TOKENS = 128
@@ -47,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
         options.check_file_to_write("--upload", args.upload)
     answering.check(args, "questions", "annotations")
     questions = options.limited(args, files.read_questions(args.questions, args.suffix))
-    annotations = {} if args.annotations is None else files.read_annotations(args.annotations)
-    if args.annotations is not None and not any(q.id in annotations for q in questions):
-        raise BenchmarkError(f"{args.annotations} is of other questions than {args.questions}")
+    annotations = _annotations(args, questions)
     asked = [(question.id, question.prompt, question.image) for question in questions]
     answers = answering.answers_to(args, TITLE, asked, MAX_NEW_TOKENS)
     said = files.handed_in(answers, args.answers)
@@ -58,6 +58,24 @@ def run(args: argparse.Namespace) -> int:
     if args.annotations is not None:
         _show(args, report.score(questions, annotations, said))
     return 0
+
+
+def _annotations(
+    args: argparse.Namespace, questions: Sequence[files.VqaQuestion]
+) -> dict[str, Annotation]:
+    """What people answered; none without --annotations. Tells which questions they did not."""
+    if args.annotations is None:
+        return {}
+    found = files.read_annotations(args.annotations)
+    missing = [question.id for question in questions if question.id not in found]
+    if len(missing) == len(questions):
+        raise BenchmarkError(f"{args.annotations} is of other questions than {args.questions}")
+    if missing:
+        say(
+            f"{args.annotations}: no people's answers to {spoken(missing)} of {len(questions)} "
+            "questions; they are left out of the figures"
+        )
+    return found
 
 
 def _show(args: argparse.Namespace, scored: Sequence[report.Scored]) -> None:
