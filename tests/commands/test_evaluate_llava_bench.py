@@ -75,6 +75,28 @@ def test_answers_are_judged_and_scored(
     assert capsys.readouterr().out == table
 
 
+def test_what_the_judge_would_lack_is_told_before_the_model_is_asked(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = lines(tmp_path / "other.jsonl", [{"image": "c.jpg", "caption": "A hat."}])
+    # An answers' file that cannot be read stands for a model: it would be the next to be looked at.
+    unread = tmp_path / "unread.jsonl"
+    unread.write_text("{", encoding="utf-8")
+    assert main([*files, "--context", str(other), "--answers", str(unread)]) == 1
+    assert "nothing is said of its picture 'a.jpg'" in capsys.readouterr().err
+
+
+def test_answers_to_different_questions_are_not_compared(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (
+        replies(tmp_path / f"{id_}.jsonl", {id_: answers[id_]})
+        for id_, answers in (("0", REFERENCE), ("1", CANDIDATE))
+    )
+    assert main([*files, "--reference", str(first), "--answers", str(second)]) == 1
+    assert f"{first}: not one question that it answers is answered" in capsys.readouterr().err
+
+
 def test_several_files_of_reviews(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reviews = [
         lines(

@@ -8,10 +8,16 @@ from pathlib import Path
 
 from llava_chat.commands.evaluate import answering, options
 from llava_chat.commands.train.checks import make_folder
-from llava_chat.errors import UsageError
+from llava_chat.errors import BenchmarkError, UsageError
 from llava_chat.evaluation.answers import read_answers, tell_missing
 from llava_chat.evaluation.llava_bench import report
-from llava_chat.evaluation.llava_bench.comparing import RULES, Rules, comparisons, read_rules
+from llava_chat.evaluation.llava_bench.comparing import (
+    RULES,
+    Rules,
+    check_judgeable,
+    comparisons,
+    read_rules,
+)
 from llava_chat.evaluation.llava_bench.files import (
     BenchQuestion,
     Contexts,
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     questions = options.limited(args, read_questions(args.questions))
     rules = read_rules(args.rules)
     contexts = read_contexts(args.context)
+    check_judgeable(questions, contexts, rules)
     reference = _reference(args, questions)
     candidate, found = _judged(args, questions, contexts, reference, rules)
     scores = relative_scores(found.reviews, seed=args.seed)
@@ -141,6 +148,11 @@ def _judged(
         answers = answering.answers_to(args, TITLE, asked, MAX_NEW_TOKENS, NOT_JUDGED)
         candidate = {id_: answer.text for id_, answer in answers.items()}
         pairs = list(comparisons(questions, contexts, reference, candidate, rules))
+        if not pairs:
+            raise BenchmarkError(
+                f"{args.reference}: not one question that it answers is answered by the candidate "
+                "as well; there is nothing to judge"
+            )
         file = args.output / REVIEWS
         judge_all(judge, pairs, file, at_once=args.judge_at_once, title=TITLE)
     return candidate, read_reviews(file)

@@ -70,17 +70,9 @@ def read_rules(folder: Path = RULES) -> Rules:
     return Rules(texts.pop("system"), texts.pop("question"), texts)
 
 
-def comparisons(
-    questions: Sequence[BenchQuestion],
-    contexts: Contexts,
-    reference: Mapping[str, str],
-    candidate: Mapping[str, str],
-    rules: Rules,
-) -> Iterator[Comparison]:
-    """Both orders of every question that has both answers. Raises BenchmarkError."""
+def check_judgeable(questions: Sequence[BenchQuestion], contexts: Contexts, rules: Rules) -> None:
+    """Raise BenchmarkError where the judge would lack a picture's context or a category's rule."""
     for question in questions:
-        if question.id not in reference or question.id not in candidate:
-            continue
         if question.image not in contexts.by_image:
             raise BenchmarkError(
                 f"question {question.id!r}: nothing is said of its picture {question.image!r}; "
@@ -91,6 +83,19 @@ def comparisons(
                 f"question {question.id!r}: there is no rule for {question.category!r}; put a "
                 f"{question.category}.txt beside the others and name their folder with --rules"
             )
+
+
+def comparisons(
+    questions: Sequence[BenchQuestion],
+    contexts: Contexts,
+    reference: Mapping[str, str],
+    candidate: Mapping[str, str],
+    rules: Rules,
+) -> Iterator[Comparison]:
+    """Both orders of every question that has both answers. The questions are checked already."""
+    for question in questions:
+        if question.id not in reference or question.id not in candidate:
+            continue
         answers = (reference[question.id], candidate[question.id])
         for candidate_first in (False, True):
             first, second = reversed(answers) if candidate_first else answers

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from llava_chat.errors import BenchmarkError
-from llava_chat.evaluation.llava_bench.comparing import RULES, comparisons, read_rules
+from llava_chat.evaluation.llava_bench.comparing import (
+    RULES,
+    check_judgeable,
+    comparisons,
+    read_rules,
+)
 from llava_chat.evaluation.llava_bench.files import Contexts, read_contexts, read_questions
 from tests.evaluation.benchmarks import lines
 from tests.evaluation.llava_bench.judge import CANDIDATE, CONTEXTS, QUESTIONS, REFERENCE, pairs
@@ -65,16 +70,12 @@ def test_what_the_judge_would_miss_is_named(
 ) -> None:
     (rules / name).unlink() if text is None else (rules / name).write_text(text, encoding="utf-8")
     with pytest.raises(BenchmarkError, match=named):
-        list(comparisons(QUESTIONS, CONTEXTS, REFERENCE, CANDIDATE, read_rules(rules)))
+        check_judgeable(QUESTIONS, CONTEXTS, read_rules(rules))
 
 
 def test_a_picture_that_nothing_is_said_of_is_named() -> None:
     with pytest.raises(BenchmarkError, match=r"nothing is said of its picture 'b\.jpg'"):
-        list(
-            comparisons(
-                QUESTIONS, Contexts({"a.jpg": "A cat."}, False), REFERENCE, CANDIDATE, read_rules()
-            )
-        )
+        check_judgeable(QUESTIONS, Contexts({"a.jpg": "A cat."}, False), read_rules())
 
 
 def test_files_of_both_sets_are_read(tmp_path: Path) -> None:
