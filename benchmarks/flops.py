@@ -5,6 +5,7 @@ Imports torch and `llava_chat.model`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ PEAKS = {
     "NVIDIA L4": 121e12,
     "NVIDIA GeForce RTX 4090": 165.2e12,
 }
+# What may follow: how a card is built. Whatever else does is of another one, such as the H100 NVL,
+# or of a part of one.
+_BUILD = re.compile(r"([ -](SXM\d|PCIe|\d+GB|HBM\w+))*", re.IGNORECASE)
 _MATRIX, _TIMES = 2048, 5
 
 
@@ -74,11 +78,30 @@ def _linear_weights(module: nn.Module) -> int:
     )
 
 
+def peak_of(name: str) -> float:
+    """FLOP/s of the GPU that torch calls so, in 16 bits; 0 for an unknown one.
+
+    >>> peak_of("NVIDIA A100-SXM4-80GB"), peak_of("NVIDIA L40")
+    (312000000000000.0, 0.0)
+    """
+    return next(
+        (
+            peak
+            for card, peak in PEAKS.items()
+            if name.startswith(card) and _BUILD.fullmatch(name, len(card))
+        ),
+        0.0,
+    )
+
+
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a GPU as its maker tells them, of a CPU as measured; 0 for an unknown GPU."""
+    """FLOP/s of a GPU as its maker tells them, of a CPU as measured.
+
+    0 where nothing is known: of another GPU, or of one in another number format than 16 bits.
+    """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        return next((peak for start, peak in PEAKS.items() if name.startswith(start)), 0.0)
+        known = dtype in (torch.bfloat16, torch.float16)
+        return peak_of(torch.cuda.get_device_name(device)) if known else 0.0
     left, right = torch.randn(2, _MATRIX, _MATRIX, dtype=dtype)
     times = []
     for _ in range(_TIMES):

@@ -201,6 +201,21 @@ def test_a_step_is_counted_by_hand() -> None:
     assert flops.step_flops(checkpoint.model, "lora", work, 500) - frozen == 6 * 500 * 30
 
 
+def test_a_peak_is_of_that_card_and_number_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peak(name: str, dtype: torch.dtype = torch.bfloat16) -> float:
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+        return flops.peak_flops(torch.device("cuda"), dtype) / 1e12
+
+    assert peak("NVIDIA H100 80GB HBM3") == peak("NVIDIA H200", torch.float16) == 989
+    assert (peak("NVIDIA H100 PCIe"), peak("NVIDIA H100 NVL")) == (756, 0)
+    assert peak("NVIDIA H100 80GB HBM3 MIG 1g.10gb") == 0
+    assert (peak("NVIDIA L4"), peak("NVIDIA L40S"), peak("NVIDIA L40")) == (121, 362, 0)
+    assert peak("NVIDIA A100-SXM4-80GB") == peak("NVIDIA A100 80GB PCIe") == 312
+    assert peak("NVIDIA GeForce RTX 4090") == 165.2
+    assert peak("NVIDIA GeForce RTX 4090 D") == peak("NVIDIA GeForce RTX 4090 Laptop GPU") == 0
+    assert peak("NVIDIA H100 80GB HBM3", torch.float32) == 0  # no share of it is what is told
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_loading_compares_two_loaders_of_the_same_files(measure: Measure) -> None:
     told = measure(loading, "--stored", "float16")
