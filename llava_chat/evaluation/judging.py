@@ -104,7 +104,7 @@ def judge_all(
                 write(future.result())
                 left_s = (time.monotonic() - begun_s) / number * (len(left) - number)
                 done = len(comparisons) - len(left) + number
-                show(Progress("judging, both orders", done, len(comparisons), "questions", left_s))
+                show(Progress("judging, both orders", done, len(comparisons), "replies", left_s))
     finally:  # at once, where one failed
         judge.completions.close()
         pool.shutdown(cancel_futures=True)

@@ -25,8 +25,8 @@ def add_arguments(ablations: argparse.ArgumentParser) -> None:
         "--size",
         choices=("small", "cpu", "gpu"),
         default="small",
-        help="small: about an hour and a half of one core; cpu: the bundled shapes, many hours; "
-        "gpu: larger ones",
+        help="small: about an hour and a half of two idle cores; cpu: the bundled shapes, many "
+        "hours; gpu: larger ones",
     )
     ablations.add_argument("--seeds", type=int, default=3, help="how often each is trained")
     ablations.add_argument(
