@@ -48,6 +48,7 @@ class Judge:
             "category": comparison.category,
             "candidate_first": comparison.candidate_first,
             "judge": self.completions.model,
+            "temperature": self.temperature,
             "asked": comparison.fingerprint,
         }
         for number in range(self.tries):
@@ -88,10 +89,10 @@ def judge_all(
 ) -> None:
     """Have everything judged that `file` has no scores of. title: begins the lines of progress.
 
-    Raises BenchmarkError for a file of another judge or of other answers, and the error of a server
-    that cannot be used; what was judged by then is kept.
+    Raises BenchmarkError for a file of another judge or temperature or of other answers, and the
+    error of a server that cannot be used; what was judged by then is kept.
     """
-    kept = _kept(file, comparisons, judge.completions.model)
+    kept = _kept(file, comparisons, judge)
     left = [comparison for comparison in comparisons if comparison.key not in kept]
     if kept and left:
         say(f"{title}: {len(kept)} of {len(comparisons)} reviews are in {file}")
@@ -110,7 +111,7 @@ def judge_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _kept(file: Path, comparisons: Sequence[Comparison], model: str) -> set[tuple[str, bool]]:
+def _kept(file: Path, comparisons: Sequence[Comparison], judge: Judge) -> set[tuple[str, bool]]:
     """What an earlier run has scores of."""
     if not file.exists():
         return set()
@@ -119,9 +120,13 @@ def _kept(file: Path, comparisons: Sequence[Comparison], model: str) -> set[tupl
     found: set[tuple[str, bool]] = set()
     for where, row in json_lines(read_text(file), file):
         key = _key(row, where)
-        for name, here in (("judge", model), ("asked", asked.get(key))):
-            if row.get(name) != here:
-                other = "another judge" if name == "judge" else "other answers, questions or rules"
+        here = {
+            "judge": (judge.completions.model, "another judge"),
+            "temperature": (judge.temperature, "a judge at another temperature"),
+            "asked": (asked.get(key), "other answers, questions or rules"),
+        }
+        for name, (value, other) in here.items():
+            if row.get(name) != value:
                 raise BenchmarkError(
                     f"{where} is of {other}; name another --output, or delete the file"
                 )

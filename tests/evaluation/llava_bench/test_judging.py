@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,16 @@ def test_reviews_of_something_else_are_not_mixed_in(
     judge_all(judge(server), pairs()[:1], file, at_once=1)
     with pytest.raises(BenchmarkError, match=named):
         judge_all(judge(server, model), pairs(candidate), file, at_once=1)
+    assert len(server.heard) == 1
+
+
+def test_reviews_at_another_temperature_are_not_mixed_in(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server, file = make_server(judging(lambda asked, _: worth(asked))), tmp_path / "reviews.jsonl"
+    judge_all(judge(server), pairs()[:1], file, at_once=1)
+    with pytest.raises(BenchmarkError, match="line 1 is of a judge at another temperature"):
+        judge_all(replace(judge(server), temperature=1.0), pairs(), file, at_once=1)
     assert len(server.heard) == 1
 
 
