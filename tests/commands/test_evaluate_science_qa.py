@@ -112,6 +112,7 @@ def test_the_data_to_finetune_on_it(data: Path, tmp_path: Path) -> None:
             "--complement: there is no file /nowhere",
         ),
         (("--output", "OUT", "--judge", "/nowhere"), "--judge: there is no file /nowhere"),
+        (("--write-training", "/nowhere/x.json", "--limit", "-1"), "--limit must be above 0"),
         (("--write-training", "/nowhere/x.json"), "/nowhere/x.json cannot be written"),
     ],
 )

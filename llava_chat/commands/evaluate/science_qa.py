@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
         folder = getattr(args, name)
         if folder is not None and not folder.is_dir():
             raise UsageError(f"--{name}: there is no folder {folder}")
+    options.check_above_0(args, "limit")
     if args.write_training is None:
         check_files(args, "complement", "judge")
         options.check(args)
