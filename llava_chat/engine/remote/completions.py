@@ -236,7 +236,7 @@ class Completions:
         usage = body.get("usage")
         return Completion(
             well_formed(text) if isinstance(text, str) else "",
-            finish if isinstance(finish, str) else "stop",
+            well_formed(finish) if isinstance(finish, str) else "stop",
             _count(usage, "prompt_tokens"),
             _count(usage, "completion_tokens"),
         )

@@ -156,13 +156,15 @@ def _busy(retry_after: str | None) -> EngineBusyError:
 def seconds(retry_after: str | None) -> float | None:
     """How long Retry-After asks to wait; None when it says nothing that can be read.
 
-    >>> seconds("7"), seconds("soon"), seconds("Wed, 21 Oct 2015 07:28:00 GMT")
-    (7.0, None, 0.0)
+    >>> seconds("7"), seconds("9" * 400), seconds("soon")
+    (7.0, 3600.0, None)
+    >>> seconds("Wed, 21 Oct 2015 07:28:00 GMT")
+    0.0
     """
     if retry_after is None:
         return None
     try:
-        wait_s = float(int(retry_after))
+        wait_s = float(min(int(retry_after), _MAX_RETRY_AFTER_S))
     except ValueError:
         try:
             until = parsedate_to_datetime(retry_after)

@@ -115,6 +115,7 @@ def test_a_temperature_that_is_left_to_the_server_is_not_sent(make_server: MakeS
         (reply("A ca", finish_reason="length"), Completion("A ca", "length", 12, 3)),
         (reply(None, finish_reason="content_filter"), Completion("", "content_filter", 12, 3)),
         (reply("Half \ud800"), Completion("Half \ufffd", "stop", 12, 3)),
+        (reply(finish_reason="\ud800"), Completion("A cat.", "\ufffd", 12, 3)),
         ({"choices": [{"message": {"content": "A cat."}}]}, Completion("A cat.", "stop", 0, 0)),
         (reply() | {"usage": {"prompt_tokens": -1, "completion_tokens": True}},
          Completion("A cat.", "stop", 0, 0)),
