@@ -294,6 +294,13 @@ def test_threads_ask_at_the_same_time(make_client: MakeClient) -> None:
         assert list(pool.map(asked, range(4))) == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-\x00", "sk-\N{HORIZONTAL ELLIPSIS}"])
+def test_a_key_that_no_header_can_hold_is_not_repeated(key: str) -> None:
+    with pytest.raises(SettingError, match=r"^engine_key must be") as told:
+        Completions("http://127.0.0.1:8000/v1", model=MODEL, api_key=key)
+    assert "sk-" not in str(told.value)
+
+
 def test_an_address_that_is_none() -> None:
     with pytest.raises(SettingError, match=r"^url must be an address like"):
         Completions("127.0.0.1:8000", model=MODEL)

@@ -57,6 +57,16 @@ def test_all_servers_have_to_offer_the_model(
         make_engine(make_server(models=[{"id": "a"}]), second)
 
 
+def test_a_key_with_a_line_end_is_not_repeated(
+    make_server: MakeServer, make_engine: MakeEngine
+) -> None:
+    with pytest.raises(SettingError, match=r"^engine_key must be one line") as told:
+        make_engine(make_server(), key=f"{KEY}\n")
+    assert KEY not in str(told.value)
+    with pytest.raises(SettingError):
+        RemoteEngine([make_server().url], Served("tiny"), key=f"{KEY}\n")
+
+
 def test_a_server_that_lists_none_is_taken_at_its_word(
     make_server: MakeServer, make_engine: MakeEngine
 ) -> None:
