@@ -64,7 +64,10 @@ def _add_wanted(group: argparse._ArgumentGroup) -> None:
         "as shares)",
     )
     group.add_argument(
-        "--count", type=int, metavar="N", help="rows in all (default: as many as pictures)"
+        "--count",
+        type=int,
+        metavar="N",
+        help="rows in all, in the shares of --types (default without --types: as many as pictures)",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)"
