@@ -204,6 +204,22 @@ def test_progress_says_how_far_it_is_and_what_it_costs(
     assert "0.20 spent of about 6.00" in told[0].words
 
 
+def test_no_thread_is_left_waiting(
+    make_model: MakeModel, make_client: MakeClient, tmp_path: Path
+) -> None:
+    before = set(threading.enumerate())
+    asking = set[threading.Thread]()
+
+    def look(progress: Progress) -> None:
+        asking.update(each for each in threading.enumerate() if each.name == "generate-data")
+
+    ask(tmp_path, make_client(make_model()), TASKS[:4], report=look)
+    assert len(asking - before) == 4
+    for thread in asking - before:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
 def test_it_runs_outside_the_main_thread_too(
     make_model: MakeModel, make_client: MakeClient, tmp_path: Path
 ) -> None:
