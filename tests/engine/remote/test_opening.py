@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import REMOTE_TEMPLATE, Done, EngineLoad, GenerationSettings
 from llava_chat.engine.remote import RemoteEngine, Served, Timeouts, open_engine
 from llava_chat.engine.switching import SwitchingEngine
@@ -19,11 +18,9 @@ from llava_chat.errors import (
     RemoteEngineError,
     SettingError,
 )
-from tests.engine.remote.conftest import MakeEngine, MakeServer
+from tests.engine.remote.conftest import ASKED, SETTINGS, MakeEngine, MakeServer
 from tests.engine.remote.server import Answer, Heard, Wire
 
-ASKED = Conversation((Turn("user", "Hello"),))
-SETTINGS = GenerationSettings(temperature=0)
 KEY = "sk-secret"
 
 
