@@ -171,7 +171,7 @@ class Asking:
         else:
             self._stopped.unanswered += 1
             self._stopped.why = self._stopped.why or error
-        if self._failures == MOST_FAILURES_IN_A_ROW:
+        if self._failures == MOST_FAILURES_IN_A_ROW and self._waiting:
             self._client.stop()
             self._stopped.why = self._stopped.why or error
             self._stopped.unanswered += len(self._waiting)

@@ -44,10 +44,8 @@ def ask(
     **settings: object,
 ) -> tuple[Ledger, Stopped]:
     """A run in the folder, on top of those before it."""
-    ledger = Ledger(attempts)
     with Journal(folder, {}) as journal:
-        for entry in journal.entries:
-            ledger.take(entry)
+        ledger = Ledger.of(journal.entries, attempts)
         given = AskingSettings(**settings)  # type: ignore[arg-type]
         return ledger, Asking(client, PROMPTS, journal, ledger, given).run(tasks, report)
 
@@ -141,6 +139,15 @@ def test_what_the_server_does_not_take_is_counted_and_asked_in_the_next_run(
     assert (len(ledger.turns), stopped.unanswered, stopped.why) == (8, 0, None)
     ledger, stopped = ask(tmp_path, client, TASKS[:12])
     assert (len(ledger.turns), stopped) == (12, Stopped())
+
+
+def test_the_last_rows_may_all_be_refused(
+    make_model: MakeModel, make_client: MakeClient, tmp_path: Path
+) -> None:
+    model = make_model(troubles=lambda key: ["400"])
+    _, stopped = ask(tmp_path, make_client(model), TASKS[:MOST_FAILURES_IN_A_ROW])
+    assert sum(stopped.refused.values()) == MOST_FAILURES_IN_A_ROW
+    assert (stopped.unanswered, stopped.why) == (0, None)
 
 
 @pytest.mark.parametrize(
