@@ -57,12 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Filter; print what that did to the phrases."""
-    for name in ("column", "least", "most", "processes"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"--{name} must be at least 1, not {getattr(args, name)}")
     source = CaptionFile(args.captions, args.field, args.column)
-    if args.output.suffix.lower() != args.captions.suffix.lower():
-        raise UsageError(f"--output must end in {args.captions.suffix}, as {args.captions} does")
+    picture = _checked_plot(args)
     tagger = open_tagger(args.tagger)
     with ProgressLine("filter-captions", sys.stderr) as line:
         captions = _counted(source, line)
@@ -70,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
     kept = chosen_captions(phrases, least=args.least, most=args.most, seed=args.seed)
     found = coverage(phrases, kept, least=args.least, most=args.most)
     write_whole(args.output, source.kept(kept))
-    picture = args.plot or args.output.with_suffix(".svg")
     write_whole(picture, (plot(found),))
     if args.json:
         print(json.dumps(found.figures()))
@@ -80,9 +75,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _checked_plot(args: argparse.Namespace) -> Path:
+    """Where the plot goes. Raises UsageError for what would be in the way only hours later."""
+    least = {"column": 1, "least": 1, "most": 1, "processes": 1, "seed": 0}
+    for name, lowest in least.items():
+        if getattr(args, name) < lowest:
+            raise UsageError(f"--{name} must be at least {lowest}, not {getattr(args, name)}")
+    if args.output.suffix.lower() != args.captions.suffix.lower():
+        raise UsageError(f"--output must end in {args.captions.suffix}, as {args.captions} does")
+    picture: Path = args.plot or args.output.with_suffix(".svg")
+    if picture in (args.captions, args.output):
+        raise UsageError(f"--plot: {picture} holds captions; name another file")
+    for name, path in (("--output", args.output), ("--plot", picture)):
+        if not path.parent.is_dir():
+            raise UsageError(f"{name}: there is no folder {path.parent}; make it first")
+    return picture
+
+
 def _counted(source: CaptionFile, report: Report) -> Iterator[str]:
     """The captions, told one by one; how many there are is not known before the last."""
     for number, caption in enumerate(source.captions(), 1):
         yield caption
         if not number % 100:
-            report(Progress(f"looking for noun phrases in caption {number:,}", 0, 0, "files"))
+            report(Progress(f"looking for noun phrases in caption {number:,}", 0, 0, "rows"))

@@ -64,7 +64,10 @@ def _add_wanted(group: argparse._ArgumentGroup) -> None:
         "as shares)",
     )
     group.add_argument(
-        "--count", type=int, metavar="N", help="rows in all (default: as many as pictures)"
+        "--count",
+        type=int,
+        metavar="N",
+        help="rows in all, in the shares of --types (default without --types: as many as pictures)",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)"
@@ -195,8 +198,7 @@ def _estimate(
     ledger = Ledger(args.attempts)
     if args.output is not None and (args.output / JOURNAL).exists():
         with Journal(args.output, _asked(args, pictures, prompts)) as journal:
-            for entry in journal.entries:
-                ledger.take(entry)
+            ledger = Ledger.of(journal.entries, args.attempts)
     left = [task for task in tasks if ledger.is_open(task)]
     tokens = token_figures(expected_tokens(left, prompts), _prices(args))
     found = {"pictures": len(pictures), "rows": len(tasks), "requests": len(left), "tokens": tokens}
@@ -218,10 +220,8 @@ def _make(
     prompts: Prompts,
     tasks: Sequence[Task],
 ) -> int:
-    ledger = Ledger(args.attempts)
     with Journal(args.output, _asked(args, pictures, prompts)) as journal:
-        for entry in journal.entries:
-            ledger.take(entry)
+        ledger = Ledger.of(journal.entries, args.attempts)
         stopped = Stopped()
         try:
             if any(ledger.is_open(task) for task in tasks):

@@ -46,7 +46,9 @@ def new_projector(
         fields = content | original_fields(content, str(tower.resolve()), kind)
     except UnusableConfig as error:
         raise CheckpointError(f"{words / CONFIG_NAME}: {error}") from error
-    projector = _projector(kind, read_tower(tower).hidden_size, _width(content), seed)
+    projector = _projector(
+        kind, read_tower(tower).hidden_size, _width(words / CONFIG_NAME, content), seed
+    )
     with tempfile.TemporaryDirectory(prefix="llava_chat-parts-") as name:
         folder = Path(name)
         (folder / CONFIG_NAME).write_text(json.dumps(fields, indent=2), encoding="utf-8")
@@ -57,10 +59,12 @@ def new_projector(
         yield folder
 
 
-def _width(content: dict[str, object]) -> int:
+def _width(config: Path, content: dict[str, object]) -> int:
     width = content.get("hidden_size")
     if not isinstance(width, int) or width < 1:
-        raise CheckpointError(f"hidden_size of a language model must be above 0, not {width!r}.")
+        raise CheckpointError(
+            f"{config}: hidden_size of a language model must be above 0, not {width!r}."
+        )
     return width
 
 

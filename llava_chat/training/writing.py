@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from llava_chat.errors import TrainingDataError
@@ -27,6 +27,18 @@ def write_whole(path: Path, parts: Iterable[str]) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def json_list(items: Iterable[str]) -> Iterator[str]:
+    r"""The pieces of a JSON list, an item a line, so that two lists can be compared.
+
+    >>> "".join(json_list(["1", "2"])), "".join(json_list([]))
+    ('[\n1,\n2\n]\n', '[\n]\n')
+    """
+    yield "["
+    for number, item in enumerate(items):
+        yield f"{',' if number else ''}\n{item}"
+    yield "\n]\n"
 
 
 def unwritable(path: Path, error: OSError) -> TrainingDataError:

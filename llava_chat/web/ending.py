@@ -31,7 +31,9 @@ def ending_within(limit_s: float, told_to_stop: threading.Event) -> Iterator[Non
 
 
 def leave() -> NoReturn:
-    """End the process at once, with 0; what was printed is seen."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    """End the process at once, with 0; what was printed is seen, if there is still who reads it."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)

@@ -1,114 +1,34 @@
-"""The Annotate tab: by keyboard alone, by mouse, on a phone; nothing is lost or said twice."""
+"""Judging in the Annotate tab: by keyboard alone, by mouse; nothing is lost or said twice."""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import httpx2
 import pytest
-from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import Server, Visitors
+from tests.browser.annotating import (
+    BOXES,
+    CHIPS,
+    CHOICE,
+    FIX,
+    RANK,
+    REPLY,
+    SCALE,
+    SPANS,
+    TEXT,
+    Bench,
+    Lead,
+    NewBench,
+    bench,
+    lead,
+    new_bench,
+)
 
-SCALE = {"name": "good", "type": "scale", "label": "How good?", "min": 1, "max": 5,
-         "labels": {"1": "bad"}, "required": True}  # fmt: skip
-CHIPS = {"name": "wrong", "type": "chips", "label": "What is wrong?",
-         "options": ["count", "colour", "place"]}  # fmt: skip
-CHOICE = {"name": "right", "type": "choice", "label": "Right?", "options": ["yes", "no"]}
-TEXT = {"name": "why", "type": "text", "label": "Why?"}
-FIX = {"name": "better", "type": "correction", "label": "What should it say?"}
-SPANS = {"name": "marks", "type": "spans", "label": "Mark it", "labels": ["invented", "vague"]}
-BOXES = {"name": "where", "type": "boxes", "label": "Where?", "labels": ["circle", "square"]}
-RANK = {"name": "order", "type": "best_of", "label": "Best first", "required": True}
-REPLY = "Two \N{SLIGHTLY SMILING FACE} red circles."
+__all__ = ["bench", "lead", "new_bench"]  # the fixtures
 
-
-class Lead:
-    """Somebody else's browser, which leads: this server is for its own machine."""
-
-    def __init__(self, server: Server) -> None:
-        self.client = httpx2.Client(base_url=server.url, timeout=60)
-        self.client.get("/")
-
-    def post(self, path: str, body: Any) -> dict[str, Any]:
-        answer = self.client.post(f"/annotate/{path}", json=body)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def project(self, form: list[Any], items: int = 1, replies: int = 1, **more: Any) -> str:
-        id = self.post("create", {"name": "Circles", "form": form, **more})["id"]
-        rows = [
-            {
-                "question": f"What is it? ({number})",
-                "picture": "red.png",
-                "replies": [REPLY, "A square.", "I cannot tell."][:replies],
-            }
-            for number in range(1, items + 1)
-        ]
-        file = io.BytesIO()
-        Image.new("RGB", (400, 200), "red").save(file, "PNG")
-        url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-        text = "\n".join(map(json.dumps, rows))
-        body = {"project": id, "format": "jsonl", "text": text, "pictures": {"red.png": url}}
-        assert self.post("add", body) == {"added": items}
-        return str(id)
-
-    def results(self, project: str) -> list[dict[str, Any]]:
-        answer = self.client.get(f"/annotate/results.jsonl?project={project}")
-        return [json.loads(line) for line in answer.text.splitlines()]
-
-
-@pytest.fixture(scope="module")
-def lead(server: Server) -> Iterator[Lead]:
-    lead = Lead(server)
-    yield lead
-    lead.client.close()
-
-
-class Bench:
-    """A page of the Annotate tab."""
-
-    def __init__(self, page: Page, server: Server) -> None:
-        self.page, self.server, self.keys = page, server, page.keyboard
-
-    def open(self, project: str = "", more: str = "") -> None:
-        place = f"&project={project}" if project else ""
-        self.page.goto(f"{self.server.url}?tab=annotate{place}{more}")
-
-    def begin(self, project: str, more: str = "") -> None:
-        self.open(project, more)
-        self.page.get_by_role("button", name="Yes, keep it").click()
-        self.item(1)
-
-    def item(self, number: int) -> None:
-        expect(self.page.locator("#annotate .far")).to_contain_text(f"Item {number} ")
-        expect(self.page.locator("#annotate .work")).to_be_focused()
-
-    def state(self, text: str) -> None:
-        expect(self.page.locator("#annotate .actions .state")).to_have_text(text)
-
-    def field(self, name: str) -> Locator:
-        return self.page.locator(f'#annotate .field[data-name="{name}"]')
-
-
-NewBench = Callable[..., Bench]
-
-
-@pytest.fixture
-def new_bench(visitors: Visitors, server: Server) -> Iterator[NewBench]:
-    with visitors.visiting(server.url) as new_page:
-        yield lambda **options: Bench(new_page(**options), server)
-
-
-@pytest.fixture
-def bench(new_bench: NewBench) -> Bench:
-    return new_bench()
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 def test_items_are_judged_by_keyboard_alone(bench: Bench, lead: Lead) -> None:
@@ -284,10 +204,9 @@ def test_time_counts_while_the_page_is_in_sight(new_bench: NewBench, lead: Lead)
     bench.page.clock.install()
     bench.begin(project)
     bench.page.clock.run_for(10_000)
-    hide = "hidden => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); }"  # noqa: E501
-    bench.page.evaluate(hide, True)
+    bench.page.evaluate(HIDE, True)
     bench.page.clock.run_for(600_000)
-    bench.page.evaluate(hide, False)
+    bench.page.evaluate(HIDE, False)
     bench.page.get_by_role("tab", name="Chat").click()
     bench.page.clock.run_for(600_000)
     bench.page.get_by_role("tab", name="Annotate").click()
@@ -296,109 +215,3 @@ def test_time_counts_while_the_page_is_in_sight(new_bench: NewBench, lead: Lead)
     expect(bench.page.get_by_role("heading", name="Done")).to_be_visible()
     (said,) = lead.results(project)
     assert 10 <= said["lead_time_s"] < 600
-
-
-def test_on_a_phone_nothing_is_wider_than_the_page(new_bench: NewBench, lead: Lead) -> None:
-    project = lead.project([SCALE, CHIPS, FIX, SPANS, BOXES], 2)
-    study = "&PROLIFIC_PID=5f1a&STUDY_ID=s1&SESSION_ID=x"
-    bench = new_bench(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    bench.begin(project, study)
-    expect(bench.page.locator("#boxes canvas")).to_be_visible()
-    wide = "document.querySelector('#annotate').scrollWidth <= 390 && document.documentElement.scrollWidth <= 390"  # noqa: E501
-    assert bench.page.evaluate(wide)
-    bench.page.get_by_role("radio", name="4").tap()
-    bench.page.get_by_role("checkbox", name="colour").tap()
-    bench.page.get_by_role("button", name="Submit", exact=True).tap()
-    bench.item(2)
-    bench.page.get_by_role("button", name="Projects", exact=True).tap()
-    expect(bench.page.get_by_role("button", name="Continue: Circles").first).to_be_visible()
-    assert bench.page.evaluate(wide)
-    told = lead.post("progress", {"project": project})
-    assert [one["study"] for one in told["per_annotator"]] == [
-        {"PROLIFIC_PID": "5f1a", "STUDY_ID": "s1", "SESSION_ID": "x"}
-    ]
-    bench.open(project, "&view=lead")
-    expect(bench.page.get_by_text("5f1a")).to_be_attached()
-    assert bench.page.evaluate(wide)
-
-
-def test_a_lead_makes_fills_and_closes_a_project(bench: Bench, lead: Lead) -> None:
-    page = bench.page
-    name = "<img src=x onerror=alert(1)> Shapes"
-    bench.open()
-    page.get_by_role("button", name="New project").click()
-    page.get_by_label("Name", exact=True).fill(name)
-    page.get_by_label("Guidelines").fill("# How\n\n<script>alert(2)</script>Look **twice**.")
-    page.get_by_label("Begin with").select_option("Correct a reply")
-    expect(page.locator("#annotate .preview")).to_contain_text("What should it say?")
-    form = page.get_by_label("Form", exact=True)
-    written = form.input_value()
-    form.fill("[{")
-    expect(page.locator("#annotate .state")).to_contain_text("not JSON")
-    form.fill(written.replace('"choice"', '"stars"'))
-    page.get_by_role("button", name="Make the project").click()
-    expect(page.locator("#annotate .state")).to_contain_text("there is no type 'stars'")
-    form.fill(written)
-    page.get_by_role("button", name="Make the project").click()
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
-
-    file = io.BytesIO()
-    Image.new("RGB", (30, 20), "red").save(file, "PNG")
-    rows = {"question": "<b>What</b> is it?", "picture": "a.png", "reply": "A <i>circle</i>."}
-    files: list[Any] = [
-        {"name": "rows.jsonl", "mimeType": "text/plain", "buffer": json.dumps(rows).encode()},
-        {"name": "a.png", "mimeType": "image/png", "buffer": file.getvalue()},
-    ]
-    page.get_by_label("Rows:").set_input_files(files[0])
-    page.get_by_role("button", name="Add the file").click()
-    expect(page.locator("#annotate .lead > .state")).to_contain_text("a.png")  # it is missing
-    page.get_by_label("Their pictures").set_input_files(files[1])
-    page.get_by_role("button", name="Add the file").click()
-    expect(page.locator("#annotate .figures")).to_contain_text("0 of 1")
-
-    page.get_by_role("button", name="Projects", exact=True).click()
-    page.get_by_role("button", name=f"Start: {name}").click()
-    page.get_by_role("button", name="Yes, keep it").click()
-    expect(page.locator("#annotate .material")).to_contain_text("<b>What</b> is it?")
-    expect(page.locator("#annotate .picture img")).to_have_js_property("naturalWidth", 30)
-    page.get_by_role("button", name="Guidelines").click()
-    expect(page.get_by_role("dialog").locator("strong")).to_have_text("twice")
-    expect(page.get_by_role("dialog").locator("script")).to_have_count(0)
-    page.get_by_role("button", name="Close", exact=True).click()
-    page.get_by_role("radio", name="partly").click()
-    page.get_by_role("button", name="Submit", exact=True).click()
-    expect(page.get_by_role("heading", name="Done")).to_be_visible()
-    page.get_by_role("button", name="My answers").click()
-    page.get_by_role("dialog").get_by_role("button", name="Item 1").click()
-    expect(page.get_by_role("radio", name="partly")).to_be_checked()
-
-    page.get_by_role("button", name="Projects", exact=True).click()
-    page.get_by_role("button", name=f"Manage: {name}").click()
-    expect(page.locator("#annotate .figures")).to_contain_text("1 of 1")
-    page.get_by_text("Change it").click()
-    guidelines = page.get_by_label("Guidelines")
-    expect(guidelines).to_have_value(re.compile("twice"))
-    guidelines.fill("Look **once**.")
-    page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.locator("#annotate .lead > .state")).to_have_text("Saved.")
-    page.get_by_role("button", name="Close it").click()
-    expect(page.get_by_role("button", name="Open it")).to_be_visible()
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Results as JSONL").click()
-    assert json.loads(download.value.path().read_text())["values"] == {"right": "partly"}
-
-
-def test_a_chat_keeps_its_words_while_another_tab_is_open(bench: Bench, lead: Lead) -> None:
-    page = bench.page
-    page.goto(bench.server.url)
-    box = page.locator("#composer textarea")
-    box.fill("Half a question")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.get_by_role("tab", name="Annotate").click()
-    expect(page.locator("#annotate .head")).to_be_visible()
-    assert page.url.endswith("?tab=annotate")
-    assert not any("custom_component" in url for url in asked)  # two megabytes for a box
-    page.get_by_role("tab", name="Chat").click()
-    expect(box).to_have_value("Half a question")
-    assert "tab=" not in page.url

@@ -15,7 +15,8 @@ from llava_chat.training.captions.phrases import PIPELINES, noun_phrases, open_t
 from tests.training.generation.conftest import MADE_UP, coco_file
 
 needs_spacy = pytest.mark.skipif(
-    not any(map(find_spec, PIPELINES)), reason="spaCy's English pipeline is not installed"
+    not any(map(find_spec, PIPELINES)),
+    reason="spaCy's English pipeline is not installed: pip install -r requirements-dev.txt",
 )
 
 
@@ -86,8 +87,16 @@ WRONG = {
     "another kind": (["rows.jsonl", "--output", "kept.tsv"], "--output must end in .jsonl"),
     "no kind": (["rows.csv", "--output", "kept.csv"], "must end in one of"),
     "column 0": (["rows.tsv", "--output", "kept.tsv", "--column", "0"], "--column must be"),
+    "seed -1": (["rows.tsv", "--output", "kept.tsv", "--seed", "-1"], "--seed must be at least 0"),
+    "no folder": (["rows.tsv", "--output", "none/kept.tsv"], "--output: there is no folder none"),
+    "no folder for it": (
+        ["rows.tsv", "--output", "kept.tsv", "--plot", "none/kept.svg"], "--plot: there is no",
+    ),
+    "a plot for rows": (
+        ["rows.tsv", "--output", "kept.tsv", "--plot", "rows.tsv"], "--plot: rows.tsv holds",
+    ),
     "none": (["rows.tsv", "--output", "kept.tsv", "--most", "0"], "--most must be at least 1"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG.values(), ids=WRONG.keys())

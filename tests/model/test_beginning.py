@@ -103,6 +103,13 @@ def test_what_cannot_begin_is_said(
     assert not (parts / "new").exists()
 
 
+def test_a_width_that_is_none_is_named(parts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = parts / "words" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_size": "64"}))
+    assert begin(parts, "--new-projector", "linear") == 1
+    assert f"{config}: hidden_size" in capsys.readouterr().err
+
+
 def test_a_model_with_a_projector_gets_no_second_one(
     parts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -274,7 +274,7 @@ def test_samples_that_are_left_out_are_counted_and_a_step_of_none_changes_nothin
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -> None:
     """As far as a process can have one: what it writes may not be longer than a limit."""
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="only POSIX limits how long a file may be")
     folder = tmp_path / "run"
     with pytest.raises(Stopped):
         run(folder, made=stopping(6))

@@ -1,18 +1,22 @@
-"""One Compare tab of one person, without a browser: real engines, store, turns, components."""
+"""Compare tabs without a browser, one of one person: real engines, store, turns, components."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import pytest
 
 from llava_chat.engine.generation import GenerationSettings
+from llava_chat.engine.local import LocalEngine
 from llava_chat.engine.switching import SwitchingEngine
+from llava_chat.feedback import Vote
 from llava_chat.image import PictureLimits
+from llava_chat.model.checkpoint import Checkpoint
 from llava_chat.store import ConversationStore
 from llava_chat.web.allowances import Allowances
 from llava_chat.web.chat.options import Options
@@ -76,6 +80,9 @@ class CompareTab:
         return [str(step[notice]) for step in steps if notice in step][-1]
 
 
+NewTab = Callable[..., CompareTab]
+
+
 def compare_tabs(
     engine: SwitchingEngine,
     store: ConversationStore,
@@ -83,7 +90,7 @@ def compare_tabs(
     beside: Mapping[str, SwitchingEngine],
     allowances: Allowances | None = None,
     max_new_tokens: int = 4,
-) -> Callable[..., CompareTab]:
+) -> NewTab:
     """Opens Compare tabs of one server; whose each is, and its address, are the arguments."""
     limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
     turns = Turns(engine, store, Replies(), limits, Thumbnails(folder), allowances)
@@ -97,3 +104,46 @@ def compare_tabs(
         return CompareTab(handlers, owner, CompareView(), query)
 
     return new_tab
+
+
+@pytest.fixture(scope="module")
+def other(random_checkpoint: Callable[..., Checkpoint]) -> Iterator[SwitchingEngine]:
+    """A second model, opened beside the first."""
+    checkpoint = replace(random_checkpoint(), id="other")
+    engine = SwitchingEngine(lambda name, report: LocalEngine(checkpoint), "other")
+    engine.wait()
+    yield engine
+    engine.close(grace_s=0)
+
+
+@pytest.fixture
+def new_compare(
+    engine: SwitchingEngine, other: SwitchingEngine, store: ConversationStore, tmp_path: Path
+) -> NewTab:
+    return compare_tabs(engine, store, tmp_path, {"other": other})
+
+
+@pytest.fixture
+def new_long(
+    engine: SwitchingEngine, other: SwitchingEngine, store: ConversationStore, tmp_path: Path
+) -> NewTab:
+    """Of a server whose replies go on until they are stopped."""
+    return compare_tabs(engine, store, tmp_path, {"other": other}, max_new_tokens=900)
+
+
+@pytest.fixture
+def alone(engine: SwitchingEngine, store: ConversationStore, tmp_path: Path) -> NewTab:
+    """Of a server with one model."""
+    return compare_tabs(engine, store, tmp_path, {})
+
+
+def vote(tab: CompareTab, turn: int, choice: str) -> None:
+    assert tab.view.comparison_id is not None
+    given = Vote(f"{tab.view.comparison_id}{turn}", turn, choice)
+    tab.pairs.comparisons.vote(tab.owner, tab.view.comparison_id, given)
+
+
+def names_of(tab: CompareTab) -> tuple[str, str]:
+    assert tab.view.comparison_id is not None
+    told = tab.pairs.comparisons.load(tab.owner, tab.view.comparison_id)
+    return told.left_name, told.right_name

@@ -28,6 +28,7 @@ from tests.web.conftest import SECRET, OwnerOf
 
 PICTURES = sorted((ASSETS / "examples").glob("*.png"))[:3]
 ASKED = "What is in this picture?"
+NEEDS_IT = "it asks the adapter that this file's first test trains: run them together"
 
 
 @dataclass
@@ -123,7 +124,7 @@ def test_corrections_become_an_adapter_that_answers(
 
 def test_a_call_names_the_adapter_as_a_model(page: Page) -> None:
     if "scenes:crimson" not in page.models():
-        pytest.skip("the adapter of the test before is not there")
+        pytest.skip(NEEDS_IT)
     url, asked = f"{page.url}v1/chat/completions", [{"role": "user", "content": "Hello"}]
     said = {}
     for name in ("scenes", "scenes:crimson", "scenes"):
@@ -153,7 +154,7 @@ def test_one_that_does_not_fit_is_not_offered(page: Page) -> None:
 
 def test_a_chat_goes_on_with_its_adapter_until_another_is_named(page: Page) -> None:
     if "scenes:crimson" not in page.models():
-        pytest.skip("the adapter of the first test is not there")
+        pytest.skip(NEEDS_IT)
     first = page.ask(PICTURES[1], adapter="crimson")
     chat = first.conversation_id
     used = []

@@ -3,6 +3,7 @@
     messages (conversation -> JSON) -> request -> reply (one request, read piece by piece) -> stream
                                                     |  servers: which address, and since when away
                                                     |  event_stream, refusals: what comes back
+    exchange: a request and its whole answer, bounded
     completions: whole replies to plain messages, for work that nobody watches
 
 Imports neither torch nor gradio. It needs an HTTP client, which the other engine does not.

@@ -12,23 +12,15 @@ import json
 import logging
 import random
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
 from llava_chat.conversation import well_formed
-from llava_chat.engine.remote.offered import headers
-from llava_chat.engine.remote.refusals import (
-    MAX_ANSWER_BYTES,
-    about_context,
-    names_field,
-    said,
-    seconds,
-)
+from llava_chat.engine.remote.exchange import Answer, exchange, headers, key_refused
+from llava_chat.engine.remote.refusals import about_context, names_field, parsed, said, seconds
 from llava_chat.engine.remote.servers import checked_url
 from llava_chat.errors import (
     ContextFullError,
@@ -76,7 +68,7 @@ class Completions:
     model: as the server names it. timeout_s: for one attempt, from the first to the last byte.
     retries: how often an attempt that may pass later is repeated. first_pause_s: before the first
     repetition; each further pause is twice as long, up to a minute, unless the server names one.
-    Raises SettingError for an address that is none.
+    Raises SettingError for an address or a key that is none.
     """
 
     def __init__(
@@ -149,12 +141,7 @@ class Completions:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _pause(self, attempt: int, error: _PassingError) -> None:
@@ -172,20 +159,20 @@ class Completions:
         sent = {name: fields[name] for name in fields if name not in self._left_out}
         sent[self._length_field] = max_tokens
         try:
-            status, retry_after, answer = self._send(sent)
+            answer = self._send(sent)
         except (httpx2.TransportError, RuntimeError) as error:
             if self._stopped.is_set():
                 raise self._no_more() from None
             if not isinstance(error, httpx2.TransportError):
                 raise
             raise _PassingError(self._unreachable(error)) from None
-        if status == 200:
-            return self._completion(answer)
-        if status in (400, 422) and self._wants_other_fields(answer, sent):
+        if answer.status == 200:
+            return self._completion(answer.body)
+        if answer.status in (400, 422) and self._wants_other_fields(answer.body, sent):
             return self._attempt(fields, max_tokens)
-        told = self._refusal(status, answer)
-        if status in _PASSING:
-            raise _PassingError(told, seconds(retry_after))
+        told = self._refusal(answer.status, answer.body)
+        if answer.status in _PASSING:
+            raise _PassingError(told, seconds(answer.retry_after))
         raise told
 
     def _wants_other_fields(self, answer: bytes, sent: Mapping[str, Any]) -> bool:
@@ -200,20 +187,15 @@ class Completions:
             return True
         return False
 
-    def _send(self, fields: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
-        """Status, Retry-After and body, all within the time: a server may dribble."""
-        deadline_s = time.monotonic() + self._timeout_s
-        body = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
-        answer = bytearray()
-        with self._client.stream("POST", f"{self.url}/chat/completions", content=body) as response:
-            most = MAX_REPLY_BYTES if response.status_code == 200 else MAX_ANSWER_BYTES
-            for part in response.iter_raw():
-                answer += part
-                if time.monotonic() > deadline_s:
-                    raise httpx2.ReadTimeout("slow", request=response.request)
-                if len(answer) > most:
-                    break
-            return response.status_code, response.headers.get("retry-after"), bytes(answer)
+    def _send(self, fields: Mapping[str, Any]) -> Answer:
+        return exchange(
+            self._client,
+            "POST",
+            f"{self.url}/chat/completions",
+            content=json.dumps(fields, ensure_ascii=False).encode(errors="replace"),
+            timeout_s=self._timeout_s,
+            most_bytes=MAX_REPLY_BYTES,
+        )
 
     def _completion(self, answer: bytes) -> Completion:
         try:
@@ -236,20 +218,15 @@ class Completions:
         usage = body.get("usage")
         return Completion(
             well_formed(text) if isinstance(text, str) else "",
-            finish if isinstance(finish, str) else "stop",
+            well_formed(finish) if isinstance(finish, str) else "stop",
             _count(usage, "prompt_tokens"),
             _count(usage, "completion_tokens"),
         )
 
     def _refusal(self, status: int, answer: bytes) -> LlavaChatError:
-        try:
-            body = json.loads(answer)
-        except (ValueError, RecursionError):
-            body = None
-        words = said(body, self._key)
+        words = said(parsed(answer), self._key)
         if status in (401, 403):
-            sent = "refuses the key in" if self._key else "wants a key; set"
-            return RemoteEngineError(f"{self.url} {sent} LLAVA_CHAT_ENGINE_KEY.")
+            return key_refused(self.url, self._key)
         if status == 404:
             return RemoteEngineError(
                 f"{self.url} does not have {self.model}, or is no OpenAI-compatible server; an "

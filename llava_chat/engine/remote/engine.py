@@ -25,8 +25,9 @@ from llava_chat.engine.base import (
     GenerationSettings,
     ModelInfo,
 )
+from llava_chat.engine.remote.exchange import headers
 from llava_chat.engine.remote.messages import Messages
-from llava_chat.engine.remote.offered import Served, headers, served_model
+from llava_chat.engine.remote.offered import Served, served_model
 from llava_chat.engine.remote.reply import RemoteReply
 from llava_chat.engine.remote.request import request
 from llava_chat.engine.remote.servers import Servers, Timeouts, checked_urls
@@ -61,6 +62,7 @@ class RemoteEngine:
         self._model = _describe(served)
         self._servers = Servers(urls)
         self._key = key
+        self._headers = headers(key)
         self._timeouts = timeouts or Timeouts()
         self._max_replies = at_once * len(urls) + max_waiting
         self._messages = Messages()
@@ -151,7 +153,7 @@ class RemoteEngine:
 
     async def _until_closed(self, started: threading.Event) -> None:
         async with httpx2.AsyncClient(
-            headers=headers(self._key),
+            headers=self._headers,
             timeout=httpx2.Timeout(
                 None, connect=self._timeouts.connect_s, write=self._timeouts.piece_s
             ),

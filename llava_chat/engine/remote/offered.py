@@ -6,12 +6,12 @@ Imports the HTTP client, errors and the modules beside it.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import httpx2
 
+from llava_chat.engine.remote.exchange import Answer, exchange, headers, key_refused
 from llava_chat.engine.remote.servers import Timeouts
 from llava_chat.errors import RemoteEngineError, SettingError
 
@@ -73,45 +73,29 @@ def _names(models: Sequence[Served]) -> str:
 
 def _listed(url: str, key: str | None, timeout_s: float) -> list[Served]:
     try:
-        status, answer = _fetched(f"{url}/models", key, timeout_s)
+        answer = _list_at(url, key, timeout_s)
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise RemoteEngineError(
             f"{url} cannot be reached ({_reason(error)}). Start the server there, or name another "
             "one with --engine-url."
         ) from None
-    if status in (401, 403):
-        sent = "refuses the key in" if key else "wants a key; set"
-        raise RemoteEngineError(f"{url} {sent} LLAVA_CHAT_ENGINE_KEY.")
-    models = _models(answer) if status == 200 else None
+    if answer.status in (401, 403):
+        raise key_refused(url, key)
+    models = _models(answer.body) if answer.status == 200 else None
     if models is None:
+        nor = "" if answer.status != 200 else " and no list of models"
         raise RemoteEngineError(
-            f"{url} is no OpenAI-compatible server: {url}/models answered with {status}"
-            f"{'' if status != 200 else ' and no list of models'}. An address mostly ends in /v1."
+            f"{url} is no OpenAI-compatible server: {url}/models answered with {answer.status}"
+            f"{nor}. An address mostly ends in /v1."
         )
     return models
 
 
-def _fetched(url: str, key: str | None, timeout_s: float) -> tuple[int, bytes]:
-    """Status and answer, both within the time: a server may also be slow byte by byte."""
-    deadline_s = time.monotonic() + timeout_s
-    answer = b""
-    with (
-        httpx2.Client(timeout=timeout_s, headers=headers(key)) as client,
-        client.stream("GET", url) as response,
-    ):
-        for part in response.iter_raw():
-            answer += part
-            if time.monotonic() > deadline_s:
-                raise httpx2.ReadTimeout("slow", request=response.request)
-            if len(answer) > MAX_LIST_BYTES:
-                break
-        return response.status_code, answer
-
-
-def headers(key: str | None) -> dict[str, str]:
-    """What goes with every request. Nothing comes back compressed, so its size is what it takes."""
-    sent = {"accept-encoding": "identity", "content-type": "application/json"}
-    return sent | ({"authorization": f"Bearer {key}"} if key else {})
+def _list_at(url: str, key: str | None, timeout_s: float) -> Answer:
+    with httpx2.Client(timeout=timeout_s, headers=headers(key)) as client:
+        return exchange(
+            client, "GET", f"{url}/models", timeout_s=timeout_s, most_bytes=MAX_LIST_BYTES
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -51,7 +51,7 @@ def refusal(
 
     extras: settings that were sent and that not every server knows. key: never repeated.
     """
-    body = _parsed(answer)
+    body = parsed(answer)
     words = _words(body)
     match status:
         case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
@@ -108,15 +108,16 @@ def said(body: object, key: str | None = None) -> str:
 
 def about_context(answer: bytes) -> bool:
     """Whether a refusal says that what was sent is longer than the model can read."""
-    return _CONTEXT.search(_words(_parsed(answer))) is not None
+    return _CONTEXT.search(_words(parsed(answer))) is not None
 
 
 def names_field(answer: bytes, field: str) -> bool:
     """Whether a refusal is about that field of the request."""
-    return field in _words(_parsed(answer))
+    return field in _words(parsed(answer))
 
 
-def _parsed(answer: bytes) -> object:
+def parsed(answer: bytes) -> object:
+    """What an answer's JSON says, None where it is none."""
     try:
         return json.loads(answer)
     except (ValueError, RecursionError):
@@ -156,13 +157,15 @@ def _busy(retry_after: str | None) -> EngineBusyError:
 def seconds(retry_after: str | None) -> float | None:
     """How long Retry-After asks to wait; None when it says nothing that can be read.
 
-    >>> seconds("7"), seconds("soon"), seconds("Wed, 21 Oct 2015 07:28:00 GMT")
-    (7.0, None, 0.0)
+    >>> seconds("7"), seconds("9" * 400), seconds("soon")
+    (7.0, 3600.0, None)
+    >>> seconds("Wed, 21 Oct 2015 07:28:00 GMT")
+    0.0
     """
     if retry_after is None:
         return None
     try:
-        wait_s = float(int(retry_after))
+        wait_s = float(min(int(retry_after), _MAX_RETRY_AFTER_S))
     except ValueError:
         try:
             until = parsedate_to_datetime(retry_after)

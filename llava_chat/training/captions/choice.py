@@ -22,8 +22,8 @@ def chosen_captions(
     """True for each caption that is kept, (captions,).
 
     From the rarest phrase up, from `least` on: all captions that hold it, or `most` of them, drawn
-    from all that do. Phrases that are equally frequent come in alphabetical order, so that a seed
-    draws the same whatever order the rows are counted in.
+    from all that do. Phrases that are equally frequent come in alphabetical order. A seed draws the
+    same of the same rows again.
 
     >>> from llava_chat.training.captions.phrases import gathered
     >>> each = gathered([["cat"], ["cat"], ["cat"], ["dog"], ["cat", "dog"], []])

@@ -1,6 +1,6 @@
 """Captions of a file, row by row, and the same rows again for those that are kept.
 
-Imports errors, strict JSON and numpy.
+Imports errors, strict JSON, the writing of files and numpy.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from llava_chat.errors import TrainingDataError, UsageError
 from llava_chat.training.data.strict import check_json, parsed
+from llava_chat.training.writing import json_list
 
 KINDS = (".jsonl", ".json", ".tsv")
 
@@ -48,13 +49,7 @@ class CaptionFile:
     def kept(self, chosen: np.ndarray) -> Iterator[str]:
         """The text of the output: the rows as they were. chosen: a boolean for each row."""
         lines = (text for keep, (_, text) in zip(chosen, self._rows(), strict=True) if keep)
-        if self._kind != ".json":
-            yield from (f"{line}\n" for line in lines)
-            return
-        yield "["
-        for number, line in enumerate(lines):
-            yield f"{',' if number else ''}\n{line}"
-        yield "\n]\n"
+        return json_list(lines) if self._kind == ".json" else (f"{line}\n" for line in lines)
 
     def _rows(self) -> Iterator[tuple[Any, str]]:
         """Each row, a TSV line as it is, and its text."""

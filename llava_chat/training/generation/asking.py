@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -57,8 +58,9 @@ class AskingSettings:
 class Stopped:
     """What was left over, and why.
 
-    refused: tasks that the server does not take, by type and its words. unanswered: how many it
-    did not answer. why: what to tell of the server then. budget: whether the money was at its end.
+    refused: tasks that the server does not take, by type and its words. unanswered: how many have
+    no answer for another reason. why: what to tell of the server then. budget: whether the money
+    was at its end.
     """
 
     refused: Counter[tuple[Kind, str]] = field(default_factory=Counter)
@@ -89,7 +91,7 @@ class Asking:
         self._settled = 0
         self._interrupted = False
         self._begun_s = time.monotonic()
-        self._inbox = SimpleQueue[tuple[Task, Messages, int]]()
+        self._inbox = SimpleQueue[tuple[Task, Messages, int] | None]()
         self._outbox = SimpleQueue[tuple[Task, Completion | Exception] | None]()
         self._stopped = Stopped()
 
@@ -102,10 +104,7 @@ class Asking:
         """
         self._waiting.extend(task for task in tasks if self._ledger.is_open(task))
         total = len(self._waiting)
-        for _ in range(min(self._settings.at_once, total)):
-            # A thread that waits for a server must not keep the program from ending.
-            threading.Thread(target=self._work, name="generate-data", daemon=True).start()
-        with interruptions(lambda: self._outbox.put(None)):
+        with self._working(min(self._settings.at_once, total)):
             while self._waiting or self._reserved:
                 self._hand_out()
                 if not self._reserved:
@@ -117,6 +116,19 @@ class Asking:
             raise KeyboardInterrupt
         self._stopped.unanswered += len(self._waiting)
         return self._stopped
+
+    @contextmanager
+    def _working(self, threads: int) -> Iterator[None]:
+        """So many that ask, until the block ends; a signal meanwhile is a thing that came in."""
+        for _ in range(threads):
+            # One that waits for a server must not keep the program from ending.
+            threading.Thread(target=self._work, name="generate-data", daemon=True).start()
+        try:
+            with interruptions(lambda: self._outbox.put(None)):
+                yield
+        finally:
+            for _ in range(threads):
+                self._inbox.put(None)
 
     def _hand_out(self) -> None:
         while self._waiting and len(self._reserved) < self._settings.at_once:
@@ -159,15 +171,15 @@ class Asking:
         else:
             self._stopped.unanswered += 1
             self._stopped.why = self._stopped.why or error
-        if self._failures == MOST_FAILURES_IN_A_ROW:
+        if self._failures == MOST_FAILURES_IN_A_ROW and self._waiting:
             self._client.stop()
             self._stopped.why = self._stopped.why or error
             self._stopped.unanswered += len(self._waiting)
             self._waiting.clear()
 
     def _work(self) -> None:
-        while True:
-            task, messages, seed = self._inbox.get()
+        while (asked := self._inbox.get()) is not None:
+            task, messages, seed = asked
             try:
                 outcome: Completion | Exception = self._client.ask(
                     messages,

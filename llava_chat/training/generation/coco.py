@@ -7,15 +7,15 @@ Imports errors and the pictures beside it.
 from __future__ import annotations
 
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llava_chat.errors import TrainingDataError
-from llava_chat.training.generation.pictures import Box, DescribedPicture, is_number, one_line
+from llava_chat.training.generation.pictures import Box, DescribedPicture, four_numbers, one_line
 
+MOST_PIXELS = 2**31  # of a side: no picture has more
 _LARGE = frozenset({"segmentation", "licenses", "info"})
 
 
@@ -36,7 +36,7 @@ def read_coco(files: Sequence[Path]) -> list[DescribedPicture]:
         for number, each in enumerate(_list(whole, "annotations", file)):
             where = f"{file}, annotations[{number}]"
             of = each.get("image_id")
-            if of not in images:
+            if not isinstance(of, int) or of not in images:
                 raise TrainingDataError(f"{where}.image_id: there is no image {of!r} in the file")
             if "caption" in each:
                 captions[of] += _caption(each["caption"], where)
@@ -83,7 +83,6 @@ def _take_image(
     images: dict[int, tuple[str, int, int]], image: Mapping[str, Any], where: str
 ) -> None:
     number, name = image.get("id"), image.get("file_name")
-    sides = (image.get("width"), image.get("height"))
     if (
         not isinstance(number, int)
         or not isinstance(name, str)
@@ -91,8 +90,12 @@ def _take_image(
         or not name
     ):
         raise TrainingDataError(f"{where}: it needs a number in id and a name in file_name")
-    wide, high = sides
-    if not isinstance(wide, int) or not isinstance(high, int) or min(wide, high) < 1:
+    wide, high = image.get("width"), image.get("height")
+    if not (
+        isinstance(wide, int)
+        and isinstance(high, int)
+        and 1 <= min(wide, high) <= max(wide, high) <= MOST_PIXELS
+    ):
         raise TrainingDataError(f"{where}: it needs its width and height in pixels")
     if images.setdefault(number, (name, wide, high)) != (name, wide, high):
         raise TrainingDataError(
@@ -119,17 +122,17 @@ def _caption(value: Any, where: str) -> list[str]:
 def _box(
     row: Mapping[str, Any], names: Mapping[int, str], image: tuple[str, int, int], where: str
 ) -> Box:
-    name, numbers = names.get(row.get("category_id", -1)), row["bbox"]
-    if name is None:
+    category, numbers = row.get("category_id"), four_numbers(row["bbox"])
+    if not isinstance(category, int) or category not in names:
         raise TrainingDataError(f"{where}.category_id: the file has no such category")
-    if not isinstance(numbers, list) or len(numbers) != 4 or not all(map(is_number, numbers)):
+    if numbers is None:
         raise TrainingDataError(f"{where}.bbox: it must be four numbers, [x, y, width, height]")
-    x, y, wide, high = map(float, numbers)
-    if not math.isfinite(x + y + wide + high) or wide < 0 or high < 0:
+    x, y, wide, high = numbers
+    if wide < 0 or high < 0:
         raise TrainingDataError(f"{where}.bbox: it must be [x, y, width, height] in pixels")
     _, across, down = image
     left, right = _share(x, across), _share(x + wide, across)
-    return Box(name, (left, _share(y, down), right, _share(y + high, down)))
+    return Box(names[category], (left, _share(y, down), right, _share(y + high, down)))
 
 
 def _share(pixels: float, side: int) -> float:

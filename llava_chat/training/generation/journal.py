@@ -1,7 +1,8 @@
 """Every reply of a server, on the disk as it comes, so that a run may be killed at any time.
 
 A line of JSON each, flushed to the disk before the next thing is asked; the first line says what
-is asked, since replies to something else must not be mixed in.
+is asked, since replies to something else must not be mixed in. A journal without replies, as a run
+with a wrong address leaves it, may be gone on with by any other.
 
 Imports errors and the writing of files beside this package.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from llava_chat.errors import TrainingDataError, UsageError
@@ -66,35 +67,37 @@ class Journal:
 
     def close(self) -> None:
         """Let another run have it."""
-        self._file.close()
+        with suppress(OSError):  # half a line on a full disk, of which `append` has told
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _begin(self, asked: Mapping[str, object]) -> list[Entry]:
-        _lock(self._file, self.path)
         try:
-            self._file.seek(0)
-            lines = self._file.read().splitlines(keepends=True)
-            if lines and not lines[-1].endswith(b"\n"):
-                # A kill in the middle of a line: nobody was told that it is kept.
-                half = lines.pop()
-                self._file.truncate(self._file.tell() - len(half))
-            if not lines:
+            _lock(self._file, self.path)
+            lines = self._whole_lines()
+            before = _asked_before(lines[0], self.path) if lines else asked
+            if len(lines) < 2:
+                self._file.truncate(0)
                 self._write({"journal": _FORMAT, "asked": dict(asked)})
                 return []
         except OSError as error:
             raise unwritable(self.path, error) from error
-        _check_asked(lines[0], asked, self.path)
+        _check_asked(before, asked, self.path)
         return [_entry(line, f"{self.path}, line {n}") for n, line in enumerate(lines[1:], 2)]
+
+    def _whole_lines(self) -> list[bytes]:
+        self._file.seek(0)
+        lines = self._file.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
+            # A kill in the middle of a line: nobody was told that it is kept.
+            half = lines.pop()
+            self._file.truncate(self._file.tell() - len(half))
+        return lines
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -115,11 +118,15 @@ def _lock(file: BinaryIO, path: Path) -> None:
         ) from None
 
 
-def _check_asked(line: bytes, asked: Mapping[str, object], path: Path) -> None:
+def _asked_before(line: bytes, path: Path) -> dict[str, Any]:
     first = _object(line)
-    before = first.get("asked")
-    if first.get("journal") != _FORMAT or not isinstance(before, dict):
+    asked = first.get("asked")
+    if first.get("journal") != _FORMAT or not isinstance(asked, dict):
         raise TrainingDataError(f"{path} is no journal of generate-data; name another --output.")
+    return asked
+
+
+def _check_asked(before: Mapping[str, Any], asked: Mapping[str, object], path: Path) -> None:
     other = [name for name, value in asked.items() if before.get(name) != value]
     if other:
         raise UsageError(

@@ -42,8 +42,8 @@ _UNWILLING = re.compile(
 class UnfitReplyError(Exception):
     """The reply is not as it must be. The text is one of few reasons, so that they can be counted.
 
-    In the order in which they are looked for: "cut off", "filtered", "empty", "no ===",
-    "out of order", "not alone", "empty question", "empty answer", "gives the notes away",
+    In the order in which they are looked for: "cut off", "filtered", "empty",
+    "gives the notes away", "no ===", "out of order", "empty question", "empty answer", "not alone",
     "unwilling".
     """
 

@@ -6,7 +6,9 @@ Imports the modules beside it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Self
 
 from llava_chat.training.generation.cost import Tokens
 from llava_chat.training.generation.journal import Entry
@@ -35,6 +37,14 @@ class Ledger:
     unfit: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     tokens: Tokens = field(default_factory=Tokens)
     _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], attempts: int) -> Self:
+        """What the replies of former runs come to."""
+        ledger = cls(attempts)
+        for entry in entries:
+            ledger.take(entry)
+        return ledger
 
     def take(self, entry: Entry) -> None:
         """Add a reply; the first one that is fit is a task's own."""

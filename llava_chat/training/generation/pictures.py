@@ -5,6 +5,7 @@ Imports conversation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from llava_chat.conversation import well_formed
@@ -57,6 +58,19 @@ def one_line(caption: str) -> str:
     return " ".join(line for line in lines if line)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is an int or a float of JSON, which counts no boolean."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def four_numbers(value: object) -> tuple[float, float, float, float] | None:
+    """The four numbers of a list in JSON; None for anything else, such as one with a boolean.
+
+    >>> four_numbers([0, 1, 2.5, 3]), four_numbers([0, 1, 2]), four_numbers([0, 1, 2, 10**400])
+    ((0.0, 1.0, 2.5, 3.0), None, None)
+    """
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    if any(isinstance(each, bool) or not isinstance(each, int | float) for each in value):
+        return None
+    try:
+        first, second, third, fourth = map(float, value)
+    except OverflowError:
+        return None
+    found = (first, second, third, fourth)
+    return found if all(map(math.isfinite, found)) else None

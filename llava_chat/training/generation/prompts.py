@@ -85,7 +85,7 @@ def write_prompts(folder: Path) -> None:
     try:
         shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}.") from error
 
 
 def _prompt(folder: Path, kind: Kind) -> Prompt:

@@ -12,7 +12,7 @@ from typing import Any
 from llava_chat.errors import TrainingDataError, UsageError
 from llava_chat.training.data.strict import check_json, parsed
 from llava_chat.training.generation.coco import read_coco
-from llava_chat.training.generation.pictures import Box, DescribedPicture, is_number, one_line
+from llava_chat.training.generation.pictures import Box, DescribedPicture, four_numbers, one_line
 
 
 def read_pictures(files: Sequence[Path]) -> list[DescribedPicture]:
@@ -83,12 +83,12 @@ def _captions(value: Any, where: str) -> tuple[str, ...]:
 def _box(value: Any, where: str) -> Box:
     if not isinstance(value, dict):
         raise TrainingDataError(f"{where}: it must be an object with a category and a bbox")
-    corners = value.get("bbox")
-    if not isinstance(corners, list) or len(corners) != 4 or not all(map(is_number, corners)):
+    corners = four_numbers(value.get("bbox"))
+    if corners is None:
         raise TrainingDataError(f"{where}.bbox: it must be four numbers")
-    left, top, right, bottom = map(float, corners)
+    left, top, right, bottom = corners
     if not (0 <= left <= right <= 1 and 0 <= top <= bottom <= 1):
         raise TrainingDataError(
             f"{where}.bbox: it must be left, top, right, bottom in shares of the sides, 0 to 1"
         )
-    return Box(one_line(_name(value, "category", where)), (left, top, right, bottom))
+    return Box(one_line(_name(value, "category", where)), corners)

@@ -1,6 +1,6 @@
 """From replies to LLaVA's instruction JSON, in which nothing is said twice.
 
-Imports the modules beside it.
+Imports the modules beside it and the writing of files beside this package.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from llava_chat.training.generation.kinds import Kind, Turns
 from llava_chat.training.generation.plan import Task
 from llava_chat.training.generation.prompts import Prompts
+from llava_chat.training.writing import json_list
 
 PLACEHOLDER = "<image>"
 
@@ -54,11 +55,8 @@ def instruction_rows(
 
 
 def as_json(rows: Iterable[Row]) -> Iterator[str]:
-    """The pieces of a JSON list, a row a line, so that two of them can be compared."""
-    yield "["
-    for number, row in enumerate(rows):
-        yield f"{',' if number else ''}\n{json.dumps(row, ensure_ascii=False)}"
-    yield "\n]\n"
+    """The pieces of a JSON list of them."""
+    return json_list(json.dumps(row, ensure_ascii=False) for row in rows)
 
 
 def _brief(task: Task, prompts: Prompts, drawn: random.Random) -> Turns:

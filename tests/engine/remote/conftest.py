@@ -7,11 +7,24 @@ from typing import Any
 
 import pytest
 
+from llava_chat.conversation import Conversation, Turn
+from llava_chat.engine.base import Failed, GenerationSettings
 from llava_chat.engine.remote import RemoteEngine, Timeouts, open_engine
+from llava_chat.errors import LlavaChatError
 from tests.engine.remote.server import ScriptedServer
 
 MakeServer = Callable[..., ScriptedServer]
 MakeEngine = Callable[..., RemoteEngine]
+
+ASKED = Conversation((Turn("user", "Hello"),))
+SETTINGS = GenerationSettings(temperature=0)
+
+
+def failure(events: Any) -> LlavaChatError:
+    *_, last = events
+    assert isinstance(last, Failed), last
+    assert last.error.__traceback__ is None
+    return last.error
 
 
 @pytest.fixture

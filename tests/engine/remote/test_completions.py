@@ -115,6 +115,7 @@ def test_a_temperature_that_is_left_to_the_server_is_not_sent(make_server: MakeS
         (reply("A ca", finish_reason="length"), Completion("A ca", "length", 12, 3)),
         (reply(None, finish_reason="content_filter"), Completion("", "content_filter", 12, 3)),
         (reply("Half \ud800"), Completion("Half \ufffd", "stop", 12, 3)),
+        (reply(finish_reason="\ud800"), Completion("A cat.", "\ufffd", 12, 3)),
         ({"choices": [{"message": {"content": "A cat."}}]}, Completion("A cat.", "stop", 0, 0)),
         (reply() | {"usage": {"prompt_tokens": -1, "completion_tokens": True}},
          Completion("A cat.", "stop", 0, 0)),
@@ -291,6 +292,13 @@ def test_threads_ask_at_the_same_time(make_client: MakeClient) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(asked, range(4))) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("key", ["sk-1\n", " sk-1", "sk-\x00", "sk-\N{HORIZONTAL ELLIPSIS}"])
+def test_a_key_that_no_header_can_hold_is_not_repeated(key: str) -> None:
+    with pytest.raises(SettingError, match=r"^engine_key must be") as told:
+        Completions("http://127.0.0.1:8000/v1", model=MODEL, api_key=key)
+    assert "sk-" not in str(told.value)
 
 
 def test_an_address_that_is_none() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from llava_chat.conversation import Conversation, Turn
 from llava_chat.engine.base import REMOTE_TEMPLATE, Done, EngineLoad, GenerationSettings
 from llava_chat.engine.remote import RemoteEngine, Served, Timeouts, open_engine
 from llava_chat.engine.switching import SwitchingEngine
@@ -19,11 +18,9 @@ from llava_chat.errors import (
     RemoteEngineError,
     SettingError,
 )
-from tests.engine.remote.conftest import MakeEngine, MakeServer
+from tests.engine.remote.conftest import ASKED, SETTINGS, MakeEngine, MakeServer
 from tests.engine.remote.server import Answer, Heard, Wire
 
-ASKED = Conversation((Turn("user", "Hello"),))
-SETTINGS = GenerationSettings(temperature=0)
 KEY = "sk-secret"
 
 
@@ -55,6 +52,16 @@ def test_all_servers_have_to_offer_the_model(
     second = make_server(models=[{"id": "b"}])
     with pytest.raises(SettingError, match=rf"every server.*{second.url} offers b"):
         make_engine(make_server(models=[{"id": "a"}]), second)
+
+
+def test_a_key_with_a_line_end_is_not_repeated(
+    make_server: MakeServer, make_engine: MakeEngine
+) -> None:
+    with pytest.raises(SettingError, match=r"^engine_key must be one line") as told:
+        make_engine(make_server(), key=f"{KEY}\n")
+    assert KEY not in str(told.value)
+    with pytest.raises(SettingError):
+        RemoteEngine([make_server().url], Served("tiny"), key=f"{KEY}\n")
 
 
 def test_a_server_that_lists_none_is_taken_at_its_word(

@@ -6,8 +6,7 @@ import time
 
 import pytest
 
-from llava_chat.conversation import Conversation, Turn
-from llava_chat.engine.base import Failed, GenerationSettings, Token, whole_reply
+from llava_chat.engine.base import Failed, Token, whole_reply
 from llava_chat.engine.remote.servers import (
     FIRST_LEFT_OUT_S,
     MOST_LEFT_OUT_S,
@@ -15,11 +14,8 @@ from llava_chat.engine.remote.servers import (
     checked_urls,
 )
 from llava_chat.errors import RemoteEngineError, SettingError
-from tests.engine.remote.conftest import MakeEngine, MakeServer
+from tests.engine.remote.conftest import ASKED, SETTINGS, MakeEngine, MakeServer
 from tests.engine.remote.server import Heard, Wire
-
-ASKED = Conversation((Turn("user", "Hello"),))
-SETTINGS = GenerationSettings(temperature=0)
 
 
 class Clock:

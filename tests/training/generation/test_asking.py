@@ -44,10 +44,8 @@ def ask(
     **settings: object,
 ) -> tuple[Ledger, Stopped]:
     """A run in the folder, on top of those before it."""
-    ledger = Ledger(attempts)
     with Journal(folder, {}) as journal:
-        for entry in journal.entries:
-            ledger.take(entry)
+        ledger = Ledger.of(journal.entries, attempts)
         given = AskingSettings(**settings)  # type: ignore[arg-type]
         return ledger, Asking(client, PROMPTS, journal, ledger, given).run(tasks, report)
 
@@ -143,6 +141,15 @@ def test_what_the_server_does_not_take_is_counted_and_asked_in_the_next_run(
     assert (len(ledger.turns), stopped) == (12, Stopped())
 
 
+def test_the_last_rows_may_all_be_refused(
+    make_model: MakeModel, make_client: MakeClient, tmp_path: Path
+) -> None:
+    model = make_model(troubles=lambda key: ["400"])
+    _, stopped = ask(tmp_path, make_client(model), TASKS[:MOST_FAILURES_IN_A_ROW])
+    assert sum(stopped.refused.values()) == MOST_FAILURES_IN_A_ROW
+    assert (stopped.unanswered, stopped.why) == (0, None)
+
+
 @pytest.mark.parametrize(
     ("trouble", "kind"),
     [("500", RemoteEngineError), ("429", EngineBusyError), ("400", RefusedRequestError),
@@ -202,6 +209,22 @@ def test_progress_says_how_far_it_is_and_what_it_costs(
     )
     assert told[-1].left_s == 0 < (told[0].left_s or 0)
     assert "0.20 spent of about 6.00" in told[0].words
+
+
+def test_no_thread_is_left_waiting(
+    make_model: MakeModel, make_client: MakeClient, tmp_path: Path
+) -> None:
+    before = set(threading.enumerate())
+    asking = set[threading.Thread]()
+
+    def look(progress: Progress) -> None:
+        asking.update(each for each in threading.enumerate() if each.name == "generate-data")
+
+    ask(tmp_path, make_client(make_model()), TASKS[:4], report=look)
+    assert len(asking - before) == 4
+    for thread in asking - before:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_it_runs_outside_the_main_thread_too(

@@ -55,6 +55,13 @@ def test_replies_to_something_else_are_not_mixed_in(tmp_path: Path) -> None:
         Journal(tmp_path, ASKED | {"--model": "other"})
 
 
+def test_a_journal_without_a_reply_begins_anew(tmp_path: Path) -> None:
+    Journal(tmp_path, ASKED | {"--model": "misspelt"}).close()
+    filled(tmp_path)
+    with Journal(tmp_path, ASKED) as journal:
+        assert journal.entries == ENTRIES
+
+
 WRONG: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another file": (lambda whole: b'{"id": 1}\n', "no journal of generate-data"),
     "a picture": (lambda whole: b"\x89PNG\n\xff\xff\n", "no journal of generate-data"),
@@ -75,6 +82,24 @@ def test_a_file_that_is_no_journal(
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(TrainingDataError, match=sentence):
         Journal(tmp_path, ASKED)
+
+
+def test_a_full_disk_is_told_and_what_was_kept_is_there(tmp_path: Path) -> None:
+    """As far as a process can have one: what it writes may not be longer than a limit."""
+    resource = pytest.importorskip("resource", reason="only POSIX limits how long a file may be")
+    size = filled(tmp_path).stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+        with (
+            pytest.raises(TrainingDataError, match=r"cannot be written: File too large"),
+            Journal(tmp_path, ASKED) as journal,
+        ):
+            journal.append(ENTRIES[0])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with Journal(tmp_path, ASKED) as journal:
+        assert journal.entries == ENTRIES
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ def test_as_many_as_in_the_paper() -> None:
     assert (len(set(prompts.brief)), len(set(prompts.detailed))) == (11, 16)
 
 
-@pytest.mark.parametrize("kind", ASKED_KINDS)
-def test_the_examples_are_about_different_pictures_and_would_be_taken(kind: str) -> None:
+def test_the_examples_are_about_different_pictures_and_would_be_taken() -> None:
     prompts = load_prompts()
     examples = [each for known in ASKED_KINDS for each in prompts.asked[known].examples]
     assert len({context for context, _ in examples}) == len(examples)

@@ -120,6 +120,7 @@ WRONG_ROWS = {
     "boxes that are none": (row(instances={}), "row 0, instances: it must be a list"),
     "a box that is none": (row(instances=[1]), "instances\\[0\\]: it must be an object"),
     "three corners": (row(instances=box(0, 0, 1)), "instances\\[0\\].bbox: it must be four"),
+    "no number at all": (row(instances=box(0, 0, 1, 10**400)), "bbox: it must be four numbers"),
     "a flag": (row(instances=box(0, 0, 1, True)), "bbox: it must be four numbers"),
     "pixels": (row(instances=box(0, 0, 64, 48)), "in shares of the sides, 0 to 1"),
     "turned around": (row(instances=box(0.5, 0, 0.1, 1)), "left, top, right, bottom"),
@@ -152,15 +153,28 @@ WRONG_FILES: dict[str, tuple[object, str]] = {
     "a list": ([], "no annotation file of COCO's"),
     "no images": ({"annotations": []}, "images: it must be a list"),
     "no size": ({"images": [IMAGE | {"width": 0}], "annotations": []}, "images\\[0\\]: .*width"),
+    "no size at all": ({"images": [IMAGE | {"width": 10**400}], "annotations": []}, ".*width"),
     "no name": ({"images": [IMAGE | {"file_name": " "}], "annotations": []}, "file_name"),
     "half a name": ({"images": [IMAGE | {"file_name": "\ud800"}], "annotations": []}, "file_name"),
     "another image": ({"images": [], "annotations": [CAPTION]}, "image_id: there is no image 1"),
+    "a list for an image": (
+        {"images": [IMAGE], "annotations": [CAPTION | {"image_id": [1]}]}, "there is no image \\[1",
+    ),
     "the same number": (
         {"images": [IMAGE, IMAGE | {"file_name": "b.jpg"}], "annotations": []}, "another one",
     ),
     "neither": ({"images": [IMAGE], "annotations": [{"image_id": 1}]}, "neither a caption nor"),
     "no text": ({"images": [IMAGE], "annotations": [CAPTION | {"caption": 1}]}, "a text"),
     "no category": ({"images": [IMAGE], "annotations": [BOX]}, "no such category"),
+    "a list for a category": (
+        {"images": [IMAGE], "categories": CATEGORIES, "annotations": [BOX | {"category_id": [3]}]},
+        "no such category",
+    ),
+    "no number at all": (
+        {"images": [IMAGE], "categories": CATEGORIES,
+         "annotations": [BOX | {"bbox": [10**400, 0, 1, 1]}]},
+        "annotations\\[0\\].bbox: it must be four numbers",
+    ),
     "three numbers": (
         {"images": [IMAGE], "categories": CATEGORIES, "annotations": [BOX | {"bbox": [1, 2, 3]}]},
         "annotations\\[0\\].bbox: it must be four numbers",
