@@ -6,6 +6,7 @@ often the run was interrupted.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections import Counter, deque
@@ -48,8 +49,14 @@ class _Refused:
     sentence: str
 
 
-def _one_thread(_worker: int) -> None:
+def _apart(_worker: int) -> None:
+    """One thread, and out of the trainer's process group.
+
+    Launchers send SIGTERM to the whole group: a worker that died of it would end the trainer before
+    its checkpoint is written. It ends with the trainer all the same.
+    """
     torch.set_num_threads(1)
+    os.setpgid(0, 0)
 
 
 def from_random(make: Callable[[random.Random], Sample], seed: int) -> Callable[[int], Sample]:
@@ -165,7 +172,7 @@ def _loaded(
         # from Python 3.14 on, nor in a process that was itself spawned.
         multiprocessing_context="fork" if workers else None,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread if workers else None,
+        worker_init_fn=_apart if workers else None,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # dropout's is left alone, whenever a loader begins

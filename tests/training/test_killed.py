@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -79,13 +80,18 @@ def _code(work: Callable[[], object]) -> int:
         return int(str(left.code))
 
 
-def killed_at_step(step: int, number: signal.Signals, arguments: list[str]) -> int:
+def killed_at_step(
+    step: int, number: signal.Signals, arguments: list[str], *, group: bool = False
+) -> int:
+    """group: a process group of its own is killed, as launchers do it."""
     original = Metrics.step
+    if group:
+        os.setpgrp()
 
     def told(self: Metrics, progress: Progress) -> None:
         original(self, progress)
         if progress.step == step:
-            os.kill(os.getpid(), number)
+            (os.killpg if group else os.kill)(os.getpid(), number)
 
     Metrics.step = told  # type: ignore[method-assign]
     return main(arguments)
@@ -155,6 +161,16 @@ def test_sigterm_at_any_step_saves_first(
     code = in_a_process(lambda: killed_at_step(step, signal.SIGTERM, command(data, tmp_path)))
     assert code == 128 + signal.SIGTERM
     check_it_goes_on(data, tmp_path, unbroken, step)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are processes on Linux alone")
+def test_sigterm_to_the_whole_group_leaves_the_workers_until_it_is_saved(
+    data: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    words = [*command(data, tmp_path), "--workers", "1"]
+    code = in_a_process(lambda: killed_at_step(5, signal.SIGTERM, words, group=True))
+    assert code == 128 + signal.SIGTERM
+    check_it_goes_on(data, tmp_path, unbroken, 5)
 
 
 def test_sigkill_in_the_middle_of_a_checkpoint_leaves_the_one_before(
