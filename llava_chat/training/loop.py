@@ -227,8 +227,10 @@ class _Run:
             raise problem
         if problems:
             raise LlavaChatError(f"{self.name}: stopped, because another process had to")
+        if stops:  # the run that goes on fetches these again, and counts what they lack
+            return None
         self.skipped += int(skipped)
-        return None if stops else _Parts(parts, held, weight, int(tokens), int(samples))
+        return _Parts(parts, held, weight, int(tokens), int(samples))
 
     def _learn(self, number: int, parts: _Parts) -> None:
         """One step down the gradient of all parts of all processes."""

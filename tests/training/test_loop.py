@@ -1,6 +1,8 @@
 """One loop: it goes on where it stopped, and never writes half a state."""
 
+import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -263,13 +265,24 @@ def test_samples_that_are_left_out_are_counted_and_a_step_of_none_changes_nothin
         names = tuple(f"row {n}" for n in range(len(batch[0])))
         return Contents(len(names), names=names, skipped=("row 9: no picture",) * (8 - len(names)))
 
-    seen, resumed = Seen(), Seen()
+    seen, resumed, terminated = Seen(), Seen(), Seen()
     run(tmp_path / "run", made=some_empty, contents_of=contents, watchers=[seen])
     assert [each.step for each in seen.told] == [2, 3, 4, 5, 6, 8, 9, 10, 11, 12]
     assert [each.skipped for each in seen.told] == [9, 10, 11, 12, 13, 22, 23, 24, 25, 26]
     shutil.rmtree(Checkpoints(tmp_path / "run").at(12))
     run(tmp_path / "run", made=some_empty, contents_of=contents, watchers=[resumed])
     assert [each.skipped for each in resumed.told] == [23, 24, 25, 26]
+
+    def told_to_end(step: int) -> Iterator[Batch]:
+        for number, batch in enumerate(some_empty(step), step):
+            if number == 6:  # fetched, and left to whoever goes on
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    with pytest.raises(SystemExit):
+        run(tmp_path / "ended", made=told_to_end, contents_of=contents)
+    run(tmp_path / "ended", made=some_empty, contents_of=contents, watchers=[terminated])
+    assert [each.skipped for each in terminated.told] == [22, 23, 24, 25, 26]
 
 
 def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -> None:
