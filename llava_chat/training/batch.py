@@ -44,7 +44,7 @@ class SkippedSample:
 class TokenBatch:
     """ids, labels: (B, T), padded on the right. pixels: (N, 3, S, S), or None without pictures.
 
-    names: of its samples. skipped: why samples were left out of it, one for each; of a batch of
+    names: of its samples, in the order of its rows. skipped: why samples were left out of it, one for each; of a batch of
     which nothing is left B is 0. positions: (B, T), from 0 on in each text of a row that holds
     several; None when no row does. A decoder that is given them as `position_ids`, and no mask,
     keeps the texts apart. tokens: without the padding.
@@ -191,7 +191,7 @@ def collate(
         torch.from_numpy(ids),
         torch.from_numpy(labels),
         torch.from_numpy(np.concatenate(pixels)) if pixels else None,
-        tuple(sample.name for sample in samples),
+        tuple(text.name for texts in rows for text in texts),
         tuple(each.reason for each in made if isinstance(each, SkippedSample)),
         torch.from_numpy(positions) if len(rows) < len(samples) else None,
         sum(len(sample.ids) for sample in samples),
