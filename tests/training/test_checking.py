@@ -65,6 +65,12 @@ def test_good_data_are_counted(check: Check, tmp_path: Path) -> None:
     assert tokens["median"] < 400
 
 
+def test_rows_without_an_id_repeat_none(check: Check) -> None:
+    rows: list[Row] = [{"id": None, "conversations": talk("Hi", "A.")}] * 2
+    rows += [{"id": 7, "conversations": talk("Hi", "A.")}] * 2
+    assert check(rows)[1]["repeated_ids"] == 1
+
+
 def test_every_problem_is_counted_by_kind_and_the_first_are_shown(
     check: Check, tmp_path: Path
 ) -> None:

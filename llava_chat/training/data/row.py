@@ -28,7 +28,7 @@ _ROLES = ("human", "gpt")
 class Instruction:
     """One checked row.
 
-    where: its file and number. turns: each a question and its answer. images: where the pictures
+    id: "" where it has none. where: its file and number. turns: each a question and its answer. images: where the pictures
     of each question are, which stand before its words.
     """
 
@@ -99,7 +99,8 @@ def instruction_of(
     rest = iter(images)
     shown = tuple(tuple(next(rest) for _ in range(each)) for each in marks)
     without = tuple((_without_marks(question), answer) for question, answer in turns)
-    return Instruction(str(row.get("id", "")), where, without, shown)
+    name = row.get("id")
+    return Instruction("" if name is None else str(name), where, without, shown)
 
 
 _Note = Callable[[str, str, str], None]
