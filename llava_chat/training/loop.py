@@ -7,6 +7,7 @@ modules of training that begin a run, save it and watch it, and errors.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import sys
@@ -84,8 +85,11 @@ def train(
     run = _Run(name, modules, loss_of, contents_of, options, folder, setting or Setting())
     try:
         run.go(batches_from)
-    finally:
-        run.reporter.end()
+    except BaseException:
+        with contextlib.suppress(LlavaChatError):  # what ends the run is what is told
+            run.reporter.end()
+        raise
+    run.reporter.end()
     if not run.processes.sharded:
         return {}
     state = run.processes.whole_state(run.learner)

@@ -1,5 +1,6 @@
 """One loop: it goes on where it stopped, and never writes half a state."""
 
+import errno
 import os
 import shutil
 import signal
@@ -304,6 +305,24 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoints_before(tmp_path: Path) -
     assert [path.name for path in folder.iterdir()] == ["step-00000004"]
     assert newest(folder).read_bytes() == saved
     assert same(run(folder), run(tmp_path / "unbroken"))
+
+
+def test_whoever_watches_and_has_no_room_is_told_after_what_ends_the_run(tmp_path: Path) -> None:
+    class Full(Seen):
+        def saving(self, step: int, folder: Path) -> None:
+            (folder / "plot.svg").symlink_to("/dev/full")
+            (folder / "plot.svg").write_text("drawn", encoding="utf-8")
+
+        def end(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no device that is always full")
+    with pytest.raises(LlavaChatError, match="what is seen of the run cannot be written"):
+        run(tmp_path / "run", watchers=[Full()])
+    assert [*(tmp_path / "run").iterdir()] == []  # a checkpoint has all of it or is none
+    with pytest.raises(Stopped):
+        run(tmp_path / "stopped", made=stopping(2), watchers=[Full()])
 
 
 @pytest.mark.parametrize("content", [b"", b"not a state", b"PK\x03\x04half a zip"])

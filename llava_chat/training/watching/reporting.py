@@ -1,8 +1,8 @@
 """Tells watchers of steps whose figures are still on their way on the device.
 
 Asking a GPU for a number makes the program wait for all that was given to it. So the figures of
-several steps are fetched by one copy, and only then told, step by step. Imports torch and
-progress.
+several steps are fetched by one copy, and only then told, step by step. Imports torch, progress
+and errors.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from llava_chat.errors import LlavaChatError
 from llava_chat.training.watching.progress import Progress, Watcher
 
 LOOK_S = 5.0
@@ -45,7 +46,7 @@ class Reporter:
     The loop calls `step` after each of its steps, `saving` while a checkpoint is still aside, and
     `end` when it ends, however it does. watchers: () makes it do nothing but look for figures that
     are none. steps: of the whole run. log_every: after so many steps they are told, and after
-    LOOK_S seconds.
+    LOOK_S seconds. All of them raise LlavaChatError where a watcher cannot write.
     """
 
     def __init__(
@@ -117,8 +118,9 @@ class Reporter:
                 step_s=step_s,
                 memory_bytes=memory,
             )
-            for watcher in self._watchers:
-                watcher.step(progress)
+            with _written():
+                for watcher in self._watchers:
+                    watcher.step(progress)
         return wrong
 
     @property
@@ -131,16 +133,29 @@ class Reporter:
 
         What it takes, and what the loop took for the checkpoint, counts for no step.
         """
-        for watcher in self._watchers:
-            watcher.saving(step, folder)
+        with _written():
+            for watcher in self._watchers:
+                watcher.saving(step, folder)
         self._since_s = time.perf_counter()
 
     def end(self) -> None:
         """Tell what is pending, and let every watcher end, though another one fails."""
-        with ExitStack() as ending:
+        with _written(), ExitStack() as ending:
             for watcher in reversed(self._watchers):
                 ending.callback(watcher.end)
             self.tell()
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = error.filename or "what is seen of the run"
+        raise LlavaChatError(
+            f"{what} cannot be written ({error.strerror}); once that is mended the same command "
+            "goes on from the newest checkpoint"
+        ) from error
 
 
 def _let_go(value: Figure) -> Figure:

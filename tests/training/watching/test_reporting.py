@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from llava_chat.errors import LlavaChatError
 from llava_chat.training.watching.progress import Progress
 from llava_chat.training.watching.reporting import Figure, Reporter
 
@@ -34,7 +36,7 @@ class Noted:
 
 class Failing(Noted):
     def end(self) -> None:
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "No space left on device", "/runs/plot.svg")
 
 
 def test_nothing_is_asked_of_the_device_between_two_lines() -> None:
@@ -94,7 +96,8 @@ def test_all_watchers_end_and_what_is_pending_is_told(tmp_path: Path) -> None:
     reporter.step(1, {"loss": 1.0}, 1.0, RATES, tokens=1, samples=1)
     reporter.saving(1, tmp_path)
     assert (tmp_path / "noted").read_text() == "1"
-    with pytest.raises(OSError, match="disk is full"):
+    said = r"/runs/plot\.svg cannot be written \(No space left on device\); once that is mended"
+    with pytest.raises(LlavaChatError, match=said):
         reporter.end()
     assert (first.ended, last.ended) == (1, 1)
     assert len(first.told) == len(last.told) == 1
