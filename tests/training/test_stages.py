@@ -257,9 +257,13 @@ def test_align_needs_a_picture_in_every_row(data: Path, capsys: pytest.CaptureFi
     assert main([*arguments(data, "finetune", "out"), "--workers", "0"]) == 0
 
 
-def test_a_broken_picture_stops_nothing(data: Path) -> None:
-    (data / "red.png").write_bytes(b"no picture")
+def test_a_broken_picture_stops_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (data / "blue.png").write_bytes(b"no picture")
     assert main([*arguments(data, "align", "out"), "--workers", "1"]) == 0
+    asked = ["--samples", "1", "--workers", "0"]  # of two rows the second is held out
+    assert main([*arguments(data, "align", "asked"), *asked]) == 0
+    assert "align: not asked about: " in capsys.readouterr().err
+    assert not (data / "asked" / "samples.md").exists()
 
 
 @pytest.mark.parametrize(

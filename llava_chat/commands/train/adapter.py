@@ -19,6 +19,7 @@ from llava_chat.commands.train.adapter_rows import Found, check_rows, found_rows
 from llava_chat.commands.train.checks import named_base
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
+from llava_chat.training.writing import write_whole
 
 if TYPE_CHECKING:
     from llava_chat.model.checkpoint import Checkpoint
@@ -129,17 +130,11 @@ def run(args: argparse.Namespace) -> int:
 
     with found_rows(args, output) as found:
         report = _trained(args, found, output)
-    _write(output / "README.md", card(report))
-    _write(output / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
+    write_whole(output / "README.md", card(report))
+    write_whole(output / "report.json", json.dumps(report.as_dict(), indent=2) + "\n")
     Checkpoints(output / CHECKPOINTS).forget()
     print(json.dumps(report.as_dict()) if args.json else table(report))
     return 0
-
-
-def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -8,14 +8,14 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llava_chat.commands.train.checks import look_at, make_folder, named_base
 from llava_chat.commands.train.stage_options import add_arguments, settings_of, shown
 from llava_chat.commands.train.watching_options import log_every
-from llava_chat.errors import UsageError
+from llava_chat.errors import BrokenSampleError, UsageError
 from llava_chat.training.recipes import StageSettings
+from llava_chat.training.writing import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llava_chat.training.stages import StageOptions
     from llava_chat.training.survey import Survey
     from llava_chat.training.watching.progress import RunFacts, Watcher
+    from llava_chat.training.watching.samples import Sample
 
 __all__ = ["add_arguments", "run"]
 
@@ -218,6 +219,7 @@ class _Stage:
         from llava_chat.training.watching.progress import RunFacts
 
         args = self.args
+        device = self.group.device or next(checkpoint.model.projector.parameters()).device
         facts = RunFacts(
             stage=args.stage,
             recipe=args.recipe or "",
@@ -227,16 +229,7 @@ class _Stage:
             data=rows.name,
             rows=len(rows),
             steps=steps,
-            devices=tuple(
-                self.group.texts(
-                    [
-                        device_name(
-                            self.group.device
-                            or next(checkpoint.model.projector.parameters()).device
-                        )
-                    ]
-                )
-            ),
+            devices=tuple(self.group.texts([device_name(device)])),
             settings=shown(args, self.settings),
             adapter=self.settings.lora,
         )
@@ -246,20 +239,21 @@ class _Stage:
             print(
                 f"{args.stage}, with these settings:\n{lines}", file=sys.stderr, end="", flush=True
             )
-            _write(args.output / "run.json", json.dumps(asdict(facts), indent=2) + "\n")
+            write_whole(args.output / "run.json", json.dumps(asdict(facts), indent=2) + "\n")
         return facts
 
     def _watchers(
         self, facts: RunFacts, checkpoint: Checkpoint, rows: Rows, held: tuple[int, ...]
     ) -> list[Watcher]:
         from llava_chat.training.watching.opening import watchers
-        from llava_chat.training.watching.samples import Sample, SampleReplies
+        from llava_chat.training.watching.samples import SampleReplies
 
         args, replies = self.args, None
-        if held and not self.group.sharded:  # one process alone cannot run shards
+        # One process alone cannot run shards.
+        if asked := [] if self.group.sharded else _asked(args.stage, rows, held):
             replies = SampleReplies(
                 checkpoint,
-                [Sample.of(rows.where(row), rows.conversation(row)) for row in held],
+                asked,
                 args.output,
                 template=facts.template,
                 bf16=self.bf16,
@@ -290,10 +284,17 @@ class _Stage:
         else:
             revision = trained.revision if is_hub_id(args.model) else None
             save_lora_and_projector(trained, lora, args.output, base=facts.base, revision=revision)
-        _write(args.output / "README.md", model_card(facts, run_figures(args.output)))
+        write_whole(args.output / "README.md", model_card(facts, run_figures(args.output)))
 
 
-def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(file)
+def _asked(stage: str, rows: Rows, held: tuple[int, ...]) -> list[Sample]:
+    """The rows to ask about; one whose picture is missing or broken stops nothing here either."""
+    from llava_chat.training.watching.samples import Sample
+
+    found: list[Sample] = []
+    for row in held:
+        try:
+            found.append(Sample.of(rows.where(row), rows.conversation(row)))
+        except BrokenSampleError as error:
+            print(f"{stage}: not asked about: {error}", file=sys.stderr, flush=True)
+    return found
