@@ -44,10 +44,10 @@ class SkippedSample:
 class TokenBatch:
     """ids, labels: (B, T), padded on the right. pixels: (N, 3, S, S), or None without pictures.
 
-    names: of its samples, in the order of its rows. skipped: why samples were left out of it, one for each; of a batch of
-    which nothing is left B is 0. positions: (B, T), from 0 on in each text of a row that holds
-    several; None when no row does. A decoder that is given them as `position_ids`, and no mask,
-    keeps the texts apart. tokens: without the padding.
+    names: of its samples, in the order of its rows. skipped: why samples were left out of it, one
+    for each; of a batch of which nothing is left B is 0. positions: (B, T), from 0 on in each text
+    of a row that holds several; None when no row does. A decoder that is given them as
+    `position_ids`, and no mask, keeps the texts apart. tokens: without the padding.
     """
 
     ids: Tensor

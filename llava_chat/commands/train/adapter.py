@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llava_chat.commands.train.adapter_rows import Found, check_rows, found_rows, read_lessons
-from llava_chat.commands.train.checks import named_base
+from llava_chat.commands.train.checks import check_above_0, check_not_below_0, named_base
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
 from llava_chat.training.writing import write_whole
@@ -139,14 +138,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     check_rows(args)
-    for name in ("rank", "alpha", "lr", "epochs", "steps", "batch_size", "beta", "max_tokens"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-    for name in ("seed", "keep_old", "pictures"):
-        value = getattr(args, name)
-        if value is not None and value < 0:
-            raise UsageError(f"--{name.replace('_', '-')} must not be below 0")
+    above_0 = ("rank", "alpha", "lr", "epochs", "steps", "batch_size", "beta", "max_tokens")
+    check_above_0(args, *above_0)
+    check_not_below_0(args, "seed", "keep_old", "pictures")
     if not 0 <= args.held_out < 1:
         raise UsageError("--held-out must be a share from 0 up to, but not, 1")
 

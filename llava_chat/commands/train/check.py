@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_chat.commands.train.checks import check_not_below_0
-from llava_chat.errors import TrainingDataError, UsageError
+from llava_chat.commands.train.checks import check_above_0, check_not_below_0
+from llava_chat.errors import TrainingDataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; then raise TrainingDataError when something is wrong."""
-    if args.max_tokens < 1:
-        raise UsageError("--max-tokens must be above 0")
+    check_above_0(args, "max_tokens")
     check_not_below_0(args, "workers")
     from llava_chat.progress import ProgressLine
     from llava_chat.training.checking import CheckOptions, check

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +17,23 @@ if TYPE_CHECKING:
     from llava_chat.training.survey import Survey
 
 
+def check_above_0(args: argparse.Namespace, *names: str) -> None:
+    """Raise UsageError when one of these options is given, and no number above 0."""
+    _check(args, names, lambda value: 0 < value < math.inf, "must be above 0")
+
+
 def check_not_below_0(args: argparse.Namespace, *names: str) -> None:
-    """Raise UsageError when one of these options is below 0."""
+    """Raise UsageError when one of these options is given, and no number from 0 on."""
+    _check(args, names, lambda value: 0 <= value < math.inf, "must not be below 0")
+
+
+def _check(
+    args: argparse.Namespace, names: Iterable[str], right: Callable[[float], bool], otherwise: str
+) -> None:
     for name in names:
-        if getattr(args, name) < 0:
-            raise UsageError(f"--{name} must not be below 0")
+        value = getattr(args, name, None)
+        if value is not None and not right(value):
+            raise UsageError(f"--{name.replace('_', '-')} {otherwise}")
 
 
 def named_base(model: str) -> str:

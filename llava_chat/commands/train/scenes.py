@@ -6,8 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from llava_chat.commands.train.checks import check_not_below_0, make_folder
-from llava_chat.errors import UsageError
+from llava_chat.commands.train.checks import check_above_0, check_not_below_0, make_folder
 
 
 def add_arguments(scenes: argparse.ArgumentParser) -> None:
@@ -23,8 +22,7 @@ def add_arguments(scenes: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, write the model, judge what was written."""
-    if args.steps is not None and args.steps < 1:
-        raise UsageError("--steps must be above 0")
+    check_above_0(args, "steps")
     check_not_below_0(args, "pictures")
     make_folder("--work", args.work)
     make_folder("--output", args.output)

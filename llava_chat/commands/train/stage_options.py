@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import fields
 from pathlib import Path
 
+from llava_chat.commands.train.checks import check_above_0, check_not_below_0
 from llava_chat.commands.train.watching_options import add_watching, check_watching
 from llava_chat.errors import UsageError
 from llava_chat.training.recipes import RECIPES, Stage, StageSettings, settings_for
@@ -132,14 +132,8 @@ def _add_keeping(parser: argparse.ArgumentParser) -> None:
 
 def settings_of(args: argparse.Namespace) -> StageSettings:
     """What the stage learns with. Raises UsageError for what makes no sense."""
-    for name in _ABOVE_0:
-        value = getattr(args, name, None)
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-    for name in _NOT_BELOW_0:
-        value = getattr(args, name, None)
-        if value is not None and not 0 <= value < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} must not be below 0")
+    check_above_0(args, *_ABOVE_0)
+    check_not_below_0(args, *_NOT_BELOW_0)
     check_watching(args)
     given = {each.name: getattr(args, each.name, None) for each in fields(StageSettings)}
     settings = settings_for(args.stage, args.recipe, given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.errors import UsageError
+from llava_chat.commands.train.checks import check_above_0, check_not_below_0
 
 DEFAULT_PROJECT = "llava_chat"
 
@@ -39,10 +39,8 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
 
 def check_watching(args: argparse.Namespace) -> None:
     """Raise UsageError for numbers that make no sense."""
-    if args.log_every is not None and args.log_every < 1:
-        raise UsageError("--log-every must be above 0")
-    if args.samples is not None and args.samples < 0:
-        raise UsageError("--samples must not be below 0")
+    check_above_0(args, "log_every")
+    check_not_below_0(args, "samples")
 
 
 def log_every(args: argparse.Namespace, steps: int) -> int:

@@ -28,8 +28,8 @@ _ROLES = ("human", "gpt")
 class Instruction:
     """One checked row.
 
-    id: "" where it has none. where: its file and number. turns: each a question and its answer. images: where the pictures
-    of each question are, which stand before its words.
+    id: "" where it has none. where: its file and number. turns: each a question and its answer.
+    images: where the pictures of each question are, which stand before its words.
     """
 
     id: str
