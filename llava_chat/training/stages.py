@@ -207,6 +207,9 @@ def _loop_of(options: StageOptions, checkpoint: Checkpoint) -> LoopOptions:
     if options.lora is not None:
         lora = options.lora
         run = {**run, "rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout}
+    bits = bits_of(checkpoint.model)
+    if bits is not None:  # a LoRA learns what the rounded weights below it lack
+        run = {**run, "bits": bits}
     return replace(options.loop, run={**run, **options.loop.run})
 
 

@@ -23,6 +23,7 @@ from llava_chat.model.sources import Search, find_sources
 from llava_chat.model.weights import load_model
 from llava_chat.training import lora_and_projector
 from llava_chat.training.adapter.lora import Lora
+from llava_chat.training.checkpoints import STATE, Checkpoints, read
 from llava_chat.training.loop import Setting
 from llava_chat.training.schedule import LoopOptions
 from llava_chat.training.stages import StageOptions, run_stage
@@ -83,6 +84,8 @@ def test_a_lora_learns_on_a_model_in_fewer_bits(bits: Bits, folder: Path, tmp_pa
         tmp_path / "run",
         setting=Setting(watchers=[seen]),
     )
+    newest = Checkpoints(tmp_path / "run").newest()
+    assert newest is not None and read(newest / STATE)["run"]["bits"] == bits
     losses = [each[1] for each in seen.figures]
     assert losses[-1] < losses[0] - 0.2
     after = model.language_model.state_dict()
