@@ -150,6 +150,21 @@ def test_align_wants_pictures(check: Check) -> None:
     assert code == 1 and list(found["kinds"]) == ["no picture"]
 
 
+def test_align_is_counted_in_the_template_that_it_is_trained_with(
+    check: Check, monkeypatch: pytest.MonkeyPatch, scenes: Measure
+) -> None:
+    asked: list[str | None] = []
+
+    def measured(_: str, template: str | None = None) -> Measure:
+        asked.append(template)
+        return scenes
+
+    monkeypatch.setattr("llava_chat.training.measure.measure_of", measured)
+    for stage in ("align", "finetune"):
+        check([{"conversations": talk("Hi", "A.")}], "--for", stage, "--template", "vicuna_v1")
+    assert asked == ["plain", "vicuna_v1"]
+
+
 def test_a_folder_is_gone_through_whatever_one_of_its_files_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

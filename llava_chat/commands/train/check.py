@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", type=Path, help="their pictures: a folder, a tar or several")
     parser.add_argument("--model", default="scenes", help="whose tokens to count in; no weights")
-    parser.add_argument("--template", metavar="NAME", help="in place of the one that it names")
+    parser.add_argument(
+        "--template", metavar="NAME", help="in place of the model's own; align has its own"
+    )
     parser.add_argument(
         "--for",
         choices=("align", "finetune"),
@@ -61,13 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from llava_chat.progress import ProgressLine
     from llava_chat.training.checking import CheckOptions, check
     from llava_chat.training.measure import measure_of
-    from llava_chat.training.stages import TEMPLATES_OF_STAGES
+    from llava_chat.training.stages import template_of
 
-    stage = args.stage
-    template = args.template or (TEMPLATES_OF_STAGES["align"] if stage == "align" else None)
-    options = CheckOptions(args.max_tokens, args.pictures, stage == "align", args.workers)
+    measure = measure_of(args.model, template_of(args.stage, args.template))
+    options = CheckOptions(args.max_tokens, args.pictures, args.stage == "align", args.workers)
     with ProgressLine("check", sys.stderr) as report:
-        found = check(args.data, args.images, measure_of(args.model, template), options, report)
+        found = check(args.data, args.images, measure, options, report)
     print(json.dumps(as_json(found), indent=2) if args.json else "\n".join(lines(found)))
     if found.problems:
         first = next(iter(found.first.values()))[0]

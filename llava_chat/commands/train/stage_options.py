@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser, stage: Stage) -> None:
     )
     parser.add_argument("--images", type=Path, help="the folder or tars of its pictures")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--template", help="the conversation template; the model's own")
+    spoken = "the conversation template; the model's own"
+    if stage == "align":
+        spoken = "the conversation template that the model is kept with; align itself has `plain`"
+    parser.add_argument("--template", help=spoken)
     _add_learning(parser)
     if stage == "finetune":
         _add_lora(parser)
