@@ -26,16 +26,26 @@ _NAME = "features"
 
 
 class FeatureCache:
-    """Features of pictures by their keys. max_bytes: once so much is there, no more is added.
+    """Features of pictures by their keys.
 
-    numbers: of what else changes a feature, such as the number format it is computed in.
+    max_bytes: once so much is there, of all towers, no more is added. numbers: of what else changes
+    a feature, such as the number format it is computed in. processes: how many add to it at once,
+    each its share of the room that is left.
     """
 
-    def __init__(self, folder: Path, tower: VisionTower, max_bytes: int, numbers: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tower: VisionTower,
+        max_bytes: int,
+        numbers: str = "",
+        *,
+        processes: int = 1,
+    ) -> None:
         self._folder = folder / _fingerprint(tower, numbers)
         self._folder.mkdir(parents=True, exist_ok=True)
-        there = sum(file.stat().st_size for file in self._folder.rglob("*.safetensors"))
-        self._room = max_bytes - there
+        there = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+        self._room = (max_bytes - there) // processes
 
     def keys(self, pixels: Tensor) -> tuple[str, ...]:
         """(N, 3, S, S) -> the key of each."""

@@ -66,6 +66,12 @@ def test_it_grows_no_further_than_its_bound(
     cache = FeatureCache(tmp_path, tower, 2 * size)
     cache.write(cache.keys(pixels), tower(pixels))
     assert len([*tmp_path.rglob("*.safetensors")]) == 2
-    more = FeatureCache(tmp_path, tower, 2 * size)
-    more.write(more.keys(pixels), tower(pixels))
-    assert len([*tmp_path.rglob("*.safetensors")]) == 2
+    for numbers in ("", "bfloat16"):
+        more = FeatureCache(tmp_path, tower, 2 * size, numbers)
+        more.write(more.keys(pixels), tower(pixels))
+        assert len([*tmp_path.rglob("*.safetensors")]) == 2
+    # Of what is left, two, each of two processes that go on adds its half.
+    both = [FeatureCache(tmp_path, tower, 4 * size, processes=2) for _ in range(2)]
+    for one, others in zip(both, (pixels.flip(1), pixels.flip(2)), strict=True):
+        one.write(one.keys(others), tower(others))
+    assert len([*tmp_path.rglob("*.safetensors")]) == 4

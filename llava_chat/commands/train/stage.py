@@ -209,8 +209,9 @@ class _Stage:
             return None
         make_folder("--feature-cache", folder)
         numbers = f"{self._dtype} {self.bf16}"
-        room = int(args.feature_cache_gb * 1e9 / self.group.count)
-        return FeatureCache(folder, checkpoint.model.tower, room, numbers)
+        most = int(args.feature_cache_gb * 1e9)
+        tower, count = checkpoint.model.tower, self.group.count
+        return FeatureCache(folder, tower, most, numbers, processes=count)
 
     def _facts(self, checkpoint: Checkpoint, rows: Rows, steps: int) -> RunFacts:
         """What the run is; the first process tells all of it before it begins."""
