@@ -10,7 +10,7 @@ from llava_chat.errors import PictureError, TrainingDataError
 from llava_chat.training.data.offsets import Offsets, array_offsets, line_offsets
 from llava_chat.training.data.parquet import ParquetFile
 from llava_chat.training.data.sources import read_part
-from llava_chat.training.data.strict import MAX_ROW_BYTES, RowProblem, parsed
+from llava_chat.training.data.strict import check_size, parsed
 from llava_chat.training.data.tars import TarFile
 
 
@@ -41,9 +41,7 @@ class TextFile:
     def row(self, number: int, where: str) -> Any:
         """Read and parse one row."""
         start, size = int(self._starts[number]), int(self._ends[number] - self._starts[number])
-        if size > MAX_ROW_BYTES:
-            sentence = f"{where}: it has {size:,} bytes; at most {MAX_ROW_BYTES:,} are read"
-            raise RowProblem("too large", sentence)
+        check_size(size, where)
         try:
             text = read_part(self.path, start, size)
         except PictureError as error:

@@ -35,7 +35,6 @@ class ParquetFile:
         metadata = self._file().metadata
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self._firsts: list[int] = [0, *accumulate(group.num_rows for group in groups)]
-        self.group_bytes = max((group.total_byte_size for group in groups), default=0)
         if not len(self):
             raise TrainingDataError(f"{path}: the file must hold at least one row")
         self.fingerprint = _fingerprint(path, groups)

@@ -135,12 +135,10 @@ def _is_plain(path: Path) -> bool:
         return False
 
 
-def image_path(name: Any, where: str, images: Path | None) -> Path:
+def image_path(name: Any, where: str, images: Path) -> Path:
     """The file that a row names, below the folder `images`. Raises TrainingDataError."""
     if not isinstance(name, str) or not name:
         raise TrainingDataError(f"{where}: it must be a path below the folder of pictures")
-    if images is None:
-        raise TrainingDataError(f"{where}: there is a picture, but --images names no folder")
     try:
         return file_below(images, name)
     except PictureError as error:

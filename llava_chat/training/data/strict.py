@@ -29,6 +29,14 @@ class RowProblem(TrainingDataError):
 MAX_ROW_BYTES = 2**26
 """Of one row's JSON. A conversation has some thousands; a picture in base64 some millions."""
 
+
+def check_size(size_bytes: int, where: str) -> None:
+    """Raise RowProblem for a row of more than MAX_ROW_BYTES, before it is read."""
+    if size_bytes > MAX_ROW_BYTES:
+        sentence = f"{where}: it has {size_bytes:,} bytes; at most {MAX_ROW_BYTES:,} are read"
+        raise RowProblem("too large", sentence)
+
+
 Tell = Callable[[RowProblem], None]
 """Takes each problem of a row as it is found: raises the first, or collects them all."""
 

@@ -19,7 +19,7 @@ import numpy as np
 from llava_chat.errors import PictureError, TrainingDataError
 from llava_chat.image import check_name
 from llava_chat.training.data.sources import Absent, Member, Pictures, Source
-from llava_chat.training.data.strict import MAX_ROW_BYTES, RowProblem, parsed
+from llava_chat.training.data.strict import MAX_ROW_BYTES, RowProblem, check_size, parsed
 
 Kind = Literal["json", "txt", "picture"]
 _KINDS: tuple[Kind, ...] = ("json", "txt", "picture")
@@ -89,8 +89,9 @@ def _captioned(caption: Any, found: dict[Kind, list[Member]]) -> dict[str, Any] 
 
 
 def _text(member: Member, where: str) -> bytes:
+    check_size(member.size, where)
     try:
-        return member.read(MAX_ROW_BYTES)
+        return member.read(member.size)
     except PictureError as error:
         raise TrainingDataError(f"{where}: {error}") from error
 

@@ -11,7 +11,7 @@ import pytest
 
 from llava_chat.conversation import Conversation
 from llava_chat.errors import BrokenSampleError, TrainingDataError, UsageError
-from llava_chat.training.data import Rows, open_rows
+from llava_chat.training.data import RowProblem, Rows, open_rows, strict
 from llava_chat.training.stream import batches
 from tests.training.data.conftest import (
     COLOURS,
@@ -200,6 +200,18 @@ def test_a_sample_without_words(tmp_path: Path) -> None:
         rows.instruction(0)
     with pytest.raises(TrainingDataError, match=r"a\.tar, row 1: Expecting"):
         rows.instruction(1)
+
+
+def test_a_row_that_is_too_large_is_told_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strict, "MAX_ROW_BYTES", 300)
+    row = json.dumps({"conversations": talk("Hi", "A " * 200)})
+    (tmp_path / "a.json").write_text(f"[{row}]")
+    tar = write_tar(tmp_path / "a.tar", [("1.json", row.encode()), ("2.txt", b"A " * 200)])
+    for name, number in ((tmp_path / "a.json", 0), (tar, 0), (tar, 1)):
+        with pytest.raises(RowProblem, match=rf"row {number}: it has \d+ bytes; at most 300"):
+            open_rows(name).instruction(number)
 
 
 def test_pictures_that_are_missing_or_broken(tmp_path: Path, picture_folder: Path) -> None:
