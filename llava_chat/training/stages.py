@@ -115,11 +115,7 @@ def run_stage(
         contents_of=lambda batch: batch.contents,
         setting=setting,
     )
-    inner.set_attn_implementation("sdpa")
-    if options.recompute_layers:
-        _set_checkpointing(model, 0)
-    model.eval().requires_grad_(False)
-    torch.cuda.empty_cache()  # does nothing where there is none
+    _set_learned(model, options)
     return replace(checkpoint, model=_whole(model, options, state)) if state else checkpoint
 
 
@@ -147,6 +143,15 @@ def set_learning(stage: Stage, model: LlavaModel, options: StageOptions) -> None
     model.train()
     if options.recompute_layers:
         _set_checkpointing(model, options.recompute_layers)
+
+
+def _set_learned(model: LlavaModel, options: StageOptions) -> None:
+    """Undo what a stage set, as a model that is talked to has it."""
+    model.language_model.model.set_attn_implementation("sdpa")  # `compiled` may have changed it
+    if options.recompute_layers:
+        _set_checkpointing(model, 0)
+    model.eval().requires_grad_(False)
+    torch.cuda.empty_cache()  # does nothing where there is none
 
 
 def _set_checkpointing(model: LlavaModel, every: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from llava_chat.commands.train.checks import check_above_0, check_not_below_0
+from llava_chat.training.schedule import steps_of_a_line
 
 DEFAULT_PROJECT = "llava_chat"
 
@@ -46,4 +47,4 @@ def check_watching(args: argparse.Namespace) -> None:
 def log_every(args: argparse.Namespace, steps: int) -> int:
     """How many steps of so many go into a line."""
     asked: int | None = args.log_every
-    return max(1, min(50, steps // 20)) if asked is None else asked
+    return steps_of_a_line(steps) if asked is None else asked

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from llava_chat.errors import TrainingDataError
 from llava_chat.model.checkpoint import Checkpoint
+from llava_chat.model.llava import LlavaModel
 from llava_chat.training.adapter.batches import (
     Features,
     StepBatch,
@@ -31,7 +32,7 @@ from llava_chat.training.adapter.lora import Lora, put_on, suited
 from llava_chat.training.adapter.losses import preference_loss, reply_logprobs
 from llava_chat.training.batch import TokenBatch
 from llava_chat.training.loop import Losses, train
-from llava_chat.training.schedule import LoopOptions, Run
+from llava_chat.training.schedule import LoopOptions, Run, steps_of_a_line
 
 _REFERENCE_ROWS = 8
 _LEAST_STEPS, _LEAST_EPOCHS = 80, 3
@@ -95,33 +96,37 @@ def train_adapter(
     learner = _Learner(checkpoint, options.beta)
     rows.reference = learner.pair_logprobs(rows)
     put_on(model, lora, options.seed)
+    run: Run = {
+        "model": checkpoint.revision,
+        "supervised": fingerprint(supervised),
+        "preferences": fingerprint(preferences),
+        "old": fingerprint(old),
+        **_of_run(options, lora),
+    }
     steps = step_count(len(supervised), len(preferences), options)
-    loop = LoopOptions(
-        steps=steps,
-        lr=options.peak_lr(model),
-        save_every=options.save_every,
-        log_every=max(1, min(50, steps // 20)),
-        bf16=model.dtype == torch.bfloat16,
-        run={
-            "model": checkpoint.revision,
-            "supervised": fingerprint(supervised),
-            "preferences": fingerprint(preferences),
-            "old": fingerprint(old),
-            **_of_run(options, lora),
-        },
-    )
     model.train()
     train(
         "adapter",
         model,
         learner.losses,
         rows.batches_from,
-        loop,
+        _loop_of(options, steps, model, run),
         checkpoints,
         contents_of=StepBatch.contents,
     )
     model.eval().requires_grad_(False)
     return lora
+
+
+def _loop_of(options: AdapterOptions, steps: int, model: LlavaModel, run: Run) -> LoopOptions:
+    return LoopOptions(
+        steps=steps,
+        lr=options.peak_lr(model),
+        save_every=options.save_every,
+        log_every=steps_of_a_line(steps),
+        bf16=model.dtype == torch.bfloat16,
+        run=run,
+    )
 
 
 def _of_run(options: AdapterOptions, lora: Lora) -> Run:
