@@ -44,11 +44,13 @@ class ParquetFile:
 
     def row(self, number: int, where: str) -> Any:
         """A row's columns as a dictionary."""
+        import pyarrow
+
         group = bisect_right(self._firsts, number) - 1
         try:
             table = self._table(group)
             return table.slice(number - self._firsts[group], 1).to_pylist()[0]
-        except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise RowProblem("unreadable", f"{where}: {_line(error)}") from error
 
     def _table(self, group: int) -> Any:

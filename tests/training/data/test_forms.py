@@ -194,6 +194,21 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         open_rows(tmp_path / "a.parquet")
 
 
+def test_a_row_that_pyarrow_cannot_read_is_one_wrong_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+
+    def unable(*_: object, **__: object) -> None:  # as it is of lists beyond 2 GB
+        raise pyarrow.ArrowNotImplementedError("Nested data conversions not implemented")
+
+    write_parquet(tmp_path / "a.parquet", [{"conversations": talk("Hi", "A.")}])
+    rows = open_rows(tmp_path / "a.parquet")
+    monkeypatch.setattr("pyarrow.parquet.ParquetFile.read_row_group", unable)
+    with pytest.raises(RowProblem, match=r"a\.parquet, row 0: Nested data conversions"):
+        rows.instruction(0)
+
+
 def test_a_sample_without_words(tmp_path: Path) -> None:
     rows = open_rows(write_tar(tmp_path / "a.tar", [("1.jpg", b"x"), ("2.json", b"{")]))
     with pytest.raises(TrainingDataError, match=r"a\.tar, row 0: there is no KEY\.json"):
