@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.train.checks import make_folder
+from llava_chat.commands.checks import check_above_0, make_folder
 from llava_chat.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def add_arguments(ablations: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and judge what is not done yet; print the table, and keep it as Markdown and JSON."""
-    if args.seeds < 1:
-        raise UsageError("--seeds must be above 0")
+    check_above_0(args, "seeds")
     from llava_chat.evaluation.ablations.runs import judged_so_far, run_all
     from llava_chat.evaluation.ablations.sizes import SIZES
     from llava_chat.evaluation.ablations.table import rows

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from llava_chat.commands.checks import check_above_0, make_folder
 from llava_chat.commands.evaluate import answering, options
-from llava_chat.commands.train.checks import make_folder
 from llava_chat.errors import BenchmarkError, UsageError
 from llava_chat.evaluation.answers import read_answers, tell_missing
 from llava_chat.evaluation.llava_bench import report
@@ -113,7 +113,7 @@ def _check(args: argparse.Namespace) -> None:
             )
     if args.output is None:
         raise UsageError("--output DIR is needed, where the judge's reviews are kept")
-    options.check_above_0(args, "judge_at_once", "judge_tries")
+    check_above_0(args, "judge_at_once", "judge_tries")
     if not 0 <= args.judge_temperature <= 2:
         raise UsageError("--judge-temperature must be between 0 and 2")
     answering.check(args, "questions", "context", "reference")

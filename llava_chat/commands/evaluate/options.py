@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llava_chat.commands.train.checks import make_folder
+from llava_chat.commands.checks import check_above_0, make_folder
 from llava_chat.errors import BenchmarkError, UsageError
 from llava_chat.evaluation.answers import say
 from llava_chat.progress import ProgressLine
@@ -52,22 +52,6 @@ def add_answers(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, metavar="N", help="the first N questions only")
     parser.add_argument("--json", action="store_true", help="figures for a program")
-
-
-def check_above_0(args: argparse.Namespace, *names: str) -> None:
-    """Raise UsageError when one of these options is given and not above 0."""
-    for name in names:
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0")
-
-
-def check_file_to_write(flag: str, file: Path) -> None:
-    """Raise UsageError where `flag` names no file that could be written after hours of asking."""
-    if not file.parent.is_dir():
-        raise UsageError(f"{flag}: there is no folder {file.parent}; make it first")
-    if file.is_dir():
-        raise UsageError(f"{flag}: {file} is a folder; name a file in it")
 
 
 def check(args: argparse.Namespace) -> None:

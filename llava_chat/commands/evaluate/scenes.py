@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from llava_chat.commands.checks import check_above_0, check_file_to_write, make_folder
 from llava_chat.commands.evaluate import options
-from llava_chat.commands.train.checks import make_folder
 from llava_chat.errors import UsageError
 
 
@@ -31,9 +31,9 @@ def add_arguments(scenes: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate and print the table."""
-    options.check_above_0(args, "pictures", "turns", "at_once")
+    check_above_0(args, "pictures", "turns", "at_once")
     if args.wrong:
-        options.check_file_to_write("--wrong", args.wrong)
+        check_file_to_write("--wrong", args.wrong)
     if args.output:
         make_folder("--output", args.output)
     from llava_chat.evaluation.looking import write_page

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from llava_chat.commands.checks import check_above_0
 from llava_chat.commands.evaluate import options
 from llava_chat.commands.evaluate.answering import check_files
 from llava_chat.errors import BenchmarkError, UsageError
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         folder = getattr(args, name)
         if folder is not None and not folder.is_dir():
             raise UsageError(f"--{name}: there is no folder {folder}")
-    options.check_above_0(args, "limit")
+    check_above_0(args, "limit")
     if args.write_training is None:
         check_files(args, "complement", "judge")
         options.check(args)

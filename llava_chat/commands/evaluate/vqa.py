@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava_chat.commands.checks import check_file_to_write
 from llava_chat.commands.evaluate import answering, options
 from llava_chat.errors import BenchmarkError, UsageError
 from llava_chat.evaluation.answers import say, spoken
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             "the evaluation server"
         )
     if args.upload is not None:
-        options.check_file_to_write("--upload", args.upload)
+        check_file_to_write("--upload", args.upload)
     answering.check(args, "questions", "annotations")
     questions = options.limited(args, files.read_questions(args.questions, args.suffix))
     annotations = _annotations(args, questions)

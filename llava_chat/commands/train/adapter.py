@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llava_chat.commands.checks import check_above_0, check_not_below_0
 from llava_chat.commands.train.adapter_rows import Found, check_rows, found_rows, read_lessons
-from llava_chat.commands.train.checks import check_above_0, check_not_below_0, named_base
+from llava_chat.commands.train.checks import named_base
 from llava_chat.errors import UsageError
 from llava_chat.model.file_names import ADAPTER_NAME
 from llava_chat.training.writing import write_whole

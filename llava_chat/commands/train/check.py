@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_chat.commands.train.checks import check_above_0, check_not_below_0
+from llava_chat.commands.checks import check_above_0, check_not_below_0
 from llava_chat.errors import TrainingDataError
 
 if TYPE_CHECKING:

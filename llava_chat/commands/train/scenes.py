@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from llava_chat.commands.train.checks import check_above_0, check_not_below_0, make_folder
+from llava_chat.commands.checks import check_above_0, check_not_below_0, make_folder
 
 
 def add_arguments(scenes: argparse.ArgumentParser) -> None:

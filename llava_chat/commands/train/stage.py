@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from llava_chat.commands.train.checks import look_at, make_folder, named_base
+from llava_chat.commands.checks import make_folder
+from llava_chat.commands.train.checks import look_at, named_base
 from llava_chat.commands.train.stage_options import add_arguments, settings_of, shown
 from llava_chat.commands.train.watching_options import log_every
 from llava_chat.errors import BrokenSampleError, UsageError

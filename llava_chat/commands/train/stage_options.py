@@ -6,7 +6,7 @@ import argparse
 from dataclasses import fields
 from pathlib import Path
 
-from llava_chat.commands.train.checks import check_above_0, check_not_below_0
+from llava_chat.commands.checks import check_above_0, check_not_below_0
 from llava_chat.commands.train.watching_options import add_watching, check_watching
 from llava_chat.errors import UsageError
 from llava_chat.training.recipes import RECIPES, Stage, StageSettings, settings_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from llava_chat.commands.train.checks import check_above_0, check_not_below_0
+from llava_chat.commands.checks import check_above_0, check_not_below_0
 from llava_chat.training.schedule import steps_of_a_line
 
 DEFAULT_PROJECT = "llava_chat"
