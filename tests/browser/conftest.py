@@ -40,6 +40,7 @@ CHROMIUM_FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--force-prefers-reduced-motion",  # nothing moves that has to be painted without a GPU
 ]
 START_S = 240  # a guard against waiting for ever; nothing here is a measurement
 PATIENCE_MS = 45_000
