@@ -125,8 +125,10 @@ def test_five_commands_lead_from_captions_to_a_chat(
         {"type": "text", "text": "What is in the picture?"},
     ]
     served = [str(folder / word) if word == "mine" else word for word in serve]
-    with serving([*served, "--data-dir", str(folder / "kept")]) as url:
-        client = OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=60, timeout=60)
+    with (
+        serving([*served, "--data-dir", str(folder / "kept")]) as url,
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=60, timeout=60) as client,
+    ):
         assert [each.id for each in client.models.list()] == ["mine"]
         reply = client.chat.completions.create(
             model="mine", messages=[{"role": "user", "content": content}], max_tokens=20

@@ -179,6 +179,7 @@ def test_a_vote_that_does_not_arrive_is_tried_again(chat: Chat) -> None:
 def test_who_says_no_keeps_nothing_and_learns_no_names(chat: Chat) -> None:
     tab = comparing(chat)
     tab.ask("What is this?")
+    expect(tab.choices.first).to_be_focused()  # the keys no longer write
     tab.page.keyboard.press("1")
     tab.page.get_by_role("button", name="No, save nothing").click()
     expect(tab.why.get_by_role("status")).to_contain_text("Not saved")

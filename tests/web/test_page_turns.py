@@ -333,6 +333,8 @@ def test_a_reply_that_cannot_be_kept_is_still_there_to_read(
     limits = Limits(PictureLimits(), max_pictures=2, max_message_chars=5000, deadline_s=60)
     turns = Turns(engine, store, Replies(), limits, Thumbnails(tmp_path))
     live = turns.ask(ME, None, "Talk.", [], Options(None, None, LONG))
+    while not live.progress.text and not live.ended:
+        time.sleep(0.01)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         live.stop()

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,15 @@ STAR = ASSETS / "examples" / "star.png"
 
 @dataclass(frozen=True)
 class Served:
-    """A running server. url: of its root, with a slash at its end."""
+    """A running server. url: of its root, with a slash at its end. clients: end before it does."""
 
     url: str
     settings: Settings
+    clients: ExitStack
 
     def client(self, key: str = "none", **options: Any) -> OpenAI:
-        return OpenAI(base_url=f"{self.url}v1", api_key=key, max_retries=0, **options)
+        client = OpenAI(base_url=f"{self.url}v1", api_key=key, max_retries=0, **options)
+        return self.clients.enter_context(client)
 
 
 Serve = Callable[..., AbstractContextManager[Served]]
@@ -91,7 +93,8 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
             store = ConversationStore.open(settings.database, data_dir)
             blocks = launch(engine, store, Replies(), settings)
             try:
-                yield Served(f"http://127.0.0.1:{settings.port}/", settings)
+                with ExitStack() as clients:
+                    yield Served(f"http://127.0.0.1:{settings.port}/", settings, clients)
             finally:
                 _end(blocks)
                 store.close()
@@ -112,9 +115,8 @@ def server(serve: Serve, scenes: SwitchingEngine) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def client(server: Served) -> Iterator[OpenAI]:
-    with server.client() as client:
-        yield client
+def client(server: Served) -> OpenAI:
+    return server.client()
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +170,8 @@ def alone(
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Alone(f"http://127.0.0.1:{port}/", settings, allowances, people)
+        with ExitStack() as clients:
+            yield Alone(f"http://127.0.0.1:{port}/", settings, clients, allowances, people)
     finally:
         server.should_exit = server.force_exit = True
         thread.join()
