@@ -56,7 +56,8 @@ def _apart(_worker: int) -> None:
     its checkpoint is written. It ends with the trainer all the same.
     """
     torch.set_num_threads(1)
-    os.setpgid(0, 0)
+    if os.name == "posix":  # elsewhere there are no process groups
+        os.setpgid(0, 0)
 
 
 def from_random(make: Callable[[random.Random], Sample], seed: int) -> Callable[[int], Sample]:

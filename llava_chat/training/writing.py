@@ -9,15 +9,18 @@ from pathlib import Path
 from llava_chat.errors import TrainingDataError
 
 
-def write_whole(path: Path, parts: Iterable[str]) -> None:
+def write_whole(path: Path, parts: str | Iterable[str]) -> None:
     """On the disk when it returns, and the file before it there until then.
+
+    parts: what it holds, in one piece or several.
 
     Raises TrainingDataError where it cannot be written; what raises in `parts` goes on.
     """
     aside = path.with_name(path.name + ".part")
     try:
         with aside.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(parts)
+            # A text alone would be written letter by letter.
+            file.writelines([parts] if isinstance(parts, str) else parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
